@@ -1,0 +1,3 @@
+//! The program `elman`.
+
+fn main() {}

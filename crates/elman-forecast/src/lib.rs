@@ -1,0 +1,6 @@
+//! Time series forecasting with recurrent networks.
+
+pub mod error;
+pub mod outcome;
+
+pub use error::{Error, Result};
