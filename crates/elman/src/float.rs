@@ -4,7 +4,7 @@
 //! mathematics library: they are free of branches, so that a loop over them
 //! becomes vector code, and they give the same bits on every machine.
 
-use num_traits::{Float as _, FromPrimitive, NumAssign};
+use num_traits::{FromPrimitive, NumAssign};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
@@ -44,7 +44,7 @@ pub trait Float:
     ///
     /// Within 3 ulp of the true value where it is a normal number.
     #[inline(always)]
-    fn sigmoid(self) -> Self {
+    fn sigmoid_fast(self) -> Self {
         // For x >= 0: 1/(1+e), for x < 0: e/(1+e), with e = exp(-|x|) <= 1.
         let (s, q) = (-self.abs()).exp_parts();
         let e = s + s * q;
@@ -68,6 +68,54 @@ pub trait Float:
 
     /// Appends the little-endian bytes of a number.
     fn push_le(self, out: &mut Vec<u8>);
+}
+
+/// What a cell's pointwise update is written in: a number, a vector of numbers,
+/// or a number with its derivative.
+pub trait Scalar:
+    Copy + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
+{
+    /// A literal.
+    fn lit(x: f64) -> Self;
+    /// The logistic function.
+    fn sigmoid(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// `max(x, 0)`; a NaN stays a NaN.
+    fn relu(self) -> Self;
+    /// 1 where `x > 0`, else 0, also at 0.
+    fn positive(self) -> Self;
+}
+
+impl<F: Float> Scalar for F {
+    #[inline(always)]
+    fn lit(x: f64) -> Self {
+        Float::lit(x)
+    }
+
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        self.sigmoid_fast()
+    }
+
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        self.tanh_fast()
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        if self < F::zero() { F::zero() } else { self }
+    }
+
+    #[inline(always)]
+    fn positive(self) -> Self {
+        if self > F::zero() {
+            F::one()
+        } else {
+            F::zero()
+        }
+    }
 }
 
 mod sealed {
@@ -165,9 +213,9 @@ mod tests {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let e = [
             worst::<f32>(grid(), Float::tanh_fast, f64::tanh),
-            worst::<f32>(grid(), Float::sigmoid, sigmoid),
+            worst::<f32>(grid(), Float::sigmoid_fast, sigmoid),
             worst::<f64>(grid(), Float::tanh_fast, f64::tanh),
-            worst::<f64>(grid(), Float::sigmoid, sigmoid),
+            worst::<f64>(grid(), Float::sigmoid_fast, sigmoid),
         ];
         assert!(e.iter().all(|e| *e <= 3.0), "{e:?}");
     }
@@ -176,16 +224,16 @@ mod tests {
     fn activations_at_the_ends() {
         for x in [f64::INFINITY, 1e30, 800.0] {
             assert_eq!((x.tanh_fast(), (-x).tanh_fast()), (1.0, -1.0));
-            assert_eq!(x.sigmoid(), 1.0);
-            assert!((-x).sigmoid() < 1e-300);
+            assert_eq!(x.sigmoid_fast(), 1.0);
+            assert!((-x).sigmoid_fast() < 1e-300);
             let x = x as f32;
             assert_eq!((x.tanh_fast(), (-x).tanh_fast()), (1.0, -1.0));
-            assert_eq!(x.sigmoid(), 1.0);
-            assert!((-x).sigmoid() < 1e-30);
+            assert_eq!(x.sigmoid_fast(), 1.0);
+            assert!((-x).sigmoid_fast() < 1e-30);
         }
         assert!(f32::NAN.tanh_fast().is_nan() && f64::NAN.tanh_fast().is_nan());
-        assert!(f32::NAN.sigmoid().is_nan() && f64::NAN.sigmoid().is_nan());
+        assert!(f32::NAN.sigmoid_fast().is_nan() && f64::NAN.sigmoid().is_nan());
         assert_eq!(0.0_f32.tanh_fast(), 0.0);
-        assert_eq!(0.0_f64.sigmoid(), 0.5);
+        assert_eq!(0.0_f64.sigmoid_fast(), 0.5);
     }
 }

@@ -1,7 +1,10 @@
 //! Recurrent neural networks with PyTorch's names, shapes and numbers.
 
+pub mod cell;
 pub mod error;
 pub mod float;
+pub mod kernel;
+pub mod params;
 
 pub use error::{Error, Result};
 pub use float::Float;

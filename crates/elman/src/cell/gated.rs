@@ -1,0 +1,488 @@
+//! Cells of affine gates and a pointwise update.
+//!
+//! Every gate is a sum, `b + W_i x + W_h h`, and the update maps the sums and
+//! the old state of one unit to its new state. The sums of a row lie in blocks
+//! of `H`; a cell says which of its sums take the input's product and which
+//! the state's (in the GRU, `W_hn h` is a sum of its own).
+
+use super::{Bias, Cell, Packs, Part, Rows, RowsBack, Weights};
+use crate::Float;
+use crate::float::Scalar;
+use crate::kernel::{Matrix, Packed, Task, dispatch, product};
+
+/// The sizes of a gated cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// `I`.
+    pub input_size: usize,
+    /// `H`.
+    pub hidden_size: usize,
+    /// Which biases there are.
+    pub bias: Bias,
+}
+
+/// Which sums one of the two products goes into: the sums from `first` on take
+/// the gates (blocks of rows of the weight) in this order.
+#[derive(Debug, Clone, Copy)]
+pub struct Side {
+    /// The first sum.
+    pub first: usize,
+    /// The gate that each sum takes.
+    pub gates: &'static [usize],
+}
+
+/// Sums a cell can have, and parts its state can have.
+const SUMS: usize = 4;
+const STATES: usize = 2;
+
+/// A cell of affine gates and a pointwise update.
+///
+/// A step of one unit: the sums are filled, [`update`](Self::update) turns them
+/// into the new state and leaves in their place what the backward pass and a
+/// trace need. Unused entries of the arrays are zero.
+pub trait GatedCell: Clone + Send + Sync {
+    /// Names of the sums after the update, in order: the gates.
+    const SAVED: &'static [&'static str];
+    /// Parts of the state: `["h"]` or `["h", "c"]`.
+    const STATE: &'static [&'static str];
+    /// Where `W_ih x + b_ih` goes.
+    const INPUT: Side;
+    /// Where `W_hh h + b_hh` goes.
+    const HIDDEN: Side;
+
+    /// The sizes.
+    fn sizes(&self) -> Sizes;
+
+    /// The new state of one unit. Must be `#[inline(always)]`.
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], prev: [S; STATES]) -> [S; STATES];
+
+    /// The derivative of [`update`](Self::update): from the gradient of the new
+    /// state those of the sums and, beside the way through the sums, that of
+    /// the old state. Must be `#[inline(always)]`.
+    fn update_back<S: Scalar>(
+        &self,
+        saved: [S; SUMS],
+        prev: [S; STATES],
+        next: [S; STATES],
+        d_next: [S; STATES],
+    ) -> ([S; SUMS], [S; STATES]);
+}
+
+/// Where the parameters of a gated cell begin in its slice.
+struct Places {
+    i: usize,
+    h: usize,
+    /// Numbers in one row of sums.
+    v: usize,
+    /// Numbers in one row of state.
+    s: usize,
+    weight_ih: usize,
+    weight_hh: usize,
+    bias_ih: Option<usize>,
+    bias_hh: Option<usize>,
+}
+
+impl Places {
+    fn of<C: GatedCell>(cell: &C) -> Self {
+        let Sizes {
+            input_size: i,
+            hidden_size: h,
+            bias,
+        } = cell.sizes();
+        let gates = C::INPUT.gates.len() * h;
+        let end = gates * (i + h);
+        Self {
+            i,
+            h,
+            v: C::SAVED.len() * h,
+            s: C::STATE.len() * h,
+            weight_ih: 0,
+            weight_hh: gates * i,
+            bias_ih: (bias != Bias::None).then_some(end),
+            bias_hh: (bias == Bias::Both).then_some(end + gates),
+        }
+    }
+
+    /// The weights of one side, a matrix (H, K) a gate, in the order of sums.
+    fn blocks<'a, F: Float>(
+        &self,
+        side: Side,
+        start: usize,
+        k: usize,
+        values: &'a [F],
+    ) -> impl Iterator<Item = Matrix<'a, F>> + Clone {
+        let h = self.h;
+        side.gates
+            .iter()
+            .map(move |g| Matrix::new(&values[start + g * h * k..], h, k, k))
+    }
+
+    /// The sums of a row without its products: the biases.
+    fn biases<C: GatedCell, F: Float>(&self, values: &[F], sums: &mut [F]) {
+        sums.fill(F::zero());
+        for (side, bias) in [(C::INPUT, self.bias_ih), (C::HIDDEN, self.bias_hh)] {
+            let Some(start) = bias else { continue };
+            for (s, g) in side.gates.iter().enumerate() {
+                let sums = &mut sums[(side.first + s) * self.h..][..self.h];
+                for (sum, b) in sums.iter_mut().zip(&values[start + g * self.h..]) {
+                    *sum += *b;
+                }
+            }
+        }
+    }
+}
+
+impl<F: Float, C: GatedCell> Cell<F> for C {
+    fn input_size(&self) -> usize {
+        self.sizes().input_size
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.sizes().hidden_size
+    }
+
+    fn states(&self) -> Vec<Part> {
+        let shape = vec![self.sizes().hidden_size];
+        C::STATE
+            .iter()
+            .map(|name| Part {
+                name,
+                shape: shape.clone(),
+            })
+            .collect()
+    }
+
+    fn params(&self) -> Vec<Part> {
+        let Sizes {
+            input_size: i,
+            hidden_size: h,
+            bias,
+        } = self.sizes();
+        let rows = C::INPUT.gates.len() * h;
+        let mut parts = vec![("weight_ih", vec![rows, i]), ("weight_hh", vec![rows, h])];
+        if bias != Bias::None {
+            parts.push(("bias_ih", vec![rows]));
+        }
+        if bias == Bias::Both {
+            parts.push(("bias_hh", vec![rows]));
+        }
+        parts
+            .into_iter()
+            .map(|(name, shape)| Part { name, shape })
+            .collect()
+    }
+
+    fn saved(&self) -> Vec<&'static str> {
+        C::SAVED.to_vec()
+    }
+
+    fn state_size(&self) -> usize {
+        Places::of(self).s
+    }
+
+    fn saved_size(&self) -> usize {
+        Places::of(self).v
+    }
+
+    /// The theory: every sum by its definition, then the update.
+    fn step(&self, weights: &[F], row: Rows<'_, F>) {
+        let p = Places::of(self);
+        let sums = row.saved;
+        p.biases::<C, F>(weights, sums);
+        for (side, start, x) in [
+            (C::INPUT, p.weight_ih, row.x),
+            (C::HIDDEN, p.weight_hh, &row.prev[..p.h]),
+        ] {
+            for (s, gate) in side.gates.iter().enumerate() {
+                for j in 0..p.h {
+                    let sum = &mut sums[(side.first + s) * p.h + j];
+                    let w = &weights[start + (gate * p.h + j) * x.len()..][..x.len()];
+                    for (w, x) in w.iter().zip(x) {
+                        *sum += *w * *x;
+                    }
+                }
+            }
+        }
+        update_row::<C, F>(self, sums, row.prev, row.next);
+    }
+
+    /// The theory: with `a` the gradients of the sums, `dx = W_ih' a`,
+    /// `dh = W_hh' a` beside the direct part, `dW += a x'`, `db += a`.
+    fn step_back(&self, weights: &[F], row: RowsBack<'_, F>) {
+        let p = Places::of(self);
+        let a = row.d_saved;
+        update_row_back::<C, F>(self, row.saved, row.prev, row.next, row.d_state, a);
+        let dw = row.d_weights;
+        let mut unused = vec![F::zero(); p.i];
+        let d_x = row.d_x.unwrap_or(&mut unused);
+        let hidden = &mut row.d_state[..p.h];
+        for (side, start, bias, x, d_x) in [
+            (C::INPUT, p.weight_ih, p.bias_ih, row.x, d_x),
+            (C::HIDDEN, p.weight_hh, p.bias_hh, &row.prev[..p.h], hidden),
+        ] {
+            for (s, gate) in side.gates.iter().enumerate() {
+                for j in 0..p.h {
+                    let a = a[(side.first + s) * p.h + j];
+                    let at = start + (gate * p.h + j) * x.len();
+                    for k in 0..x.len() {
+                        d_x[k] += weights[at + k] * a;
+                        dw[at + k] += a * x[k];
+                    }
+                    if let Some(bias) = bias {
+                        dw[bias + gate * p.h + j] += a;
+                    }
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, weights: Weights<'_, F>, packs: &mut Packs<F>, x: &[F], saved: &mut [F]) {
+        let p = Places::of(self);
+        if saved.is_empty() {
+            return;
+        }
+        if packs.stamp != weights.stamp {
+            let w = weights.values;
+            let input = p.blocks(C::INPUT, p.weight_ih, p.i, w).map(Matrix::t);
+            packs.input.pack_beside(input);
+            let hidden = p.blocks(C::HIDDEN, p.weight_hh, p.h, w).map(Matrix::t);
+            packs.hidden.pack_beside(hidden);
+            packs.stamp = weights.stamp;
+        }
+        let (first, rest) = saved.split_at_mut(p.v);
+        p.biases::<C, F>(weights.values, first);
+        for row in rest.chunks_exact_mut(p.v) {
+            row.copy_from_slice(first);
+        }
+        let x = Matrix::new(x, saved.len() / p.v, p.i, p.i);
+        product(x, &packs.input, &mut saved[C::INPUT.first * p.h..], p.v);
+    }
+
+    fn forward(&self, _: Weights<'_, F>, packs: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
+        let p = Places::of(self);
+        if n == 0 {
+            return;
+        }
+        let h = Matrix::new(rows.prev, n, p.h, p.s);
+        let sums = &mut rows.saved[C::HIDDEN.first * p.h..];
+        product(h, &packs.hidden, sums, p.v);
+        dispatch(Update { cell: self, rows });
+    }
+
+    fn backward(
+        &self,
+        weights: Weights<'_, F>,
+        packs: &mut Packs<F>,
+        n: usize,
+        rows: RowsBack<'_, F>,
+    ) {
+        let p = Places::of(self);
+        if n == 0 {
+            return;
+        }
+        pack_back::<C, F>(&p, weights, packs);
+        let (d_state, d_saved) = dispatch(UpdateBack { cell: self, rows });
+        let a = &d_saved[C::HIDDEN.first * p.h..];
+        let a = Matrix::new(a, n, C::HIDDEN.gates.len() * p.h, p.v);
+        product(a, &packs.hidden_back, d_state, p.s);
+    }
+
+    fn input_back(
+        &self,
+        weights: Weights<'_, F>,
+        packs: &mut Packs<F>,
+        d_saved: &[F],
+        d_x: &mut [F],
+    ) {
+        let p = Places::of(self);
+        if d_saved.is_empty() {
+            return;
+        }
+        pack_back::<C, F>(&p, weights, packs);
+        let a = &d_saved[C::INPUT.first * p.h..];
+        let a = Matrix::new(a, d_saved.len() / p.v, C::INPUT.gates.len() * p.h, p.v);
+        product(a, &packs.input_back, d_x, p.i);
+    }
+
+    fn weights_back(
+        &self,
+        packs: &mut Packs<F>,
+        x: &[F],
+        prev: &[F],
+        d_saved: &[F],
+        d_weights: &mut [F],
+    ) {
+        let p = Places::of(self);
+        let n = d_saved.len() / p.v;
+        if n == 0 {
+            return;
+        }
+        for (side, start, bias, x) in [
+            (
+                C::INPUT,
+                p.weight_ih,
+                p.bias_ih,
+                Matrix::new(x, n, p.i, p.i),
+            ),
+            (
+                C::HIDDEN,
+                p.weight_hh,
+                p.bias_hh,
+                Matrix::new(prev, n, p.h, p.s),
+            ),
+        ] {
+            let k = if start == p.weight_ih { p.i } else { p.h };
+            packs.rows.pack(x);
+            for (s, gate) in side.gates.iter().enumerate() {
+                let a = &d_saved[(side.first + s) * p.h..];
+                let at = start + gate * p.h * k;
+                let a_t = Matrix::new(a, n, p.h, p.v).t();
+                product(a_t, &packs.rows, &mut d_weights[at..], k.max(1));
+                if let Some(bias) = bias {
+                    let d_bias = &mut d_weights[bias + gate * p.h..][..p.h];
+                    for a in a.chunks(p.v) {
+                        for (d, a) in d_bias.iter_mut().zip(a) {
+                            *d += *a;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Packs the weights for the way back, one gate's rows below the other's.
+fn pack_back<C: GatedCell, F: Float>(p: &Places, weights: Weights<'_, F>, packs: &mut Packs<F>) {
+    if packs.back_stamp == weights.stamp {
+        return;
+    }
+    let pack = |packed: &mut Packed<F>, side, start, k| {
+        packed.pack_below(p.blocks(side, start, k, weights.values));
+    };
+    pack(&mut packs.input_back, C::INPUT, p.weight_ih, p.i);
+    pack(&mut packs.hidden_back, C::HIDDEN, p.weight_hh, p.h);
+    packs.back_stamp = weights.stamp;
+}
+
+/// The blocks of `h` numbers of one row, `None` where the cell has no such sum.
+#[inline(always)]
+fn split<F>(row: &[F], h: usize) -> [&[F]; SUMS] {
+    std::array::from_fn(|i| row.get(i * h..(i + 1) * h).unwrap_or(&[]))
+}
+
+#[inline(always)]
+fn load<F: Float, const N: usize>(parts: &[&[F]; SUMS], used: usize, j: usize) -> [F; N] {
+    std::array::from_fn(|i| if i < used { parts[i][j] } else { F::zero() })
+}
+
+/// One row of the update: sums (V), prev (S) -> saved in their place, next (S).
+#[inline(always)]
+fn update_row<C: GatedCell, F: Float>(cell: &C, sums: &mut [F], prev: &[F], next: &mut [F]) {
+    let h = prev.len() / C::STATE.len();
+    let prev = split(prev, h);
+    for j in 0..h {
+        let mut unit: [F; SUMS] = std::array::from_fn(|i| {
+            if i < C::SAVED.len() {
+                sums[i * h + j]
+            } else {
+                F::zero()
+            }
+        });
+        let state = cell.update(&mut unit, load(&prev, C::STATE.len(), j));
+        for i in 0..C::SAVED.len() {
+            sums[i * h + j] = unit[i];
+        }
+        for i in 0..C::STATE.len() {
+            next[i * h + j] = state[i];
+        }
+    }
+}
+
+/// One row of the update's derivative: `d_state` (S) changes from the new
+/// state's gradient to the direct part of the old state's.
+#[inline(always)]
+fn update_row_back<C: GatedCell, F: Float>(
+    cell: &C,
+    saved: &[F],
+    prev: &[F],
+    next: &[F],
+    d_state: &mut [F],
+    d_sums: &mut [F],
+) {
+    let h = prev.len() / C::STATE.len();
+    let (saved, prev, next) = (split(saved, h), split(prev, h), split(next, h));
+    for j in 0..h {
+        let d_next = std::array::from_fn(|i| {
+            if i < C::STATE.len() {
+                d_state[i * h + j]
+            } else {
+                F::zero()
+            }
+        });
+        let states = C::STATE.len();
+        let (sums, state) = cell.update_back(
+            load(&saved, C::SAVED.len(), j),
+            load(&prev, states, j),
+            load(&next, states, j),
+            d_next,
+        );
+        for i in 0..C::SAVED.len() {
+            d_sums[i * h + j] = sums[i];
+        }
+        for i in 0..states {
+            d_state[i * h + j] = state[i];
+        }
+    }
+}
+
+struct Update<'a, C, F> {
+    cell: &'a C,
+    rows: Rows<'a, F>,
+}
+
+impl<C: GatedCell, F: Float> Task for Update<'_, C, F> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let h = self.cell.sizes().hidden_size;
+        let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
+        let Rows {
+            prev, next, saved, ..
+        } = self.rows;
+        let states = prev.chunks_exact(s).zip(next.chunks_exact_mut(s));
+        for (sums, (prev, next)) in saved.chunks_exact_mut(v).zip(states) {
+            update_row(self.cell, sums, prev, next);
+        }
+    }
+}
+
+struct UpdateBack<'a, C, F> {
+    cell: &'a C,
+    rows: RowsBack<'a, F>,
+}
+
+impl<'a, C: GatedCell, F: Float> Task for UpdateBack<'a, C, F> {
+    /// The gradients of the state and of the sums.
+    type Out = (&'a mut [F], &'a [F]);
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Out {
+        let h = self.cell.sizes().hidden_size;
+        let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
+        let r = self.rows;
+        let forward = r
+            .saved
+            .chunks_exact(v)
+            .zip(r.prev.chunks_exact(s))
+            .zip(r.next.chunks_exact(s));
+        let back = r
+            .d_state
+            .chunks_exact_mut(s)
+            .zip(r.d_saved.chunks_exact_mut(v));
+        for (((saved, prev), next), (d_state, d_sums)) in forward.zip(back) {
+            update_row_back(self.cell, saved, prev, next, d_state, d_sums);
+        }
+        (r.d_state, r.d_saved)
+    }
+}

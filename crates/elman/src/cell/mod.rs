@@ -1,0 +1,228 @@
+//! Cells: one step of one row, forward and backward, as the theory writes it.
+//!
+//! A cell exists at one of two levels. [`Cell`] is anything with a step and its
+//! derivative; the layers run it row by row. [`GatedCell`] is a cell of affine
+//! gates and a pointwise update; it is a `Cell` by itself, and its rows go
+//! through the kernels together.
+//!
+//! The order of the gates and the names of the parameters are those of
+//! PyTorch, and appear in this module only.
+//!
+//! Letters in shapes: `I` input size, `H` hidden size, `G` gates.
+
+mod any;
+mod gated;
+mod gru;
+mod lstm;
+mod rnn;
+
+pub use any::{AnyCell, CellKind};
+pub use gated::{GatedCell, Side, Sizes};
+pub use gru::Gru;
+pub use lstm::Lstm;
+pub use rnn::{Nonlinearity, Rnn};
+
+use crate::Float;
+use crate::kernel::Packed;
+use serde::{Deserialize, Serialize};
+
+/// Which biases a cell has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bias {
+    /// `bias_ih` and `bias_hh`, as PyTorch's `bias=True`.
+    #[default]
+    Both,
+    /// `bias_ih` alone: the one `B` of the theory.
+    Single,
+    /// No bias, as PyTorch's `bias=False`.
+    None,
+}
+
+/// A named part of a cell's state or of its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `h`, `c`; `weight_ih`, `bias_hh`.
+    pub name: &'static str,
+    /// Its shape for one row.
+    pub shape: Vec<usize>,
+}
+
+impl Part {
+    /// Numbers in the part.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Appends what PyTorch appends to a parameter's name: layer and direction.
+pub fn full_name(part: &str, layer: usize, reverse: bool) -> String {
+    let direction = if reverse { "_reverse" } else { "" };
+    format!("{part}_l{layer}{direction}")
+}
+
+/// Copies of weights in the order the kernels read them, made again when the
+/// weights' stamp has changed. Belongs to the caller.
+#[derive(Debug, Clone, Default)]
+pub struct Packs<F: Float> {
+    stamp: u64,
+    input: Packed<F>,
+    hidden: Packed<F>,
+    back_stamp: u64,
+    input_back: Packed<F>,
+    hidden_back: Packed<F>,
+    rows: Packed<F>,
+}
+
+/// The weights of one cell: its parts one after the other, and their stamp.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights<'a, F> {
+    /// The parts of [`Cell::params`] in order, each row-major.
+    pub values: &'a [F],
+    /// [`Params::stamp`](crate::params::Params::stamp) of the arena.
+    pub stamp: u64,
+}
+
+/// `n` rows of one step on the way forward; every array is row-major.
+#[derive(Debug)]
+pub struct Rows<'a, F> {
+    /// Inputs, (n, I).
+    pub x: &'a [F],
+    /// States before the step, (n, S); `S` is [`Cell::state_size`].
+    pub prev: &'a [F],
+    /// States after the step, (n, S).
+    pub next: &'a mut [F],
+    /// What the backward pass needs, (n, V); `V` is [`Cell::saved_size`].
+    pub saved: &'a mut [F],
+}
+
+/// `n` rows of one step on the way back.
+#[derive(Debug)]
+pub struct RowsBack<'a, F> {
+    /// Inputs, (n, I).
+    pub x: &'a [F],
+    /// States before the step, (n, S).
+    pub prev: &'a [F],
+    /// States after the step, (n, S).
+    pub next: &'a [F],
+    /// What the forward pass saved, (n, V).
+    pub saved: &'a [F],
+    /// On entry the gradient of the state after the step, on return that of
+    /// the state before it, (n, S).
+    pub d_state: &'a mut [F],
+    /// Room for the gradients of what was saved, (n, V).
+    pub d_saved: &'a mut [F],
+    /// Gradient of the input, (n, I), added to.
+    pub d_x: Option<&'a mut [F]>,
+    /// Gradients of the weights, added to.
+    pub d_weights: &'a mut [F],
+}
+
+/// One step of a recurrent cell and its derivative.
+///
+/// Only the sizes, [`step`](Self::step) and [`step_back`](Self::step_back) must
+/// be written; a stack, both directions, ragged lengths and training come with
+/// them. The other methods exist for cells that can treat many rows at once.
+pub trait Cell<F: Float>: Clone + Send + Sync {
+    /// `I`, features of an input row.
+    fn input_size(&self) -> usize;
+
+    /// `H`, features of an output row: the first part of the state.
+    fn hidden_size(&self) -> usize;
+
+    /// The parts of the state; the first is the output `h`.
+    fn states(&self) -> Vec<Part>;
+
+    /// The parameters in PyTorch's order, without layer and direction.
+    fn params(&self) -> Vec<Part>;
+
+    /// Names of the blocks of `H` numbers each that a step saves.
+    fn saved(&self) -> Vec<&'static str>;
+
+    /// Numbers in the state of a row.
+    fn state_size(&self) -> usize {
+        self.states().iter().map(Part::size).sum()
+    }
+
+    /// Numbers a step saves for a row.
+    fn saved_size(&self) -> usize {
+        self.saved().len() * self.hidden_size()
+    }
+
+    /// One step of one row: reads `x` (I) and `prev` (S), writes `next` (S)
+    /// and `saved` (V).
+    fn step(&self, weights: &[F], row: Rows<'_, F>);
+
+    /// The derivative of [`step`](Self::step) for one row.
+    fn step_back(&self, weights: &[F], row: RowsBack<'_, F>);
+
+    /// Draws initial values with `uniform(low, high)`, in order. As PyTorch:
+    /// all from U(-s, s), s = 1/sqrt(H).
+    fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
+        let s = 1.0 / (self.hidden_size() as f64).sqrt();
+        for w in weights {
+            *w = uniform(-s, s);
+        }
+    }
+
+    /// The part of many steps that does not depend on the state: from `x`
+    /// (n, I) into `saved` (n, V), before [`forward`](Self::forward) sees these
+    /// rows.
+    fn prepare(&self, _: Weights<'_, F>, _: &mut Packs<F>, _x: &[F], _saved: &mut [F]) {}
+
+    /// One step of `n` rows, prepared before.
+    fn forward(&self, weights: Weights<'_, F>, _: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
+        let (i, s, v) = (self.input_size(), self.state_size(), self.saved_size());
+        for r in 0..n {
+            let row = Rows {
+                x: &rows.x[r * i..][..i],
+                prev: &rows.prev[r * s..][..s],
+                next: &mut rows.next[r * s..][..s],
+                saved: &mut rows.saved[r * v..][..v],
+            };
+            self.step(weights.values, row);
+        }
+    }
+
+    /// The derivative of [`forward`](Self::forward). What it leaves out of
+    /// `d_x` and `d_weights`, [`input_back`](Self::input_back) and
+    /// [`weights_back`](Self::weights_back) add.
+    fn backward(
+        &self,
+        weights: Weights<'_, F>,
+        _: &mut Packs<F>,
+        n: usize,
+        mut rows: RowsBack<'_, F>,
+    ) {
+        let (i, s, v) = (self.input_size(), self.state_size(), self.saved_size());
+        for r in 0..n {
+            let row = RowsBack {
+                x: &rows.x[r * i..][..i],
+                prev: &rows.prev[r * s..][..s],
+                next: &rows.next[r * s..][..s],
+                saved: &rows.saved[r * v..][..v],
+                d_state: &mut rows.d_state[r * s..][..s],
+                d_saved: &mut rows.d_saved[r * v..][..v],
+                d_x: rows.d_x.as_deref_mut().map(|d| &mut d[r * i..][..i]),
+                d_weights: rows.d_weights,
+            };
+            self.step_back(weights.values, row);
+        }
+    }
+
+    /// For many rows at once: adds to `d_x` (n, I) what came through `d_saved`
+    /// (n, V).
+    fn input_back(&self, _: Weights<'_, F>, _: &mut Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
+
+    /// For many rows at once: adds the weights' gradients, from `x` (n, I),
+    /// `prev` (n, S) and `d_saved` (n, V).
+    fn weights_back(
+        &self,
+        _: &mut Packs<F>,
+        _x: &[F],
+        _prev: &[F],
+        _d_saved: &[F],
+        _d_weights: &mut [F],
+    ) {
+    }
+}

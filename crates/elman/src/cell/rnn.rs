@@ -1,0 +1,72 @@
+//! The simple recurrent network of Elman (1990), PyTorch's `RNNCell`:
+//!
+//! ```text
+//! h' = act(W_ih x + b_ih + W_hh h + b_hh)        act = tanh or relu
+//! ```
+
+use super::gated::{GatedCell, Side, Sizes};
+use crate::float::Scalar;
+use serde::{Deserialize, Serialize};
+
+/// The activation of the simple cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nonlinearity {
+    /// `tanh`.
+    #[default]
+    Tanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// The simple cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rnn {
+    /// Input and hidden size, and the biases.
+    pub sizes: Sizes,
+    /// The activation.
+    pub nonlinearity: Nonlinearity,
+}
+
+impl GatedCell for Rnn {
+    const SAVED: &'static [&'static str] = &["a"];
+    const STATE: &'static [&'static str] = &["h"];
+    const INPUT: Side = Side {
+        first: 0,
+        gates: &[0],
+    };
+    const HIDDEN: Side = Side {
+        first: 0,
+        gates: &[0],
+    };
+
+    fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    #[inline(always)]
+    fn update<S: Scalar>(&self, sums: &mut [S; 4], _: [S; 2]) -> [S; 2] {
+        let h = match self.nonlinearity {
+            Nonlinearity::Tanh => sums[0].tanh(),
+            Nonlinearity::Relu => sums[0].relu(),
+        };
+        [h, S::lit(0.0)]
+    }
+
+    /// `da = dh act'(h)`: `1 - h^2`, or 1 where `h > 0`.
+    #[inline(always)]
+    fn update_back<S: Scalar>(
+        &self,
+        _: [S; 4],
+        _: [S; 2],
+        [h, _]: [S; 2],
+        [dh, _]: [S; 2],
+    ) -> ([S; 4], [S; 2]) {
+        let zero = S::lit(0.0);
+        let da = match self.nonlinearity {
+            Nonlinearity::Tanh => dh * (S::lit(1.0) - h * h),
+            Nonlinearity::Relu => dh * h.positive(),
+        };
+        ([da, zero, zero, zero], [zero, zero])
+    }
+}

@@ -1,0 +1,15 @@
+//! The arithmetic under the layers: run-time dispatch on the instruction set
+//! and the matrix product. The only module with `unsafe`.
+//!
+//! Every element of a product is one chain of sums in the order of `k`,
+//! whatever the number of rows, so that a row has the same bits in any batch.
+//! On AVX2 each link of the chain is a fused multiply-add, elsewhere a product
+//! and a sum: bits may differ between instruction sets, never on one.
+
+#![allow(unsafe_code)]
+
+mod dispatch;
+mod product;
+
+pub use dispatch::{Task, dispatch};
+pub use product::{Matrix, Packed, product};

@@ -1,0 +1,196 @@
+//! Parameters as one arena: a layout of (name, shape, range) over one slice.
+//!
+//! Layers own no arrays, only their place in the layout. Gradients and an
+//! optimiser's moments have the same layout, so an optimiser step, clipping,
+//! averaging and a file are one pass over a slice.
+
+use crate::{Error, Float, Result};
+use ndarray::{ArrayView, ArrayViewMut, IxDyn};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One tensor of a [`Layout`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The tensor's name as PyTorch's `state_dict` has it: `rnn.weight_ih_l0`.
+    pub name: String,
+    /// Its shape, row-major.
+    pub shape: Vec<usize>,
+    /// Its place in the arena.
+    pub range: Range<usize>,
+}
+
+/// The names, shapes and places of all tensors of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    entries: Vec<Entry>,
+}
+
+impl Layout {
+    /// An empty layout.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a tensor and returns its place.
+    pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> Range<usize> {
+        let start = self.len();
+        let range = start..start + shape.iter().product::<usize>();
+        self.entries.push(Entry {
+            name: name.into(),
+            shape: shape.to_vec(),
+            range: range.clone(),
+        });
+        range
+    }
+
+    /// Number of parameters in all.
+    pub fn len(&self) -> usize {
+        self.entries.last().map_or(0, |e| e.range.end)
+    }
+
+    /// True where there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The tensors in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The tensor of that name.
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.name == name)
+    }
+}
+
+/// The parameters of a network: one slice, laid out by a [`Layout`].
+///
+/// ```
+/// use elman::params::{Layout, Params};
+/// let mut layout = Layout::new();
+/// layout.push("weight", &[2, 3]);
+/// layout.push("bias", &[2]);
+/// let mut params = Params::<f64>::zeros(layout.into());
+/// params.set("bias", &[1.0, 2.0])?;
+/// assert_eq!(params.values()[6..], [1.0, 2.0]);
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Params<F> {
+    layout: Arc<Layout>,
+    values: Vec<F>,
+    stamp: u64,
+}
+
+/// Gradients have the layout of their parameters, and are always added to.
+pub type Grads<F> = Params<F>;
+
+/// Every change of any parameters takes a stamp of its own.
+static STAMP: AtomicU64 = AtomicU64::new(1);
+
+impl<F: Float> Params<F> {
+    /// All zeros.
+    pub fn zeros(layout: Arc<Layout>) -> Self {
+        Self {
+            values: vec![F::zero(); layout.len()],
+            layout,
+            stamp: STAMP.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// All values in the layout's order.
+    pub fn values(&self) -> &[F] {
+        &self.values
+    }
+
+    /// All values, to be changed. Takes a new [`stamp`](Self::stamp).
+    pub fn values_mut(&mut self) -> &mut [F] {
+        self.stamp = STAMP.fetch_add(1, Ordering::Relaxed);
+        &mut self.values
+    }
+
+    /// A number that changes whenever the values may have changed, and that no
+    /// other parameters share unless they are an unchanged clone. Packed copies
+    /// of weights are stale when it differs.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// Sets every value to zero.
+    pub fn clear(&mut self) {
+        self.values_mut().fill(F::zero());
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<ArrayView<'_, F, IxDyn>> {
+        let entry = self.layout.find(name)?;
+        ArrayView::from_shape(entry.shape.as_slice(), &self.values[entry.range.clone()]).ok()
+    }
+
+    /// The tensor of that name, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMut<'_, F, IxDyn>> {
+        let layout = Arc::clone(&self.layout);
+        let entry = layout.find(name)?;
+        let values = &mut self.values_mut()[entry.range.clone()];
+        ArrayViewMut::from_shape(entry.shape.as_slice(), values).ok()
+    }
+
+    /// Overwrites the tensor of that name, row-major.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, or `values.len()` is not its size.
+    pub fn set(&mut self, name: &str, values: &[F]) -> Result<()> {
+        let Some(entry) = self.layout.find(name) else {
+            let known: Vec<_> = self.layout.entries.iter().map(|e| &*e.name).collect();
+            return Err(Error::option(format!(
+                "no parameter is named `{name}`; there are {}",
+                known.join(", ")
+            )));
+        };
+        let range = entry.range.clone();
+        if values.len() != range.len() {
+            return Err(Error::shape(format!(
+                "{name}: expected {} values = shape {:?}, got {}",
+                range.len(),
+                entry.shape,
+                values.len()
+            )));
+        }
+        self.values_mut()[range].copy_from_slice(values);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_tell_changes() {
+        let mut layout = Layout::new();
+        layout.push("w", &[3]);
+        let mut a = Params::<f32>::zeros(layout.into());
+        let b = a.clone();
+        assert_eq!(a.stamp(), b.stamp());
+        a.values_mut()[0] = 1.0;
+        assert_ne!(a.stamp(), b.stamp());
+    }
+
+    #[test]
+    fn set_names_what_is_wrong() {
+        let mut layout = Layout::new();
+        layout.push("w", &[3]);
+        let mut a = Params::<f32>::zeros(layout.into());
+        assert!(a.set("v", &[0.0; 3]).unwrap_err().is_option());
+        let e = a.set("w", &[0.0; 2]).unwrap_err();
+        assert!(e.is_shape() && e.to_string().contains("expected 3"), "{e}");
+    }
+}
