@@ -4,7 +4,9 @@ pub mod cell;
 pub mod error;
 pub mod float;
 pub mod kernel;
+pub mod layer;
 pub mod params;
+pub mod rng;
 
 pub use error::{Error, Result};
 pub use float::Float;

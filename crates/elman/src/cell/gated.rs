@@ -31,9 +31,10 @@ pub struct Side {
     pub gates: &'static [usize],
 }
 
-/// Sums a cell can have, and parts its state can have.
-const SUMS: usize = 4;
-const STATES: usize = 2;
+/// Sums a gated cell can have.
+pub const SUMS: usize = 4;
+/// Parts the state of a gated cell can have.
+pub const STATES: usize = 2;
 
 /// A cell of affine gates and a pointwise update.
 ///

@@ -13,7 +13,7 @@
 //! n, r, z, hn, so that those of the input and those of the state are each in
 //! one piece.
 
-use super::gated::{GatedCell, Side, Sizes};
+use super::gated::{GatedCell, STATES, SUMS, Side, Sizes};
 use crate::float::Scalar;
 
 /// The gated recurrent unit.
@@ -40,7 +40,7 @@ impl GatedCell for Gru {
     }
 
     #[inline(always)]
-    fn update<S: Scalar>(&self, sums: &mut [S; 4], [h, _]: [S; 2]) -> [S; 2] {
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [h, _]: [S; STATES]) -> [S; STATES] {
         let [a_n, a_r, a_z, hn] = *sums;
         let r = a_r.sigmoid();
         let z = a_z.sigmoid();
@@ -56,11 +56,11 @@ impl GatedCell for Gru {
     #[inline(always)]
     fn update_back<S: Scalar>(
         &self,
-        [n, r, z, hn]: [S; 4],
-        [h, _]: [S; 2],
-        _: [S; 2],
-        [dh, _]: [S; 2],
-    ) -> ([S; 4], [S; 2]) {
+        [n, r, z, hn]: [S; SUMS],
+        [h, _]: [S; STATES],
+        _: [S; STATES],
+        [dh, _]: [S; STATES],
+    ) -> ([S; SUMS], [S; STATES]) {
         let one = S::lit(1.0);
         let dz = z * (one - z) * dh * (h - n);
         let dn = (one - n * n) * dh * (one - z);

@@ -9,7 +9,7 @@
 //!
 //! The gates lie in the weights in the order i, f, g, o.
 
-use super::gated::{GatedCell, Side, Sizes};
+use super::gated::{GatedCell, STATES, SUMS, Side, Sizes};
 use crate::float::Scalar;
 
 /// Long short-term memory.
@@ -36,7 +36,7 @@ impl GatedCell for Lstm {
     }
 
     #[inline(always)]
-    fn update<S: Scalar>(&self, sums: &mut [S; 4], [_, c]: [S; 2]) -> [S; 2] {
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [_, c]: [S; STATES]) -> [S; STATES] {
         let [a_i, a_f, a_g, a_o] = *sums;
         let (i, f, o) = (a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid());
         let g = a_g.tanh();
@@ -53,11 +53,11 @@ impl GatedCell for Lstm {
     #[inline(always)]
     fn update_back<S: Scalar>(
         &self,
-        [i, f, g, o]: [S; 4],
-        [_, c]: [S; 2],
-        [_, c_next]: [S; 2],
-        [dh, dc_next]: [S; 2],
-    ) -> ([S; 4], [S; 2]) {
+        [i, f, g, o]: [S; SUMS],
+        [_, c]: [S; STATES],
+        [_, c_next]: [S; STATES],
+        [dh, dc_next]: [S; STATES],
+    ) -> ([S; SUMS], [S; STATES]) {
         let one = S::lit(1.0);
         let t = c_next.tanh();
         let d_o = o * (one - o) * dh * t;

@@ -14,12 +14,14 @@ mod any;
 mod gated;
 mod gru;
 mod lstm;
+mod plain;
 mod rnn;
 
 pub use any::{AnyCell, CellKind};
-pub use gated::{GatedCell, Side, Sizes};
+pub use gated::{GatedCell, STATES, SUMS, Side, Sizes};
 pub use gru::Gru;
 pub use lstm::Lstm;
+pub use plain::Plain;
 pub use rnn::{Nonlinearity, Rnn};
 
 use crate::Float;

@@ -4,7 +4,7 @@
 //! h' = act(W_ih x + b_ih + W_hh h + b_hh)        act = tanh or relu
 //! ```
 
-use super::gated::{GatedCell, Side, Sizes};
+use super::gated::{GatedCell, STATES, SUMS, Side, Sizes};
 use crate::float::Scalar;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl GatedCell for Rnn {
     }
 
     #[inline(always)]
-    fn update<S: Scalar>(&self, sums: &mut [S; 4], _: [S; 2]) -> [S; 2] {
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], _: [S; STATES]) -> [S; STATES] {
         let h = match self.nonlinearity {
             Nonlinearity::Tanh => sums[0].tanh(),
             Nonlinearity::Relu => sums[0].relu(),
@@ -57,11 +57,11 @@ impl GatedCell for Rnn {
     #[inline(always)]
     fn update_back<S: Scalar>(
         &self,
-        _: [S; 4],
-        _: [S; 2],
-        [h, _]: [S; 2],
-        [dh, _]: [S; 2],
-    ) -> ([S; 4], [S; 2]) {
+        _: [S; SUMS],
+        _: [S; STATES],
+        [h, _]: [S; STATES],
+        [dh, _]: [S; STATES],
+    ) -> ([S; SUMS], [S; STATES]) {
         let zero = S::lit(0.0);
         let da = match self.nonlinearity {
             Nonlinearity::Tanh => dh * (S::lit(1.0) - h * h),

@@ -1,0 +1,138 @@
+//! The linear map, PyTorch's `nn.Linear`: `y = x W' + b`.
+
+use crate::kernel::{Matrix, Packed, product};
+use crate::params::{Grads, Layout, Params};
+use crate::{Error, Float, Result};
+use std::ops::Range;
+
+/// `y = x W' + b`, `W` (out, in), `b` (out).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linear {
+    in_features: usize,
+    out_features: usize,
+    weight: Range<usize>,
+    bias: Option<Range<usize>>,
+}
+
+/// Packed weights of a [`Linear`], and room for the packed input.
+#[derive(Debug, Clone, Default)]
+pub struct LinearCache<F: Float> {
+    stamp: u64,
+    forward: Packed<F>,
+    backward: Packed<F>,
+    rows: Packed<F>,
+}
+
+impl Linear {
+    /// Adds `{prefix}.weight` and, with `bias`, `{prefix}.bias` to the layout.
+    ///
+    /// # Errors
+    /// Where a size is 0.
+    pub fn new(
+        layout: &mut Layout,
+        prefix: &str,
+        in_features: usize,
+        out_features: usize,
+        bias: bool,
+    ) -> Result<Self> {
+        if in_features == 0 || out_features == 0 {
+            return Err(Error::option(format!(
+                "{prefix}: in_features and out_features must be greater than zero"
+            )));
+        }
+        let weight = layout.push(format!("{prefix}.weight"), &[out_features, in_features]);
+        let bias = bias.then(|| layout.push(format!("{prefix}.bias"), &[out_features]));
+        Ok(Self {
+            in_features,
+            out_features,
+            weight,
+            bias,
+        })
+    }
+
+    /// Features of an input row.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Features of an output row.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// PyTorch's initial values, U(-s, s) with s = 1/sqrt(in_features), drawn
+    /// with `uniform(low, high)`: the weight, then the bias.
+    pub fn init<F: Float>(&self, params: &mut Params<F>, uniform: &mut dyn FnMut(f64, f64) -> F) {
+        let s = 1.0 / (self.in_features as f64).sqrt();
+        let bias = self.bias.clone().unwrap_or(0..0);
+        let values = params.values_mut();
+        for i in self.weight.clone().chain(bias) {
+            values[i] = uniform(-s, s);
+        }
+    }
+
+    /// `y (n, out) = x (n, in) W' + b`, both row-major.
+    pub fn forward<F: Float>(
+        &self,
+        params: &Params<F>,
+        x: &[F],
+        cache: &mut LinearCache<F>,
+        y: &mut [F],
+    ) {
+        let w = self.weight_of(params);
+        if cache.stamp != params.stamp() {
+            cache.forward.pack(w.t());
+            cache.backward.pack(w);
+            cache.stamp = params.stamp();
+        }
+        for row in y.chunks_exact_mut(self.out_features) {
+            match &self.bias {
+                Some(b) => row.copy_from_slice(&params.values()[b.clone()]),
+                None => row.fill(F::zero()),
+            }
+        }
+        product(self.rows(x), &cache.forward, y, self.out_features);
+    }
+
+    /// Adds `dW += dy' x`, `db += sum of dy`, and `dx += dy W`, after
+    /// [`forward`](Self::forward) with the same `x` and `cache`.
+    pub fn backward<F: Float>(
+        &self,
+        x: &[F],
+        cache: &mut LinearCache<F>,
+        dy: &[F],
+        grads: &mut Grads<F>,
+        dx: Option<&mut [F]>,
+    ) {
+        let n = dy.len() / self.out_features;
+        let dy_rows = Matrix::new(dy, n, self.out_features, self.out_features);
+        cache.rows.pack(self.rows(x));
+        let values = grads.values_mut();
+        let d_weight = &mut values[self.weight.clone()];
+        product(dy_rows.t(), &cache.rows, d_weight, self.in_features);
+        if let Some(bias) = &self.bias {
+            for row in dy.chunks_exact(self.out_features) {
+                for (d, dy) in values[bias.clone()].iter_mut().zip(row) {
+                    *d += *dy;
+                }
+            }
+        }
+        if let Some(dx) = dx {
+            product(dy_rows, &cache.backward, dx, self.in_features);
+        }
+    }
+
+    fn rows<'a, F: Float>(&self, x: &'a [F]) -> Matrix<'a, F> {
+        Matrix::new(
+            x,
+            x.len() / self.in_features,
+            self.in_features,
+            self.in_features,
+        )
+    }
+
+    fn weight_of<'a, F: Float>(&self, params: &'a Params<F>) -> Matrix<'a, F> {
+        let w = &params.values()[self.weight.clone()];
+        Matrix::new(w, self.out_features, self.in_features, self.in_features)
+    }
+}

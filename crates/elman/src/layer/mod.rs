@@ -1,0 +1,39 @@
+//! Layers: the recurrent stack, its ragged batches and states, and the linear
+//! map.
+//!
+//! The call shape is the same everywhere: `forward(&self, params, x, pass,
+//! state, cache, y)` and `backward(&self, params, cache, dy, d_state, grads,
+//! dx)`. Layers own no arrays: parameters, states and caches belong to the
+//! caller and are used again. Gradients of parameters and of inputs are always
+//! added.
+//!
+//! Letters in shapes: `T` steps, `B` batch, `I` input size, `H` hidden size,
+//! `L` layers, `D` directions.
+
+mod dropout;
+mod linear;
+mod recurrent;
+mod stack;
+mod state;
+mod steps;
+
+pub use linear::{Linear, LinearCache};
+pub use recurrent::{Recurrent, RecurrentConfig};
+pub use stack::{Stack, StackCache, StackConfig, Trace};
+pub use state::State;
+pub use steps::Steps;
+
+use crate::rng::Key;
+
+/// What a pass over a batch has beside its numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pass<'a> {
+    /// Valid steps of every row, in any order; `None` where all are.
+    pub lengths: Option<&'a [usize]>,
+    /// The key of the dropout masks, one for each training step; `None` where
+    /// nothing is dropped.
+    pub dropout: Option<Key>,
+    /// The number of this batch's first row, where it is a part of a larger
+    /// one: masks belong to rows, however a batch is divided.
+    pub first_row: usize,
+}

@@ -1,0 +1,203 @@
+//! `nn.RNN`, `nn.GRU` and `nn.LSTM` as one type that owns its parameters: for
+//! people who just want an answer. It allocates; the [`Stack`] inside does not.
+
+use super::{Pass, Stack, StackCache, StackConfig, State};
+use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
+use crate::params::{Grads, Layout, Params};
+use crate::rng::TorchRng;
+use crate::{Error, Float, Result};
+use ndarray::{Array3, ArrayView3};
+use serde::{Deserialize, Serialize};
+
+/// The options of PyTorch's recurrent layers, under their names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecurrentConfig {
+    /// Which layer it is.
+    pub cell: CellKind,
+    /// `I`, features of an input step.
+    pub input_size: usize,
+    /// `H`, features of a state.
+    pub hidden_size: usize,
+    /// Which biases there are; PyTorch has `both` or `none`.
+    pub bias: Bias,
+    /// The activation; only an RNN may have another than tanh.
+    pub nonlinearity: Nonlinearity,
+    /// Layers, directions, dropout, order of axes.
+    pub stack: StackConfig,
+}
+
+impl RecurrentConfig {
+    /// PyTorch's defaults: one layer, forward, both biases, time first.
+    ///
+    /// ```
+    /// use elman::cell::CellKind;
+    /// use elman::layer::RecurrentConfig;
+    /// let config = RecurrentConfig::new(CellKind::Gru, 3, 16);
+    /// assert_eq!(config.stack.num_layers, 1);
+    /// ```
+    pub fn new(cell: CellKind, input_size: usize, hidden_size: usize) -> Self {
+        Self {
+            cell,
+            input_size,
+            hidden_size,
+            bias: Bias::Both,
+            nonlinearity: Nonlinearity::Tanh,
+            stack: StackConfig::default(),
+        }
+    }
+
+    /// Adds the layer's parameters to a layout. `prefix` may be empty.
+    ///
+    /// # Errors
+    /// Where an option is out of its range, or `relu` is asked of a gated cell.
+    pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
+        if self.nonlinearity != Nonlinearity::Tanh && self.cell != CellKind::Rnn {
+            return Err(Error::option(format!(
+                "nonlinearity: only an RNN has a choice of activation, not a {}",
+                self.cell
+            )));
+        }
+        let cell = |input_size| {
+            AnyCell::new(
+                self.cell,
+                input_size,
+                self.hidden_size,
+                self.bias,
+                self.nonlinearity,
+            )
+        };
+        Stack::new::<f32>(layout, prefix, self.stack.clone(), self.input_size, cell)
+    }
+}
+
+/// A recurrent layer with its parameters.
+///
+/// ```
+/// use elman::cell::CellKind;
+/// use elman::layer::{Recurrent, RecurrentConfig};
+/// use elman::ndarray::array;
+///
+/// let layer = Recurrent::<f64>::new(&RecurrentConfig::new(CellKind::Rnn, 1, 2), 0)?;
+/// let input = array![[[0.1]], [[0.2]], [[0.3]]]; // (T, B, I) = (3, 1, 1)
+/// let (output, state) = layer.forward(input.view(), None, None)?;
+/// assert_eq!(output.dim(), (3, 1, 2)); // (T, B, D * H)
+/// assert_eq!(state.get("h").unwrap().dim(), (1, 1, 2)); // (L * D, B, H)
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recurrent<F> {
+    stack: Stack<AnyCell>,
+    params: Params<F>,
+}
+
+impl<F: Float> Recurrent<F> {
+    /// A layer with PyTorch's initial values after `torch.manual_seed(seed)`.
+    ///
+    /// # Errors
+    /// Where an option is out of its range.
+    pub fn new(config: &RecurrentConfig, seed: u64) -> Result<Self> {
+        let mut layout = Layout::new();
+        let stack = config.stack(&mut layout, "")?;
+        let mut params = Params::zeros(layout.into());
+        let mut rng = TorchRng::new(seed);
+        stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
+        Ok(Self { stack, params })
+    }
+
+    /// A layer with parameters of one's own, named and shaped as PyTorch's.
+    ///
+    /// # Errors
+    /// Where an option is out of its range, or a name or shape differs.
+    pub fn with_params(config: &RecurrentConfig, params: Params<F>) -> Result<Self> {
+        let mut layout = Layout::new();
+        let stack = config.stack(&mut layout, "")?;
+        if **params.layout() != layout {
+            return Err(Error::shape("the parameters are not those of this layer"));
+        }
+        Ok(Self { stack, params })
+    }
+
+    /// The layers.
+    pub fn stack(&self) -> &Stack<AnyCell> {
+        &self.stack
+    }
+
+    /// The parameters, under PyTorch's names.
+    pub fn params(&self) -> &Params<F> {
+        &self.params
+    }
+
+    /// The parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut Params<F> {
+        &mut self.params
+    }
+
+    /// Reads `input` (T, B, I), or (B, T, I) with `batch_first`; returns the
+    /// output (T, B, D*H), in the same order of axes, and the final state.
+    /// `lengths` has the valid steps of each row; an absent state is zero.
+    ///
+    /// # Errors
+    /// Where a shape does not fit, in PyTorch's words.
+    pub fn forward(
+        &self,
+        input: ArrayView3<'_, F>,
+        lengths: Option<&[usize]>,
+        state: Option<State<F>>,
+    ) -> Result<(Array3<F>, State<F>)> {
+        let mut state = state.unwrap_or_else(|| self.start(&input));
+        let mut cache = StackCache::default();
+        let y = self.forward_with(input, lengths, &mut state, &mut cache)?;
+        Ok((y, state))
+    }
+
+    /// As [`forward`](Self::forward), keeping what the backward pass needs.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_with(
+        &self,
+        input: ArrayView3<'_, F>,
+        lengths: Option<&[usize]>,
+        state: &mut State<F>,
+        cache: &mut StackCache<F>,
+    ) -> Result<Array3<F>> {
+        let (a, b, _) = input.dim();
+        let mut y = Array3::zeros((a, b, self.stack.output_size()));
+        let pass = Pass {
+            lengths,
+            ..Pass::default()
+        };
+        self.stack
+            .forward(&self.params, input, &pass, state, cache, y.view_mut())?;
+        Ok(y)
+    }
+
+    /// Gradients after [`forward_with`](Self::forward_with): of the input, and
+    /// of the parameters; `d_state` changes from the gradient of the final
+    /// state to that of the initial one.
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    pub fn backward(
+        &self,
+        cache: &mut StackCache<F>,
+        d_output: Option<ArrayView3<'_, F>>,
+        d_state: &mut State<F>,
+        input_dim: (usize, usize, usize),
+    ) -> Result<(Array3<F>, Grads<F>)> {
+        let mut grads = Params::zeros(self.params.layout().clone());
+        let mut dx = Array3::zeros(input_dim);
+        let (params, view) = (&self.params, Some(dx.view_mut()));
+        self.stack
+            .backward(params, cache, d_output, d_state, &mut grads, view)?;
+        Ok((dx, grads))
+    }
+
+    /// A state of zeros for the rows of an input.
+    pub fn start(&self, input: &ArrayView3<'_, F>) -> State<F> {
+        let (a, b, _) = input.dim();
+        let batch_first = self.stack.config().batch_first;
+        self.stack.start(if batch_first { a } else { b })
+    }
+}

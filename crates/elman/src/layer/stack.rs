@@ -1,0 +1,839 @@
+//! Recurrent layers on top of each other, in one or both directions.
+
+use super::dropout;
+use super::{Pass, State, Steps};
+use crate::cell::{Cell, Packs, Rows, RowsBack, Weights, full_name};
+use crate::params::{Grads, Layout, Params};
+use crate::{Error, Float, Result};
+use ndarray::{
+    Array3, ArrayBase, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Ix3, RawData, s,
+};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How the layers of a stack are put together; PyTorch's names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// `L`, at least 1.
+    pub num_layers: usize,
+    /// A second run of every layer, from the last step to the first.
+    pub bidirectional: bool,
+    /// Arrays at the interface are (B, T, ..) and not (T, B, ..).
+    pub batch_first: bool,
+    /// Share of each layer's outputs, but the last one's, that is set to zero
+    /// in training.
+    pub dropout: f64,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            num_layers: 1,
+            bidirectional: false,
+            batch_first: false,
+            dropout: 0.0,
+        }
+    }
+}
+
+/// Layers of one kind of cell.
+#[derive(Debug, Clone)]
+pub struct Stack<C> {
+    /// In the order l0 forward, l0 reverse, l1 forward, ...
+    slots: Vec<Slot<C>>,
+    config: StackConfig,
+    input_size: usize,
+    hidden_size: usize,
+}
+
+/// One layer and direction.
+#[derive(Debug, Clone)]
+struct Slot<C> {
+    cell: C,
+    params: Range<usize>,
+    layer: usize,
+    reverse: bool,
+}
+
+/// What a stack keeps from its forward pass for the backward pass, and its
+/// work space. Belongs to the caller; no allocation once it is large enough.
+#[derive(Debug, Clone, Default)]
+pub struct StackCache<F: Float> {
+    steps: Steps,
+    /// Input of every layer, (rows, width).
+    inputs: Vec<Vec<F>>,
+    /// Masks between layers (0 or 1/(1-p)); empty where nothing is dropped.
+    masks: Vec<Vec<F>>,
+    runs: Vec<Run<F>>,
+    /// Gradients of the outputs and inputs of the layer at hand.
+    d_output: Vec<F>,
+    d_input: Vec<F>,
+}
+
+/// One slot's part of the cache; every array has a row for each valid step.
+#[derive(Debug, Clone, Default)]
+struct Run<F: Float> {
+    packs: Packs<F>,
+    /// The newest state of every row of the batch, longest first, (B, S).
+    state: Vec<F>,
+    prev: Vec<F>,
+    next: Vec<F>,
+    saved: Vec<F>,
+    d_state: Vec<F>,
+    d_saved: Vec<F>,
+}
+
+/// Every state and gate of one layer and direction, (T, B, H) or (B, T, H) as
+/// the output is; zero in the padding.
+#[derive(Debug, Clone)]
+pub struct Trace<F> {
+    /// Layer.
+    pub layer: usize,
+    /// Direction.
+    pub reverse: bool,
+    /// `h`, `c`; `r`, `z`, `n`, `hn`; `i`, `f`, `g`, `o`.
+    pub name: &'static str,
+    /// The numbers.
+    pub values: Array3<F>,
+}
+
+impl<C> Stack<C> {
+    /// The configuration.
+    pub fn config(&self) -> &StackConfig {
+        &self.config
+    }
+
+    /// `D`, 1 or 2.
+    pub fn num_directions(&self) -> usize {
+        1 + usize::from(self.config.bidirectional)
+    }
+
+    /// `I`.
+    pub fn input_size(&self) -> usize {
+        self.input_size
+    }
+
+    /// `D * H`, features of the output.
+    pub fn output_size(&self) -> usize {
+        self.hidden_size * self.num_directions()
+    }
+
+    /// The slots of the last layer.
+    pub fn last_slots(&self) -> Range<usize> {
+        self.slots.len() - self.num_directions()..self.slots.len()
+    }
+
+    /// `rnn.` + `weight_ih_l0`, ...: adds the parameters of every layer and
+    /// direction to the layout, in PyTorch's order. `prefix` may be empty;
+    /// `cell(input_size)` makes the cell of a layer.
+    ///
+    /// # Errors
+    /// Where an option is out of its range, in PyTorch's words.
+    pub fn new<F: Float>(
+        layout: &mut Layout,
+        prefix: &str,
+        config: StackConfig,
+        input_size: usize,
+        cell: impl Fn(usize) -> C,
+    ) -> Result<Self>
+    where
+        C: Cell<F>,
+    {
+        let refuse = |text: &str| Err(Error::option(text));
+        if !(0.0..=1.0).contains(&config.dropout) {
+            return refuse(
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed",
+            );
+        }
+        if input_size == 0 {
+            return refuse("input_size must be greater than zero");
+        }
+        if config.num_layers == 0 {
+            return refuse("num_layers must be greater than zero");
+        }
+        let hidden_size = cell(input_size).hidden_size();
+        if hidden_size == 0 {
+            return refuse("hidden_size must be greater than zero");
+        }
+        let directions = 1 + usize::from(config.bidirectional);
+        let mut slots = Vec::with_capacity(config.num_layers * directions);
+        for layer in 0..config.num_layers {
+            let width = if layer == 0 {
+                input_size
+            } else {
+                hidden_size * directions
+            };
+            for reverse in [false, true].into_iter().take(directions) {
+                let cell = cell(width);
+                let start = layout.len();
+                for part in cell.params() {
+                    let name = full_name(part.name, layer, reverse);
+                    let dot = if prefix.is_empty() { "" } else { "." };
+                    layout.push(format!("{prefix}{dot}{name}"), &part.shape);
+                }
+                slots.push(Slot {
+                    cell,
+                    params: start..layout.len(),
+                    layer,
+                    reverse,
+                });
+            }
+        }
+        Ok(Self {
+            slots,
+            config,
+            input_size,
+            hidden_size,
+        })
+    }
+
+    /// Initial values of every cell, drawn with `uniform(low, high)` in the
+    /// order of the layout.
+    pub fn init<F: Float>(&self, params: &mut Params<F>, uniform: &mut dyn FnMut(f64, f64) -> F)
+    where
+        C: Cell<F>,
+    {
+        let values = params.values_mut();
+        for slot in &self.slots {
+            slot.cell.init(&mut values[slot.params.clone()], uniform);
+        }
+    }
+
+    /// A state of zeros.
+    pub fn start<F: Float>(&self, batch: usize) -> State<F>
+    where
+        C: Cell<F>,
+    {
+        State::zeros(batch, self.slots.iter().map(|s| s.cell.states()))
+    }
+
+    /// A whole sequence: reads `x` (T, B, I), writes `y` (T, B, D*H), zero in
+    /// the padding, and replaces `state` by the one after each row's last step.
+    /// With `batch_first`, `x` and `y` are (B, T, ..).
+    ///
+    /// # Errors
+    /// Where a shape does not fit, in PyTorch's words.
+    pub fn forward<F: Float>(
+        &self,
+        params: &Params<F>,
+        x: ArrayView3<'_, F>,
+        pass: &Pass<'_>,
+        state: &mut State<F>,
+        cache: &mut StackCache<F>,
+        y: ArrayViewMut3<'_, F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        let (x, mut y) = (self.time_first(x), self.time_first(y));
+        let (seq_len, batch, features) = x.dim();
+        self.check_features(features)?;
+        if y.dim() != (seq_len, batch, self.output_size()) {
+            return Err(Error::shape(format!(
+                "output: expected ({seq_len}, {batch}, {}) = (T, B, D * H), got {:?}",
+                self.output_size(),
+                y.dim()
+            )));
+        }
+        self.begin(seq_len, batch, pass, state, cache)?;
+        let StackCache {
+            steps,
+            inputs,
+            masks,
+            runs,
+            ..
+        } = cache;
+        steps.gather(x, &mut inputs[0]);
+        for (at, (slot, run)) in self.slots.iter().zip(runs.iter_mut()).enumerate() {
+            let weights = slot.weights(params);
+            let x = &inputs[slot.layer];
+            slot.cell
+                .prepare(weights, &mut run.packs, x, &mut run.saved);
+            for t in steps.times(slot.reverse) {
+                slot.advance(weights, x, steps.at(t), run);
+            }
+            if slot.layer + 1 < self.config.num_layers {
+                let mask = &masks[slot.layer];
+                let above = &mut inputs[slot.layer + 1];
+                self.pass_up(at, run, 0..steps.rows(), mask, above);
+            }
+        }
+        y.fill(F::zero());
+        for at in self.last_slots() {
+            let outputs = self.outputs(at, &runs[at], 0..steps.rows());
+            let y = y.slice_mut(s![.., .., self.columns(at)]);
+            steps.scatter(outputs, y, |y, h| *y = h);
+        }
+        self.finish(cache, state);
+        Ok(())
+    }
+
+    /// Back-propagation through time, after [`forward`](Self::forward) with
+    /// the same `params` and `cache`.
+    ///
+    /// Takes the gradient of the output, `dy` (shaped as `y`; its padding is
+    /// not read; `None` is zero), and in `d_state` that of the final state;
+    /// leaves in `d_state` the gradient of the initial state, and adds to
+    /// `grads` and `dx`.
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    pub fn backward<F: Float>(
+        &self,
+        params: &Params<F>,
+        cache: &mut StackCache<F>,
+        dy: Option<ArrayView3<'_, F>>,
+        d_state: &mut State<F>,
+        grads: &mut Grads<F>,
+        dx: Option<ArrayViewMut3<'_, F>>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        let dims = |width| (cache.steps.seq_len(), cache.steps.batch(), width);
+        let dy = dy.map(|a| self.time_first(a));
+        let dx = dx.map(|a| self.time_first(a));
+        for (name, got, expected) in [
+            (
+                "d_output",
+                dy.as_ref().map(|a| a.dim()),
+                dims(self.output_size()),
+            ),
+            (
+                "d_input",
+                dx.as_ref().map(|a| a.dim()),
+                dims(self.input_size),
+            ),
+        ] {
+            if let Some(got) = got.filter(|got| *got != expected) {
+                return Err(Error::shape(format!(
+                    "{name}: expected {expected:?}, got {got:?}"
+                )));
+            }
+        }
+        self.begin_back(d_state, cache)?;
+        let StackCache {
+            steps,
+            inputs,
+            masks,
+            runs,
+            d_output,
+            d_input,
+        } = cache;
+        match dy {
+            Some(dy) => steps.gather(dy, d_output),
+            None => refill(d_output, steps.rows() * self.output_size()),
+        }
+        for layer in (0..self.config.num_layers).rev() {
+            let x = &inputs[layer];
+            refill(d_input, x.len());
+            for (at, slot) in self.slots_of(layer) {
+                let run = &mut runs[at];
+                let (weights, dw) = (slot.weights(params), slot.grads(grads));
+                for t in steps.times(!slot.reverse) {
+                    let rows = steps.at(t);
+                    self.take_down(at, d_output, rows.clone(), run);
+                    let d_x = of(d_input, &rows, slot.cell.input_size());
+                    slot.retreat(weights, x, rows, run, d_x, dw);
+                }
+                let Run { packs, d_saved, .. } = run;
+                slot.cell.input_back(weights, packs, d_saved, d_input);
+                slot.cell.weights_back(packs, x, &run.prev, d_saved, dw);
+            }
+            if layer > 0 {
+                for (d, m) in d_input.iter_mut().zip(&masks[layer - 1]) {
+                    *d *= *m;
+                }
+                std::mem::swap(d_output, d_input);
+            }
+        }
+        if let Some(dx) = dx {
+            let rows = d_input.chunks_exact(self.input_size);
+            steps.scatter(rows, dx, |dx, d| *dx += d);
+        }
+        self.finish_back(cache, d_state);
+        Ok(())
+    }
+
+    /// One step of a stream: reads `x` (B, I), writes `y` (B, H), carries
+    /// `state`. The same bits as the sequence.
+    ///
+    /// # Errors
+    /// Where a shape does not fit, or the stack is bidirectional: its reverse
+    /// direction begins at the end of the sequence.
+    pub fn step<F: Float>(
+        &self,
+        params: &Params<F>,
+        x: ArrayView2<'_, F>,
+        state: &mut State<F>,
+        cache: &mut StackCache<F>,
+        y: ArrayViewMut2<'_, F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        self.begin_at(1, x.nrows(), &Pass::default(), state, cache)?;
+        self.forward_at(params, 0, x, cache, y)?;
+        self.finish(cache, state);
+        Ok(())
+    }
+
+    /// Prepares the cache for `seq_len` calls of
+    /// [`forward_at`](Self::forward_at), starting from `state`.
+    ///
+    /// # Errors
+    /// Where the stack is bidirectional, the pass has lengths, or the state
+    /// does not fit.
+    pub fn begin_at<F: Float>(
+        &self,
+        seq_len: usize,
+        batch: usize,
+        pass: &Pass<'_>,
+        state: &State<F>,
+        cache: &mut StackCache<F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        if self.config.bidirectional {
+            return Err(Error::option(
+                "a bidirectional stack cannot go step by step: its reverse direction begins at the end of the sequence",
+            ));
+        }
+        if pass.lengths.is_some() {
+            return Err(Error::option(
+                "lengths: a stack that goes step by step has rows of one length",
+            ));
+        }
+        self.begin(seq_len, batch, pass, state, cache)
+    }
+
+    /// Step `t` of a sequence whose inputs come one after the other (a decoder
+    /// that reads its own output): reads `x` (B, I), writes `y` (B, H).
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    pub fn forward_at<F: Float>(
+        &self,
+        params: &Params<F>,
+        t: usize,
+        x: ArrayView2<'_, F>,
+        cache: &mut StackCache<F>,
+        mut y: ArrayViewMut2<'_, F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        let StackCache {
+            steps,
+            inputs,
+            masks,
+            runs,
+            ..
+        } = cache;
+        self.check_features(x.ncols())?;
+        let (batch, h) = (steps.batch(), self.hidden_size);
+        if t >= steps.seq_len() || x.nrows() != batch || y.dim() != (batch, h) {
+            return Err(Error::shape(format!(
+                "step {t} of {}: expected input ({batch}, {}) and output ({batch}, {h}), got {:?} and {:?}",
+                steps.seq_len(),
+                self.input_size,
+                x.dim(),
+                y.dim()
+            )));
+        }
+        let rows = steps.at(t);
+        let place = &mut inputs[0][rows.start * self.input_size..];
+        for (to, from) in place.iter_mut().zip(x) {
+            *to = *from;
+        }
+        for (at, (slot, run)) in self.slots.iter().zip(runs.iter_mut()).enumerate() {
+            let weights = slot.weights(params);
+            let x = &inputs[slot.layer];
+            let saved = of(&mut run.saved, &rows, slot.cell.saved_size());
+            let x_rows = &x[span(&rows, slot.cell.input_size())];
+            slot.cell.prepare(weights, &mut run.packs, x_rows, saved);
+            slot.advance(weights, x, rows.clone(), run);
+            if slot.layer + 1 < self.config.num_layers {
+                let mask = &masks[slot.layer];
+                self.pass_up(at, run, rows.clone(), mask, &mut inputs[slot.layer + 1]);
+            }
+        }
+        let at = self.slots.len() - 1;
+        let outputs = self.outputs(at, &runs[at], rows);
+        for (y, h) in y.iter_mut().zip(outputs.flatten()) {
+            *y = *h;
+        }
+        Ok(())
+    }
+
+    /// Ends a run of [`forward_at`](Self::forward_at): writes the newest state.
+    pub fn finish<F: Float>(&self, cache: &StackCache<F>, state: &mut State<F>) {
+        for (at, run) in cache.runs.iter().enumerate() {
+            cache.steps.unsort(&run.state, state.slot_mut(at));
+        }
+    }
+
+    /// Prepares the cache for [`backward_at`](Self::backward_at), from the
+    /// gradient of the final state.
+    ///
+    /// # Errors
+    /// Where the state does not fit.
+    pub fn begin_back<F: Float>(&self, d_state: &State<F>, cache: &mut StackCache<F>) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        self.check_state(d_state, cache.steps.batch())?;
+        for (at, run) in cache.runs.iter_mut().enumerate() {
+            cache.steps.sort(d_state.slot(at), &mut run.d_state);
+            refill(&mut run.d_saved, run.saved.len());
+        }
+        Ok(())
+    }
+
+    /// The derivative of [`forward_at`](Self::forward_at), from the last step
+    /// to the first: reads `dy` (B, H), adds to `dx` (B, I) at once, to the
+    /// gradients of the weights at the end, in
+    /// [`end_back`](Self::end_back).
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    pub fn backward_at<F: Float>(
+        &self,
+        params: &Params<F>,
+        t: usize,
+        cache: &mut StackCache<F>,
+        dy: ArrayView2<'_, F>,
+        grads: &mut Grads<F>,
+        mut dx: ArrayViewMut2<'_, F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        let StackCache {
+            steps,
+            inputs,
+            masks,
+            runs,
+            d_output,
+            d_input,
+        } = cache;
+        let (batch, h) = (steps.batch(), self.hidden_size);
+        if t >= steps.seq_len() || dy.dim() != (batch, h) || dx.dim() != (batch, self.input_size) {
+            return Err(Error::shape(format!(
+                "step {t} of {} backward: expected ({batch}, {h}) and ({batch}, {}), got {:?} and {:?}",
+                steps.seq_len(),
+                self.input_size,
+                dy.dim(),
+                dx.dim()
+            )));
+        }
+        let rows = steps.at(t);
+        d_output.clear();
+        d_output.extend(dy.iter());
+        for (at, slot) in self.slots.iter().enumerate().rev() {
+            let (run, x) = (&mut runs[at], &inputs[slot.layer]);
+            let (weights, dw) = (slot.weights(params), slot.grads(grads));
+            let width = slot.cell.input_size();
+            refill(d_input, batch * width);
+            self.take_down(at, d_output, 0..batch, run);
+            slot.retreat(weights, x, rows.clone(), run, d_input, dw);
+            let d_saved = of(&mut run.d_saved, &rows, slot.cell.saved_size());
+            slot.cell
+                .input_back(weights, &mut run.packs, d_saved, d_input);
+            if slot.layer > 0 {
+                let mask = masks[slot.layer - 1].iter().skip(rows.start * width);
+                for (d, m) in d_input.iter_mut().zip(mask) {
+                    *d *= *m;
+                }
+            }
+            std::mem::swap(d_output, d_input);
+        }
+        for (dx, d) in dx.iter_mut().zip(d_output.iter()) {
+            *dx += *d;
+        }
+        Ok(())
+    }
+
+    /// Ends a run of [`backward_at`](Self::backward_at): adds the gradients of
+    /// the weights, and leaves that of the initial state in `d_state`.
+    pub fn end_back<F: Float>(
+        &self,
+        cache: &mut StackCache<F>,
+        grads: &mut Grads<F>,
+        d_state: &mut State<F>,
+    ) where
+        C: Cell<F>,
+    {
+        for (slot, run) in self.slots.iter().zip(&mut cache.runs) {
+            let dw = slot.grads(grads);
+            let x = &cache.inputs[slot.layer];
+            slot.cell
+                .weights_back(&mut run.packs, x, &run.prev, &run.d_saved, dw);
+        }
+        self.finish_back(cache, d_state);
+    }
+
+    /// Every state and gate of the last forward pass.
+    pub fn trace<F: Float>(&self, cache: &StackCache<F>) -> Vec<Trace<F>>
+    where
+        C: Cell<F>,
+    {
+        let h = self.hidden_size;
+        let steps = &cache.steps;
+        let mut out = Vec::new();
+        for (slot, run) in self.slots.iter().zip(&cache.runs) {
+            let mut take = |name, values: &[F], width: usize, offset: usize| {
+                let column: Vec<F> = values
+                    .chunks_exact(width)
+                    .flat_map(|row| &row[offset..offset + h])
+                    .copied()
+                    .collect();
+                let mut array = Array3::zeros((steps.seq_len(), steps.batch(), h));
+                steps.scatter(column.chunks_exact(h), array.view_mut(), |a, v| *a = v);
+                out.push(Trace {
+                    layer: slot.layer,
+                    reverse: slot.reverse,
+                    name,
+                    values: self.time_first(array.view()).to_owned(),
+                });
+            };
+            for (i, part) in slot.cell.states().iter().enumerate() {
+                take(part.name, &run.next, slot.cell.state_size(), i * h);
+            }
+            for (i, name) in slot.cell.saved().into_iter().enumerate() {
+                take(name, &run.saved, slot.cell.saved_size(), i * h);
+            }
+        }
+        out
+    }
+
+    /// (T, B, ..) from (T, B, ..) or, with `batch_first`, (B, T, ..); the way
+    /// back is the same.
+    fn time_first<S: RawData>(&self, array: ArrayBase<S, Ix3>) -> ArrayBase<S, Ix3> {
+        if self.config.batch_first {
+            array.permuted_axes([1, 0, 2])
+        } else {
+            array
+        }
+    }
+
+    fn check_features(&self, got: usize) -> Result<()> {
+        if got == self.input_size {
+            return Ok(());
+        }
+        Err(Error::shape(format!(
+            "input.size(-1) must be equal to input_size. Expected {}, got {got}",
+            self.input_size
+        )))
+    }
+
+    fn check_state<F: Float>(&self, state: &State<F>, batch: usize) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        let fits = state.batch() == batch
+            && state.slots() == self.slots.len()
+            && (self.slots.iter().enumerate())
+                .all(|(at, s)| state.width(at) == s.cell.state_size());
+        if fits {
+            return Ok(());
+        }
+        Err(Error::shape(format!(
+            "state: expected {} slots of {batch} rows for this stack, got {} slots of {} rows",
+            self.slots.len(),
+            state.slots(),
+            state.batch()
+        )))
+    }
+
+    fn slots_of(&self, layer: usize) -> impl Iterator<Item = (usize, &Slot<C>)> {
+        let d = self.num_directions();
+        self.slots.iter().enumerate().skip(layer * d).take(d)
+    }
+
+    /// Sizes every buffer, loads the initial state, draws the masks.
+    fn begin<F: Float>(
+        &self,
+        seq_len: usize,
+        batch: usize,
+        pass: &Pass<'_>,
+        state: &State<F>,
+        cache: &mut StackCache<F>,
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        self.check_state(state, batch)?;
+        cache.steps.set(seq_len, batch, pass.lengths)?;
+        let rows = cache.steps.rows();
+        cache.runs.resize_with(self.slots.len(), Run::default);
+        cache.inputs.resize_with(self.config.num_layers, Vec::new);
+        cache
+            .masks
+            .resize_with(self.config.num_layers - 1, Vec::new);
+        for (at, (slot, run)) in self.slots.iter().zip(&mut cache.runs).enumerate() {
+            cache.steps.sort(state.slot(at), &mut run.state);
+            run.prev.resize(rows * slot.cell.state_size(), F::zero());
+            run.next.resize(rows * slot.cell.state_size(), F::zero());
+            run.saved.resize(rows * slot.cell.saved_size(), F::zero());
+            cache.inputs[slot.layer].resize(rows * slot.cell.input_size(), F::zero());
+        }
+        for (layer, mask) in cache.masks.iter_mut().enumerate() {
+            mask.clear();
+            let Some(key) = pass.dropout.filter(|_| self.config.dropout > 0.0) else {
+                continue;
+            };
+            let width = self.output_size();
+            mask.resize(rows * width, F::zero());
+            let places = cache.steps.places().zip(mask.chunks_exact_mut(width));
+            for ((t, row), mask) in places {
+                let row = (pass.first_row + row) as u64;
+                let stream = key.layer(layer as u32).stream(row, t as u64);
+                dropout::draw(stream, self.config.dropout, mask);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_back<F: Float>(&self, cache: &StackCache<F>, d_state: &mut State<F>) {
+        for (at, run) in cache.runs.iter().enumerate() {
+            cache.steps.unsort(&run.d_state, d_state.slot_mut(at));
+        }
+    }
+
+    /// The columns of a slot's outputs in those of its layer.
+    fn columns(&self, at: usize) -> Range<usize> {
+        let start = at % self.num_directions() * self.hidden_size;
+        start..start + self.hidden_size
+    }
+
+    /// The outputs of a slot, row by row: the first part of its states.
+    fn outputs<'a, F: Float>(
+        &self,
+        at: usize,
+        run: &'a Run<F>,
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = &'a [F]> + use<'a, F, C>
+    where
+        C: Cell<F>,
+    {
+        let (h, s) = (self.hidden_size, self.slots[at].cell.state_size());
+        run.next[span(&rows, s)]
+            .chunks_exact(s)
+            .map(move |row| &row[..h])
+    }
+
+    /// Copies a slot's outputs into the next layer's input, through the mask.
+    fn pass_up<F: Float>(
+        &self,
+        at: usize,
+        run: &Run<F>,
+        rows: Range<usize>,
+        mask: &[F],
+        above: &mut [F],
+    ) where
+        C: Cell<F>,
+    {
+        let width = self.output_size();
+        let columns = self.columns(at);
+        for (row, output) in rows.clone().zip(self.outputs(at, run, rows)) {
+            let place = row * width + columns.start;
+            let to = &mut above[place..][..columns.len()];
+            to.copy_from_slice(output);
+            for (to, m) in to.iter_mut().zip(mask.iter().skip(place)) {
+                *to *= *m;
+            }
+        }
+    }
+
+    /// Adds the gradient of a slot's outputs, rows `from` of `d_output`, to
+    /// that of its state.
+    fn take_down<F: Float>(&self, at: usize, d_output: &[F], from: Range<usize>, run: &mut Run<F>)
+    where
+        C: Cell<F>,
+    {
+        let (width, s) = (self.output_size(), self.slots[at].cell.state_size());
+        let d_rows = d_output[span(&from, width)].chunks_exact(width);
+        for (d_state, d) in run.d_state.chunks_exact_mut(s).zip(d_rows) {
+            for (s, d) in d_state.iter_mut().zip(&d[self.columns(at)]) {
+                *s += *d;
+            }
+        }
+    }
+}
+
+impl<C> Slot<C> {
+    fn weights<'a, F: Float>(&self, params: &'a Params<F>) -> Weights<'a, F> {
+        Weights {
+            values: &params.values()[self.params.clone()],
+            stamp: params.stamp(),
+        }
+    }
+
+    fn grads<'a, F: Float>(&self, grads: &'a mut Grads<F>) -> &'a mut [F] {
+        &mut grads.values_mut()[self.params.clone()]
+    }
+
+    /// One step forward of the packed `rows`.
+    fn advance<F: Float>(&self, w: Weights<'_, F>, x: &[F], rows: Range<usize>, run: &mut Run<F>)
+    where
+        C: Cell<F>,
+    {
+        let s = span(&rows, self.cell.state_size());
+        let newest = &mut run.state[..s.len()];
+        run.prev[s.clone()].copy_from_slice(newest);
+        let step = Rows {
+            x: &x[span(&rows, self.cell.input_size())],
+            prev: &run.prev[s.clone()],
+            next: &mut run.next[s.clone()],
+            saved: of(&mut run.saved, &rows, self.cell.saved_size()),
+        };
+        self.cell.forward(w, &mut run.packs, rows.len(), step);
+        newest.copy_from_slice(&run.next[s]);
+    }
+
+    /// The derivative of [`advance`](Self::advance); `d_x` has these rows only.
+    fn retreat<F: Float>(
+        &self,
+        w: Weights<'_, F>,
+        x: &[F],
+        rows: Range<usize>,
+        run: &mut Run<F>,
+        d_x: &mut [F],
+        d_weights: &mut [F],
+    ) where
+        C: Cell<F>,
+    {
+        let s = span(&rows, self.cell.state_size());
+        let v = self.cell.saved_size();
+        let step = RowsBack {
+            x: &x[span(&rows, self.cell.input_size())],
+            prev: &run.prev[s.clone()],
+            next: &run.next[s.clone()],
+            saved: &run.saved[span(&rows, v)],
+            d_state: &mut run.d_state[..s.len()],
+            d_saved: of(&mut run.d_saved, &rows, v),
+            d_x: Some(d_x),
+            d_weights,
+        };
+        self.cell.backward(w, &mut run.packs, rows.len(), step);
+    }
+}
+
+/// The places of `rows` in an array of that width.
+fn span(rows: &Range<usize>, width: usize) -> Range<usize> {
+    rows.start * width..rows.end * width
+}
+
+/// The numbers of `rows` in an array of that width.
+fn of<'a, F>(array: &'a mut [F], rows: &Range<usize>, width: usize) -> &'a mut [F] {
+    &mut array[span(rows, width)]
+}
+
+/// Zeros, in the same memory.
+fn refill<F: Float>(values: &mut Vec<F>, len: usize) {
+    values.clear();
+    values.resize(len, F::zero());
+}

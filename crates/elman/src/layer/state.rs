@@ -1,0 +1,248 @@
+//! The state of a recurrent stack: a slot for every layer and direction.
+
+use crate::cell::Part;
+use crate::{Error, Float, Result};
+use ndarray::{Array3, ArrayView3};
+
+/// The state of every layer and direction, each slot with the parts of its
+/// cell (`h`, and `c` in an LSTM), each part of its own width.
+///
+/// The caller holds it: start from zeros, carry it from call to call, save,
+/// restore, choose rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State<F> {
+    batch: usize,
+    slots: Vec<Slot<F>>,
+}
+
+/// One layer and direction.
+#[derive(Debug, Clone, PartialEq)]
+struct Slot<F> {
+    parts: Vec<Part>,
+    width: usize,
+    /// (B, width), a row's parts one after the other.
+    values: Vec<F>,
+}
+
+impl<F: Float> State<F> {
+    /// Zeros for `batch` rows; `slots` are the cells' parts in the order l0
+    /// forward, l0 reverse, l1 forward, ...
+    pub fn zeros(batch: usize, slots: impl IntoIterator<Item = Vec<Part>>) -> Self {
+        let slots = slots
+            .into_iter()
+            .map(|parts| {
+                let width = parts.iter().map(Part::size).sum();
+                let values = vec![F::zero(); batch * width];
+                Slot {
+                    parts,
+                    width,
+                    values,
+                }
+            })
+            .collect();
+        Self { batch, slots }
+    }
+
+    /// `B`.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Number of slots, `L * D`.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Width of a slot's row: all its parts together.
+    pub fn width(&self, slot: usize) -> usize {
+        self.slots[slot].width
+    }
+
+    /// The rows of one slot, (B, width).
+    pub fn slot(&self, slot: usize) -> &[F] {
+        &self.slots[slot].values
+    }
+
+    /// The rows of one slot, to be changed.
+    pub fn slot_mut(&mut self, slot: usize) -> &mut [F] {
+        &mut self.slots[slot].values
+    }
+
+    /// True where a slot has such a part.
+    pub fn has(&self, part: &str) -> bool {
+        self.slots
+            .iter()
+            .any(|s| s.parts.iter().any(|p| p.name == part))
+    }
+
+    /// PyTorch's `h_n` (part `h`) or `c_n` (part `c`), (L*D, B, width); `None`
+    /// where a slot lacks the part or the widths differ.
+    pub fn get(&self, part: &str) -> Option<Array3<F>> {
+        let places = self.places(part)?;
+        let width = places.first()?.1;
+        let shape = (self.slots.len(), self.batch, width);
+        Some(Array3::from_shape_fn(shape, |(slot, row, j)| {
+            let s = &self.slots[slot];
+            s.values[row * s.width + places[slot].0 + j]
+        }))
+    }
+
+    /// Sets `h_0` (part `h`) or `c_0` (part `c`) from an array (L*D, B, width).
+    ///
+    /// # Errors
+    /// Where there is no such part or the shape differs, in PyTorch's words.
+    pub fn set(&mut self, part: &str, value: ArrayView3<'_, F>) -> Result<()> {
+        let Some(places) = self.places(part) else {
+            return Err(Error::option(format!(
+                "{part}_0: this cell has no state `{part}`"
+            )));
+        };
+        let width = places.first().map_or(0, |p| p.1);
+        let expected = (self.slots.len(), self.batch, width);
+        if value.dim() != expected {
+            let hidden = match (part, self.has("c")) {
+                (_, false) => "hidden size".to_owned(),
+                ("h", true) => "hidden[0] size".to_owned(),
+                (_, true) => "hidden[1] size".to_owned(),
+            };
+            return Err(Error::shape(format!(
+                "{part}_0: Expected {hidden} {expected:?} = (layers * directions, batch, width), got {:?}",
+                value.shape()
+            )));
+        }
+        for ((slot, row, j), v) in value.indexed_iter() {
+            let s = &mut self.slots[slot];
+            s.values[row * s.width + places[slot].0 + j] = *v;
+        }
+        Ok(())
+    }
+
+    /// Offset and width of a part in every slot, where the widths agree.
+    fn places(&self, part: &str) -> Option<Vec<(usize, usize)>> {
+        let place = |slot: &Slot<F>| {
+            let at = slot.parts.iter().position(|p| p.name == part)?;
+            let offset = slot.parts[..at].iter().map(Part::size).sum();
+            Some((offset, slot.parts[at].size()))
+        };
+        let places: Vec<_> = self.slots.iter().map(place).collect::<Option<_>>()?;
+        places
+            .windows(2)
+            .all(|w| w[0].1 == w[1].1)
+            .then_some(places)
+    }
+
+    /// The state of the named rows, in that order; a row may come twice.
+    ///
+    /// # Errors
+    /// Where a row does not exist.
+    pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|r| **r >= self.batch) {
+            return Err(Error::shape(format!(
+                "select_rows: no row {row}, the state has {}",
+                self.batch
+            )));
+        }
+        let mut out = self.clone();
+        out.batch = rows.len();
+        for (to, from) in out.slots.iter_mut().zip(&self.slots) {
+            to.values = rows
+                .iter()
+                .flat_map(|r| &from.values[r * from.width..][..from.width])
+                .copied()
+                .collect();
+        }
+        Ok(out)
+    }
+
+    /// Every row `times` times: row 0, row 0, ..., row 1, row 1, ...
+    #[must_use]
+    pub fn repeat(&self, times: usize) -> Self {
+        let rows: Vec<_> = (0..self.batch * times).map(|r| r / times.max(1)).collect();
+        self.select_rows(&rows).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Sets the named rows to zero: a new episode begins there.
+    ///
+    /// # Errors
+    /// Where a row does not exist.
+    pub fn reset_rows(&mut self, rows: &[usize]) -> Result<()> {
+        if let Some(row) = rows.iter().find(|r| **r >= self.batch) {
+            return Err(Error::shape(format!(
+                "reset_rows: no row {row}, the state has {}",
+                self.batch
+            )));
+        }
+        for slot in &mut self.slots {
+            for row in rows {
+                slot.values[row * slot.width..][..slot.width].fill(F::zero());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets all to zero.
+    pub fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.values.fill(F::zero());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(widths: [usize; 2]) -> Vec<Part> {
+        let part = |name, w| Part {
+            name,
+            shape: vec![w],
+        };
+        vec![part("h", widths[0]), part("c", widths[1])]
+    }
+
+    #[test]
+    fn parts_go_in_and_come_out() {
+        let mut state = State::<f64>::zeros(3, [parts([2, 4]), parts([2, 4])]);
+        let h = Array3::from_shape_fn((2, 3, 2), |(s, b, j)| (s * 100 + b * 10 + j) as f64);
+        let c = Array3::from_shape_fn((2, 3, 4), |(s, b, j)| -((s * 100 + b * 10 + j) as f64));
+        state.set("h", h.view()).unwrap();
+        state.set("c", c.view()).unwrap();
+        assert_eq!(state.get("h"), Some(h.clone()));
+        assert_eq!(state.get("c"), Some(c.clone()));
+
+        let chosen = state.select_rows(&[2, 0, 2]).unwrap();
+        let got = chosen.get("c").unwrap();
+        assert_eq!(
+            got.index_axis(ndarray::Axis(1), 0),
+            c.index_axis(ndarray::Axis(1), 2)
+        );
+        assert_eq!(state.repeat(2).batch(), 6);
+        assert!(state.select_rows(&[3]).is_err());
+
+        state.reset_rows(&[1]).unwrap();
+        let got = state.get("h").unwrap();
+        assert!(
+            got.index_axis(ndarray::Axis(1), 1)
+                .iter()
+                .all(|x| *x == 0.0)
+        );
+        assert_eq!(got[[1, 2, 1]], h[[1, 2, 1]]);
+        assert!(state.reset_rows(&[3]).is_err());
+    }
+
+    #[test]
+    fn differing_widths_have_no_common_array() {
+        let state = State::<f32>::zeros(1, [parts([2, 4]), parts([3, 4])]);
+        assert!(state.get("h").is_none() && state.get("c").is_some());
+    }
+
+    #[test]
+    fn wrong_shapes_are_refused_as_pytorch_does() {
+        let mut state = State::<f64>::zeros(3, [parts([2, 4])]);
+        let e = state.set("c", Array3::zeros((1, 3, 5)).view()).unwrap_err();
+        assert!(
+            e.to_string().contains("Expected hidden[1] size (1, 3, 4)"),
+            "{e}"
+        );
+    }
+}

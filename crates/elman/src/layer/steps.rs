@@ -1,0 +1,175 @@
+//! Ragged batches: which rows take part in which step.
+//!
+//! Rows are ordered by length, longest first, so that those that take part in
+//! a step are always the first ones, and the valid steps of all rows lie one
+//! step after the other without padding:
+//!
+//! ```text
+//! lengths 2, 3, 1     step 0: rows 1 0 2     step 1: rows 1 0     step 2: row 1
+//! ```
+//!
+//! Time is spent on valid steps only, and padding is never read.
+
+use crate::{Error, Float, Result};
+use ndarray::{ArrayView3, ArrayViewMut3, s};
+use std::ops::Range;
+
+/// The geometry of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    order: Vec<usize>,
+    /// First packed row of each step, and the end of the last one.
+    starts: Vec<usize>,
+}
+
+impl Steps {
+    /// The geometry of `batch` rows of at most `seq_len` steps.
+    ///
+    /// # Errors
+    /// Where `lengths` has not one entry a row, or an entry above `seq_len`.
+    pub fn set(&mut self, seq_len: usize, batch: usize, lengths: Option<&[usize]>) -> Result<()> {
+        self.order.clear();
+        self.order.extend(0..batch);
+        self.starts.clear();
+        self.starts.push(0);
+        let Some(lengths) = lengths else {
+            self.starts.extend((1..=seq_len).map(|t| t * batch));
+            return Ok(());
+        };
+        if lengths.len() != batch {
+            return Err(Error::shape(format!(
+                "lengths: expected {batch} entries, one a row of the batch, got {}",
+                lengths.len()
+            )));
+        }
+        if let Some(row) = lengths.iter().position(|l| *l > seq_len) {
+            return Err(Error::shape(format!(
+                "lengths: row {row} has {} steps, the input has {seq_len}",
+                lengths[row]
+            )));
+        }
+        // Stable: rows of the same length stay in their order.
+        self.order
+            .sort_by_key(|row| std::cmp::Reverse(lengths[*row]));
+        for t in 0..seq_len {
+            let active = self.order.partition_point(|row| lengths[*row] > t);
+            self.starts.push(self.starts[t] + active);
+        }
+        Ok(())
+    }
+
+    /// `T`.
+    pub fn seq_len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// `B`.
+    pub fn batch(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Valid steps of all rows together.
+    pub fn rows(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// The packed rows of step `t`.
+    pub fn at(&self, t: usize) -> Range<usize> {
+        self.starts[t]..self.starts[t + 1]
+    }
+
+    /// The rows of the batch in packed order.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// Steps forward in time, or backward.
+    pub fn times(&self, backward: bool) -> impl Iterator<Item = usize> + use<> {
+        let n = self.seq_len();
+        (0..n).map(move |t| if backward { n - 1 - t } else { t })
+    }
+
+    /// Step and row of the batch of every packed row, in order.
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        (0..self.seq_len())
+            .flat_map(|t| self.order[..self.at(t).len()].iter().map(move |b| (t, *b)))
+    }
+
+    /// Copies `x` (T, B, I) into `packed` (rows, I).
+    pub fn gather<F: Float>(&self, x: ArrayView3<'_, F>, packed: &mut Vec<F>) {
+        packed.clear();
+        for (t, b) in self.places() {
+            packed.extend(x.slice(s![t, b, ..]).iter());
+        }
+    }
+
+    /// Hands every packed row to `f` with its place in `y` (T, B, O); the
+    /// padding of `y` is passed over.
+    pub fn scatter<'a, F: Float>(
+        &self,
+        rows: impl Iterator<Item = &'a [F]>,
+        mut y: ArrayViewMut3<'_, F>,
+        f: impl Fn(&mut F, F),
+    ) {
+        for ((t, b), row) in self.places().zip(rows) {
+            for (y, v) in y.slice_mut(s![t, b, ..]).iter_mut().zip(row) {
+                f(y, *v);
+            }
+        }
+    }
+
+    /// Copies rows of the batch (B, S) into packed order.
+    pub fn sort<F: Float>(&self, rows: &[F], sorted: &mut Vec<F>) {
+        let width = rows.len().checked_div(self.batch()).unwrap_or(0);
+        sorted.clear();
+        for b in &self.order {
+            sorted.extend_from_slice(&rows[b * width..][..width]);
+        }
+    }
+
+    /// The way back from [`sort`](Self::sort).
+    pub fn unsort<F: Float>(&self, sorted: &[F], rows: &mut [F]) {
+        let width = rows.len().checked_div(self.batch()).unwrap_or(0);
+        for (i, b) in self.order.iter().enumerate() {
+            rows[b * width..][..width].copy_from_slice(&sorted[i * width..][..width]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    #[test]
+    fn rows_come_back_where_they_were() {
+        for lengths in [None, Some([2, 3, 0, 1]), Some([0, 0, 0, 0])] {
+            let mut steps = Steps::default();
+            steps.set(3, 4, lengths.as_ref().map(|l| &l[..])).unwrap();
+            let valid = |t, b| lengths.is_none_or(|l| t < l[b]);
+            let x = Array3::from_shape_fn((3, 4, 2), |(t, b, i)| {
+                if valid(t, b) {
+                    (t * 100 + b * 10 + i) as f64
+                } else {
+                    f64::NAN
+                }
+            });
+            let mut packed = Vec::new();
+            steps.gather(x.view(), &mut packed);
+            assert_eq!(packed.len(), 2 * steps.rows());
+            let mut y = Array3::zeros(x.dim());
+            steps.scatter(packed.chunks(2), y.view_mut(), |y, v| *y = v);
+            for ((t, b, i), y) in y.indexed_iter() {
+                assert_eq!(*y, if valid(t, b) { x[[t, b, i]] } else { 0.0 });
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_lengths_are_named() {
+        let mut steps = Steps::default();
+        assert!(steps.set(3, 2, Some(&[1])).unwrap_err().is_shape());
+        let e = steps.set(3, 2, Some(&[1, 4])).unwrap_err();
+        assert!(e.to_string().contains("row 1"), "{e}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Fixtures: PyTorch's numbers, read from `fixtures/torch`.
+
+#![allow(dead_code)] // every test file uses its own part
+
+use elman::Float;
+use elman::ndarray::{ArrayD, ArrayView, Dimension, IxDyn};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One file of fixtures.
+pub struct Fixtures {
+    bytes: Vec<u8>,
+    cases: BTreeMap<String, Value>,
+}
+
+/// One case of a file.
+pub struct Case<'a> {
+    pub name: &'a str,
+    pub options: &'a Value,
+    tensors: SafeTensors<'a>,
+}
+
+impl Fixtures {
+    pub fn open(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/torch");
+        let bytes = std::fs::read(path.join(file)).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().as_ref().unwrap();
+        let cases = serde_json::from_str(&metadata["cases"]).unwrap();
+        Self { bytes, cases }
+    }
+
+    pub fn cases(&self) -> impl Iterator<Item = Case<'_>> {
+        self.cases.iter().map(|(name, options)| Case {
+            name,
+            options,
+            tensors: SafeTensors::deserialize(&self.bytes).unwrap(),
+        })
+    }
+}
+
+impl Case<'_> {
+    pub fn get<F: Float>(&self, name: &str) -> Option<ArrayD<F>> {
+        let view = self.tensors.tensor(&format!("{}/{name}", self.name)).ok()?;
+        assert_eq!(
+            view.data().len(),
+            view.shape().iter().product::<usize>() * F::BYTES
+        );
+        let values = view.data().chunks_exact(F::BYTES).map(F::from_le).collect();
+        Some(ArrayD::from_shape_vec(IxDyn(view.shape()), values).unwrap())
+    }
+
+    pub fn need<F: Float>(&self, name: &str) -> ArrayD<F> {
+        self.get(name)
+            .unwrap_or_else(|| panic!("{}: no {name}", self.name))
+    }
+
+    pub fn lengths(&self) -> Option<Vec<usize>> {
+        let view = self
+            .tensors
+            .tensor(&format!("{}/lengths", self.name))
+            .ok()?;
+        let numbers = view.data().chunks_exact(8);
+        Some(
+            numbers
+                .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize)
+                .collect(),
+        )
+    }
+
+    /// Names of the case's tensors that begin with `prefix`, without it.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        let start = format!("{}/{prefix}", self.name);
+        let names = self.tensors.names();
+        names
+            .iter()
+            .filter_map(|n| n.strip_prefix(&start).map(str::to_owned))
+            .collect()
+    }
+}
+
+/// The measure of every comparison: max|a - b| / max|b|, or max|a - b| where b
+/// is zero.
+pub fn error<F: Float, D: Dimension>(a: ArrayView<'_, F, D>, b: ArrayView<'_, F, D>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    let (mut worst, mut scale) = (0.0_f64, 0.0_f64);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a.f64(), b.f64());
+        assert!(!a.is_nan(), "a NaN");
+        worst = worst.max((a - b).abs());
+        scale = scale.max(b.abs());
+    }
+    if scale > 0.0 { worst / scale } else { worst }
+}
