@@ -2,6 +2,7 @@
 
 pub mod conformal;
 pub mod error;
+pub mod metrics;
 pub mod outcome;
 
 pub use error::{Error, Result};
