@@ -1,5 +1,6 @@
 //! Time series forecasting with recurrent networks.
 
+pub mod baseline;
 pub mod conformal;
 pub mod error;
 pub mod metrics;

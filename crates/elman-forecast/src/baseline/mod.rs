@@ -1,0 +1,5 @@
+//! The methods that a network has to beat.
+
+mod naive;
+
+pub use naive::Baseline;
