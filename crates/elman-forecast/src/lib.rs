@@ -5,5 +5,6 @@ pub mod conformal;
 pub mod error;
 pub mod metrics;
 pub mod outcome;
+pub mod verdict;
 
 pub use error::{Error, Result};
