@@ -181,13 +181,13 @@ mod tests {
             .step(7)
             .layer(1)
             .stream(3, 11);
-        assert_eq!(stream.uniform::<f32>(), 0.0);
-        assert_eq!(stream.uniform::<f64>(), 0.0);
+        assert_eq!(stream.uniform::<f32>(), 0.449_015_2);
+        assert_eq!(stream.uniform::<f64>(), 0.059_698_394_873_247_02);
         let mut order: Vec<usize> = (0..10).collect();
         Key::new(42, Purpose::Shuffle)
             .stream(0, 0)
             .shuffle(&mut order);
-        assert_eq!(order, []);
+        assert_eq!(order, [8, 6, 0, 2, 5, 4, 1, 3, 7, 9]);
     }
 
     #[test]
