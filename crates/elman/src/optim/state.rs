@@ -1,0 +1,153 @@
+use super::{Adam, AdamW, RmsProp, Sgd, not_negative};
+use crate::{Error, Float, Result};
+use serde::{Deserialize, Serialize};
+
+/// An optimiser and its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent.
+    Sgd(Sgd),
+    /// Adam.
+    Adam(Adam),
+    /// Adam with decoupled weight decay.
+    #[serde(rename = "adamw")]
+    AdamW(AdamW),
+    /// RMSprop.
+    #[serde(rename = "rmsprop")]
+    RmsProp(RmsProp),
+}
+
+impl Optimizer {
+    /// The optimiser before its first step over `len` parameters.
+    ///
+    /// # Errors
+    ///
+    /// An option out of range.
+    pub fn start<F: Float>(&self, len: usize) -> Result<OptimizerState<F>> {
+        self.validate()?;
+        let buffers = self
+            .buffer_names()
+            .map(|name| vec![F::zero(); if name.is_some() { len } else { 0 }]);
+        Ok(OptimizerState {
+            optimizer: self.clone(),
+            len,
+            steps: 0,
+            buffers,
+        })
+    }
+
+    /// Refuses options outside their range; [`start`](Self::start) does so
+    /// itself.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Sgd(options) => options.validate(),
+            Self::Adam(options) => options.validate(),
+            Self::AdamW(options) => options.validate(),
+            Self::RmsProp(options) => options.validate(),
+        }
+    }
+
+    fn buffer_names(&self) -> BufferNames {
+        match self {
+            Self::Sgd(options) => options.buffer_names(),
+            Self::Adam(_) | Self::AdamW(_) => Adam::BUFFER_NAMES,
+            Self::RmsProp(options) => options.buffer_names(),
+        }
+    }
+}
+
+/// What an optimiser keeps of each parameter, by PyTorch's name; `None` where
+/// its options need no such buffer.
+pub(super) type BufferNames = [Option<&'static str>; 3];
+
+/// The buffers in the order of [`BufferNames`]; those without a name are
+/// empty.
+pub(super) type Buffers<F> = [Vec<F>; 3];
+
+/// An optimiser at work: its options, how many steps it took, its moments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerState<F> {
+    optimizer: Optimizer,
+    len: usize,
+    steps: u64,
+    buffers: Buffers<F>,
+}
+
+impl<F: Float> OptimizerState<F> {
+    /// One step with the learning rate `lr`.
+    ///
+    /// # Errors
+    ///
+    /// Slices of another length than the optimiser was started with, a
+    /// learning rate that is negative or not finite. Nothing is changed then.
+    pub fn step(&mut self, params: &mut [F], grads: &[F], lr: f64) -> Result<()> {
+        for (name, len) in [("params", params.len()), ("grads", grads.len())] {
+            same_len(name, self.len, len)?;
+        }
+        not_negative("lr", lr)?;
+        self.steps = self.steps.saturating_add(1);
+        let (t, buffers) = (self.steps, &mut self.buffers);
+        match &self.optimizer {
+            Optimizer::Sgd(options) => options.step(t, params, grads, lr, buffers),
+            Optimizer::Adam(options) => options.step(t, params, grads, lr, buffers),
+            Optimizer::AdamW(options) => options.step(t, params, grads, lr, buffers),
+            Optimizer::RmsProp(options) => options.step(params, grads, lr, buffers),
+        }
+        Ok(())
+    }
+
+    /// The optimiser and its options.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// How many steps were taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What is kept of each parameter, by PyTorch's name (`momentum_buffer`,
+    /// `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg`), for a checkpoint.
+    pub fn buffers(&self) -> impl Iterator<Item = (&'static str, &[F])> {
+        let names = self.optimizer.buffer_names().into_iter();
+        names
+            .zip(&self.buffers)
+            .filter_map(|(name, buffer)| Some((name?, buffer.as_slice())))
+    }
+
+    /// Takes up a checkpoint: what [`steps`](Self::steps) and
+    /// [`buffers`](Self::buffers) gave, looked up by name.
+    ///
+    /// # Errors
+    ///
+    /// A buffer that is missing or has the wrong length. Nothing is changed
+    /// then.
+    pub fn restore<'a>(
+        &mut self,
+        steps: u64,
+        buffer: impl Fn(&str) -> Option<&'a [F]>,
+    ) -> Result<()> {
+        let mut restored = Buffers::default();
+        for (to, name) in restored.iter_mut().zip(self.optimizer.buffer_names()) {
+            let Some(name) = name else { continue };
+            let from = buffer(name).ok_or_else(|| {
+                Error::shape(format!("{name}: expected {} numbers, got none", self.len))
+            })?;
+            same_len(name, self.len, from.len())?;
+            *to = from.to_vec();
+        }
+        self.steps = steps;
+        self.buffers = restored;
+        Ok(())
+    }
+}
+
+fn same_len(name: &str, expected: usize, got: usize) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::shape(format!(
+        "{name}: expected {expected} numbers, got {got}"
+    )))
+}
