@@ -5,6 +5,7 @@ pub mod error;
 pub mod float;
 pub mod kernel;
 pub mod layer;
+pub mod loss;
 pub mod optim;
 pub mod params;
 pub mod rng;
