@@ -6,9 +6,11 @@ pub mod float;
 pub mod kernel;
 pub mod layer;
 pub mod loss;
+pub mod network;
 pub mod optim;
 pub mod params;
 pub mod rng;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use float::Float;

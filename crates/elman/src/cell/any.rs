@@ -136,6 +136,10 @@ impl<F: Float> Cell<F> for AnyCell {
         each!(self, c => Cell::<F>::saved_size(c))
     }
 
+    fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
+        each!(self, c => c.init(weights, uniform));
+    }
+
     fn step(&self, weights: &[F], row: Rows<'_, F>) {
         each!(self, c => c.step(weights, row));
     }

@@ -185,6 +185,26 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         Places::of(self).v
     }
 
+    /// A single bias takes the values that PyTorch draws for `bias_ih`; those
+    /// of `bias_hh` are drawn and dropped, so that whatever comes after them is
+    /// the same.
+    fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
+        let Sizes {
+            hidden_size: h,
+            bias,
+            ..
+        } = self.sizes();
+        let s = 1.0 / (h as f64).sqrt();
+        for w in weights {
+            *w = uniform(-s, s);
+        }
+        if bias == Bias::Single {
+            for _ in 0..C::INPUT.gates.len() * h {
+                uniform(-s, s);
+            }
+        }
+    }
+
     /// The theory: every sum by its definition, then the update.
     fn step(&self, weights: &[F], row: Rows<'_, F>) {
         let p = Places::of(self);

@@ -29,6 +29,10 @@ impl<F: Float, C: Cell<F>> Cell<F> for Plain<C> {
         self.0.saved()
     }
 
+    fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
+        self.0.init(weights, uniform);
+    }
+
     fn step(&self, weights: &[F], row: Rows<'_, F>) {
         self.0.step(weights, row);
     }

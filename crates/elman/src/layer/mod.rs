@@ -10,7 +10,7 @@
 //! Letters in shapes: `T` steps, `B` batch, `I` input size, `H` hidden size,
 //! `L` layers, `D` directions.
 
-mod dropout;
+pub(crate) mod dropout;
 mod linear;
 mod recurrent;
 mod stack;
@@ -36,4 +36,6 @@ pub struct Pass<'a> {
     /// The number of this batch's first row, where it is a part of a larger
     /// one: masks belong to rows, however a batch is divided.
     pub first_row: usize,
+    /// The number of this part's first layer, where it is a part of a network.
+    pub first_layer: u32,
 }

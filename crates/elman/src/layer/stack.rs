@@ -690,7 +690,8 @@ impl<C> Stack<C> {
             let places = cache.steps.places().zip(mask.chunks_exact_mut(width));
             for ((t, row), mask) in places {
                 let row = (pass.first_row + row) as u64;
-                let stream = key.layer(layer as u32).stream(row, t as u64);
+                let key = key.layer(pass.first_layer + layer as u32);
+                let stream = key.stream(row, t as u64);
                 dropout::draw(stream, self.config.dropout, mask);
             }
         }

@@ -1,0 +1,158 @@
+//! The networks of this crate as one type: what a model file is opened as.
+
+use super::{
+    EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig, Inputs, Network, OneToMany,
+    OneToManyCache, OneToManyConfig, Sequence, SequenceCache, SequenceConfig,
+};
+use crate::layer::{Pass, State};
+use crate::params::{Grads, Layout, Params};
+use crate::{Error, Float, Result};
+use ndarray::{ArrayView3, ArrayViewMut3};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Enough to rebuild a network: the `network` part of a model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NetworkConfig {
+    /// Stack, readout, head.
+    Sequence(SequenceConfig),
+    /// Encoder and decoder.
+    EncoderDecoder(EncoderDecoderConfig),
+    /// One vector in, a sequence out.
+    OneToMany(OneToManyConfig),
+}
+
+impl NetworkConfig {
+    /// Builds the network.
+    ///
+    /// # Errors
+    /// Where an option is out of its range.
+    pub fn build(&self) -> Result<AnyNetwork> {
+        Ok(match self {
+            Self::Sequence(c) => AnyNetwork::Sequence(Sequence::new(c)?),
+            Self::EncoderDecoder(c) => AnyNetwork::EncoderDecoder(EncoderDecoder::new(c)?),
+            Self::OneToMany(c) => AnyNetwork::OneToMany(OneToMany::new(c)?),
+        })
+    }
+}
+
+/// Any of the networks of this crate.
+#[derive(Debug, Clone)]
+pub enum AnyNetwork {
+    /// Stack, readout, head.
+    Sequence(Sequence),
+    /// Encoder and decoder.
+    EncoderDecoder(EncoderDecoder),
+    /// One vector in, a sequence out.
+    OneToMany(OneToMany),
+}
+
+/// The cache of whichever network it is.
+#[derive(Debug, Clone, Default)]
+pub enum AnyCache<F: Float> {
+    /// Not used yet.
+    #[default]
+    Empty,
+    /// Of a [`Sequence`].
+    Sequence(SequenceCache<F>),
+    /// Of an [`EncoderDecoder`].
+    EncoderDecoder(EncoderDecoderCache<F>),
+    /// Of a [`OneToMany`].
+    OneToMany(OneToManyCache<F>),
+}
+
+/// Calls the same method on whichever network it is.
+macro_rules! each {
+    ($self:ident, $net:ident => $call:expr) => {
+        match $self {
+            AnyNetwork::Sequence($net) => $call,
+            AnyNetwork::EncoderDecoder($net) => $call,
+            AnyNetwork::OneToMany($net) => $call,
+        }
+    };
+}
+
+/// The same, with the cache that belongs to it.
+macro_rules! with_cache {
+    ($self:ident, $cache:ident, $net:ident => $call:expr, $none:expr) => {
+        match ($self, $cache) {
+            (AnyNetwork::Sequence($net), AnyCache::Sequence($cache)) => $call,
+            (AnyNetwork::EncoderDecoder($net), AnyCache::EncoderDecoder($cache)) => $call,
+            (AnyNetwork::OneToMany($net), AnyCache::OneToMany($cache)) => $call,
+            _ => $none,
+        }
+    };
+}
+
+impl AnyNetwork {
+    /// The configuration it is rebuilt from.
+    pub fn config(&self) -> NetworkConfig {
+        match self {
+            Self::Sequence(n) => NetworkConfig::Sequence(n.config().clone()),
+            Self::EncoderDecoder(n) => NetworkConfig::EncoderDecoder(n.config().clone()),
+            Self::OneToMany(n) => NetworkConfig::OneToMany(n.config().clone()),
+        }
+    }
+
+    fn fitting<F: Float>(&self, cache: &mut AnyCache<F>) {
+        match (self, &cache) {
+            (Self::Sequence(_), AnyCache::Sequence(_))
+            | (Self::EncoderDecoder(_), AnyCache::EncoderDecoder(_))
+            | (Self::OneToMany(_), AnyCache::OneToMany(_)) => {}
+            (Self::Sequence(_), _) => *cache = AnyCache::Sequence(Default::default()),
+            (Self::EncoderDecoder(_), _) => *cache = AnyCache::EncoderDecoder(Default::default()),
+            (Self::OneToMany(_), _) => *cache = AnyCache::OneToMany(Default::default()),
+        }
+    }
+}
+
+impl<F: Float> Network<F> for AnyNetwork {
+    type Cache = AnyCache<F>;
+
+    fn layout(&self) -> &Arc<Layout> {
+        each!(self, n => Network::<F>::layout(n))
+    }
+
+    fn init(&self, seed: u64) -> Params<F> {
+        each!(self, n => n.init(seed))
+    }
+
+    fn start(&self, batch: usize) -> State<F> {
+        each!(self, n => n.start(batch))
+    }
+
+    fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        each!(self, n => n.output_dim(inputs))
+    }
+
+    fn forward(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        pass: &Pass<'_>,
+        state: &mut State<F>,
+        cache: &mut Self::Cache,
+        y: ArrayViewMut3<'_, F>,
+    ) -> Result<()> {
+        self.fitting(cache);
+        with_cache!(self, cache, n => n.forward(params, inputs, pass, state, cache, y), Ok(()))
+    }
+
+    fn backward(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        cache: &mut Self::Cache,
+        dy: ArrayView3<'_, F>,
+        d_state: &mut State<F>,
+        grads: &mut Grads<F>,
+        dx: Option<ArrayViewMut3<'_, F>>,
+    ) -> Result<()> {
+        with_cache!(
+            self, cache,
+            n => n.backward(params, inputs, cache, dy, d_state, grads, dx),
+            Err(Error::option("cache: backward needs the cache of a forward pass of the same network"))
+        )
+    }
+}

@@ -1,0 +1,135 @@
+//! Networks: structs of layers, each with its backward pass written as its
+//! forward pass reversed.
+//!
+//! | configuration | network |
+//! |---|---|
+//! | many-to-one | [`Sequence`] with readout `last_state` or `all_states` |
+//! | many-to-many, one output a step | [`Sequence`] with readout `every_step` |
+//! | many-to-many, other lengths | [`EncoderDecoder`], or [`Sequence`] with `last_steps` |
+//! | one-to-many | [`OneToMany`] |
+//! | stacked, bidirectional | any of them, by its [`RecurrentConfig`](crate::layer::RecurrentConfig) |
+//!
+//! A network is rebuilt from its [`NetworkConfig`], which is what a model file
+//! stores.
+
+mod any;
+mod decoder;
+mod encoder_decoder;
+mod one_to_many;
+mod sequence;
+
+pub use any::{AnyCache, AnyNetwork, NetworkConfig};
+pub use decoder::DecoderCache;
+pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig};
+pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
+pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig};
+
+use crate::layer::{Pass, State};
+use crate::params::{Grads, Layout, Params};
+use crate::{Error, Float, Result};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+use std::sync::Arc;
+
+/// What goes into a network; each kind of network says what it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a, F> {
+    /// The sequences, (T, B, I).
+    pub input: ArrayView3<'a, F>,
+    /// What is known of the steps to predict, (K, B, C).
+    pub known: Option<ArrayView3<'a, F>>,
+    /// Where a decoder starts: its output before the first step, (B, O).
+    pub start: Option<ArrayView2<'a, F>>,
+    /// The true outputs, (K, B, O), read in place of a decoder's own (teacher
+    /// forcing); in training only.
+    pub teacher: Option<ArrayView3<'a, F>>,
+}
+
+impl<'a, F: Float> Inputs<'a, F> {
+    /// Sequences and nothing else.
+    pub fn sequences(input: ArrayView3<'a, F>) -> Self {
+        Self {
+            input,
+            known: None,
+            start: None,
+            teacher: None,
+        }
+    }
+}
+
+/// A network that maps a batch of sequences to a batch of predictions.
+pub trait Network<F: Float>: Send + Sync {
+    /// What the forward pass keeps for the backward pass. Belongs to the
+    /// caller, and is used again.
+    type Cache: Default + Send;
+
+    /// Names, shapes and places of the parameters.
+    fn layout(&self) -> &Arc<Layout>;
+
+    /// Initial parameters, as PyTorch draws them after
+    /// `torch.manual_seed(seed)` when the layers are made in the order of the
+    /// layout.
+    fn init(&self, seed: u64) -> Params<F>;
+
+    /// A state of zeros.
+    fn start(&self, batch: usize) -> State<F>;
+
+    /// The shape of the prediction for these inputs, (K, B, O).
+    ///
+    /// # Errors
+    /// Where the inputs do not fit the network.
+    fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)>;
+
+    /// Writes the prediction into `y`, shaped as
+    /// [`output_dim`](Self::output_dim) says, and carries `state`.
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    fn forward(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        pass: &Pass<'_>,
+        state: &mut State<F>,
+        cache: &mut Self::Cache,
+        y: ArrayViewMut3<'_, F>,
+    ) -> Result<()>;
+
+    /// After [`forward`](Self::forward) with the same arguments: from the
+    /// gradient of the prediction, `dy`, and of the final state, `d_state`,
+    /// adds to `grads` and to `dx` (the gradient of `inputs.input`), and leaves
+    /// the gradient of the initial state in `d_state`.
+    ///
+    /// # Errors
+    /// Where a shape does not fit.
+    #[expect(clippy::too_many_arguments, reason = "the call shape of every layer")]
+    fn backward(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        cache: &mut Self::Cache,
+        dy: ArrayView3<'_, F>,
+        d_state: &mut State<F>,
+        grads: &mut Grads<F>,
+        dx: Option<ArrayViewMut3<'_, F>>,
+    ) -> Result<()>;
+}
+
+/// Refuses a shape that differs.
+fn same_dim<D: PartialEq + std::fmt::Debug>(name: &str, expected: D, got: D) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::shape(format!(
+        "{name}: expected {expected:?}, got {got:?}"
+    )))
+}
+
+/// Networks have time on the first axis.
+fn time_first(config: &crate::layer::RecurrentConfig) -> Result<()> {
+    if config.stack.batch_first {
+        return Err(Error::option(
+            "batch_first: a network's arrays are (T, B, ..); permute the axes of a view instead",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Examples and the batches they are gathered into.
+
+use crate::network::Inputs;
+use crate::{Error, Float, Result};
+use ndarray::{Array2, Array3, ArrayView3, Axis};
+
+/// A batch; the arrays are used again from one batch to the next.
+#[derive(Debug, Clone)]
+pub struct Batch<F> {
+    /// The sequences, (T, B, I).
+    pub input: Array3<F>,
+    /// Valid steps of each row; `None` where all are.
+    pub lengths: Option<Vec<usize>>,
+    /// What is known of the steps to predict, (K, B, C).
+    pub known: Option<Array3<F>>,
+    /// Where a decoder starts, (B, O).
+    pub start: Option<Array2<F>>,
+    /// The decoder reads the targets in place of its own outputs, in training.
+    pub teacher_forcing: bool,
+    /// The true outputs, (K, B, O).
+    pub target: Array3<F>,
+    /// What each target counts, (K, B, 1) or (K, B, O); 1 where absent.
+    pub weight: Option<Array3<F>>,
+}
+
+impl<F: Float> Default for Batch<F> {
+    fn default() -> Self {
+        Self {
+            input: Array3::zeros((0, 0, 0)),
+            lengths: None,
+            known: None,
+            start: None,
+            teacher_forcing: false,
+            target: Array3::zeros((0, 0, 0)),
+            weight: None,
+        }
+    }
+}
+
+impl<F: Float> Batch<F> {
+    /// What goes into the network; `training` allows teacher forcing.
+    pub fn inputs(&self, training: bool) -> Inputs<'_, F> {
+        let teacher = training && self.teacher_forcing;
+        Inputs {
+            input: self.input.view(),
+            known: self.known.as_ref().map(|a| a.view()),
+            start: self.start.as_ref().map(|a| a.view()),
+            teacher: teacher.then(|| self.target.view()),
+        }
+    }
+}
+
+/// Gives an array that shape, in the same memory where it has it already.
+pub(crate) fn reshape<F: Float>(array: &mut Array3<F>, dim: (usize, usize, usize)) {
+    if array.dim() != dim {
+        *array = Array3::zeros(dim);
+    }
+}
+
+/// A numbered collection of examples.
+pub trait Examples<F: Float>: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// True where there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the examples of these numbers into the batch, one a row.
+    fn gather(&self, numbers: &[usize], batch: &mut Batch<F>);
+}
+
+/// Examples that are whole arrays: sequences (T, N, I) and targets (K, N, O).
+///
+/// ```
+/// use elman::ndarray::Array3;
+/// use elman::train::{Examples, InMemory};
+/// let x = Array3::<f32>::zeros((3, 10, 1));
+/// let y = Array3::<f32>::zeros((1, 10, 1));
+/// assert_eq!(InMemory::new(x, y)?.len(), 10);
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct InMemory<F> {
+    input: Array3<F>,
+    target: Array3<F>,
+}
+
+impl<F: Float> InMemory<F> {
+    /// Examples along the second axis of both arrays.
+    ///
+    /// # Errors
+    /// Where the arrays have different numbers of examples.
+    pub fn new(input: Array3<F>, target: Array3<F>) -> Result<Self> {
+        if input.dim().1 != target.dim().1 {
+            return Err(Error::shape(format!(
+                "target: expected {} examples on the second axis, as the input has, got {}",
+                input.dim().1,
+                target.dim().1
+            )));
+        }
+        Ok(Self { input, target })
+    }
+
+    /// All sequences, (T, N, I).
+    pub fn input(&self) -> ArrayView3<'_, F> {
+        self.input.view()
+    }
+
+    /// All targets, (K, N, O).
+    pub fn target(&self) -> ArrayView3<'_, F> {
+        self.target.view()
+    }
+}
+
+impl<F: Float> Examples<F> for InMemory<F> {
+    fn len(&self) -> usize {
+        self.input.dim().1
+    }
+
+    fn gather(&self, numbers: &[usize], batch: &mut Batch<F>) {
+        for (from, to) in [
+            (&self.input, &mut batch.input),
+            (&self.target, &mut batch.target),
+        ] {
+            let (steps, _, features) = from.dim();
+            reshape(to, (steps, numbers.len(), features));
+            for (row, n) in numbers.iter().enumerate() {
+                to.index_axis_mut(Axis(1), row)
+                    .assign(&from.index_axis(Axis(1), *n));
+            }
+        }
+    }
+}

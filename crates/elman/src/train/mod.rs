@@ -1,0 +1,302 @@
+//! The training loop: batches -> forward -> loss -> backward -> clip -> step.
+//!
+//! A run is a function of its data, its [`TrainConfig`] and the initial
+//! parameters: the same bytes on any number of threads.
+
+mod blocks;
+mod examples;
+
+pub use examples::{Batch, Examples, InMemory};
+
+use crate::loss::Loss;
+use crate::network::Network;
+use crate::optim::{Optimizer, Schedule, clip_grad_norm};
+use crate::params::Params;
+use crate::rng::{Key, Purpose};
+use crate::{Error, Float, Result};
+use blocks::Team;
+use serde::{Deserialize, Serialize};
+
+/// How a network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training examples, at least 1.
+    pub epochs: usize,
+    /// Examples in a batch, at least 1.
+    pub batch_size: usize,
+    /// A new order of the examples in every epoch.
+    pub shuffle: bool,
+    /// What is minimised.
+    pub loss: Loss,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Its learning rate, which the schedule changes.
+    pub learning_rate: f64,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// What the schedule counts.
+    pub schedule_unit: Unit,
+    /// Gradients are scaled down to this norm.
+    pub clip_norm: Option<f64>,
+    /// Epochs without a better validation loss after which training stops.
+    pub patience: Option<usize>,
+    /// Seed of the shuffles and the dropout masks.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    /// 10 epochs of AdamW with learning rate 1e-3 on batches of 32 shuffled
+    /// examples, mean squared error.
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 32,
+            shuffle: true,
+            loss: Loss::Mse,
+            optimizer: Optimizer::AdamW(Default::default()),
+            learning_rate: 1e-3,
+            schedule: Schedule::Constant,
+            schedule_unit: Unit::Epoch,
+            clip_norm: None,
+            patience: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What a schedule counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Steps of the optimiser.
+    Step,
+    /// Passes over the training examples.
+    #[default]
+    Epoch,
+}
+
+/// Where training stands, after each epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The epoch that has ended, counted from 0.
+    pub epoch: usize,
+    /// Epochs asked for.
+    pub epochs: usize,
+    /// Mean loss over the epoch's batches.
+    pub train_loss: f64,
+    /// Loss of the validation examples, where there are any.
+    pub valid_loss: Option<f64>,
+    /// The least validation loss so far, or training loss without validation.
+    pub best_loss: f64,
+    /// The epoch it belongs to.
+    pub best_epoch: usize,
+}
+
+/// What the caller wants after an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Stop, and keep the best network so far.
+    Stop,
+}
+
+/// Why training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Completed,
+    /// The validation loss got no better for `patience` epochs.
+    Early,
+    /// The caller asked for it.
+    Asked,
+    /// The loss was no longer finite at this step of the optimiser, counted
+    /// from 0; the last good parameters were kept.
+    NotFinite {
+        /// The step.
+        step: u64,
+    },
+}
+
+/// A trained network.
+#[derive(Debug, Clone)]
+pub struct Trained<F> {
+    /// The best parameters: of the least validation loss, or the last ones
+    /// where there are no validation examples.
+    pub params: Params<F>,
+    /// The epoch they come from, counted from 0.
+    pub best_epoch: usize,
+    /// Mean training loss of every epoch.
+    pub train_losses: Vec<f64>,
+    /// Validation loss of every epoch; empty without validation examples.
+    pub valid_losses: Vec<f64>,
+    /// Why training ended.
+    pub ended: Ended,
+}
+
+/// The threads of a run, and its work space.
+///
+/// Batches are divided into blocks of rows whose size does not depend on the
+/// number of threads, and the blocks' gradients are added in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads(pub usize);
+
+/// Trains a network.
+///
+/// With `valid` examples the parameters of the least validation loss are kept,
+/// and [`patience`](TrainConfig::patience) may end the run early. `watch` is
+/// called after every epoch and decides whether to go on.
+///
+/// # Errors
+/// Where an option is out of its range, there are no examples, a shape does not
+/// fit, or the loss is not finite at the first steps, before there is any good
+/// network to keep.
+pub fn fit<F: Float, N: Network<F>>(
+    network: &N,
+    params: Params<F>,
+    train: &dyn Examples<F>,
+    valid: Option<&dyn Examples<F>>,
+    config: &TrainConfig,
+    threads: Threads,
+    watch: &mut dyn FnMut(&Progress) -> Control,
+) -> Result<Trained<F>> {
+    for (name, n) in [("epochs", config.epochs), ("batch_size", config.batch_size)] {
+        if n == 0 {
+            return Err(Error::option(format!("{name} must be greater than zero")));
+        }
+    }
+    if train.is_empty() {
+        return Err(Error::shape("no training examples"));
+    }
+    let valid = valid.filter(|v| !v.is_empty());
+    let mut team = Team::new(network, threads)?;
+    let mut optimizer = config.optimizer.start(params.values().len())?;
+    let mut schedule = config.schedule.start(config.learning_rate)?;
+    let shuffles = Key::new(config.seed, Purpose::Shuffle);
+    let masks = Key::new(config.seed, Purpose::Dropout);
+
+    let mut params = params;
+    let mut trained = Trained {
+        params: params.clone(),
+        best_epoch: 0,
+        train_losses: Vec::new(),
+        valid_losses: Vec::new(),
+        ended: Ended::Completed,
+    };
+    let mut good = false;
+    let mut best_loss = f64::INFINITY;
+    let mut order: Vec<usize> = (0..train.len()).collect();
+    'epochs: for epoch in 0..config.epochs {
+        if config.shuffle {
+            order.sort_unstable();
+            let key = shuffles.step(epoch as u64);
+            key.stream(0, 0).shuffle(&mut order);
+        }
+        let (mut sum, mut count) = (0.0, 0.0);
+        for batch in order.chunks(config.batch_size) {
+            let step = optimizer.steps();
+            let key = Some(masks.step(step));
+            let (loss, divisor) = team.gradients(&params, train, batch, &config.loss, key)?;
+            let mut finite = loss.is_finite();
+            if finite && let Some(max_norm) = config.clip_norm {
+                finite = clip_grad_norm(team.grads().values_mut(), max_norm)?.is_finite();
+            }
+            if !finite {
+                trained.ended = Ended::NotFinite { step };
+                break 'epochs;
+            }
+            optimizer.step(params.values_mut(), team.grads().values(), schedule.lr())?;
+            if config.schedule_unit == Unit::Step {
+                schedule.step();
+            }
+            sum += loss * divisor;
+            count += divisor;
+        }
+        let train_loss = if count > 0.0 { sum / count } else { 0.0 };
+        let valid_loss = match valid {
+            Some(valid) => Some(team.loss(&params, valid, config)?),
+            None => None,
+        };
+        // Without validation examples a first batch tells whether the newest
+        // parameters are good.
+        let check = match valid_loss {
+            Some(loss) => loss,
+            None => {
+                let first = &order[..config.batch_size.min(order.len())];
+                team.loss_of(&params, train, first, &config.loss)?
+            }
+        };
+        if !check.is_finite() {
+            let step = optimizer.steps();
+            trained.ended = Ended::NotFinite { step };
+            break;
+        }
+        trained.train_losses.push(train_loss);
+        trained.valid_losses.extend(valid_loss);
+        let better = valid_loss.is_none_or(|loss| loss < best_loss);
+        if better {
+            trained.params.clone_from(&params);
+            trained.best_epoch = epoch;
+            best_loss = valid_loss.unwrap_or_else(|| best_loss.min(train_loss));
+            good = true;
+        }
+        schedule.observe(valid_loss.unwrap_or(train_loss));
+        if config.schedule_unit == Unit::Epoch {
+            schedule.step();
+        }
+        let progress = Progress {
+            epoch,
+            epochs: config.epochs,
+            train_loss,
+            valid_loss,
+            best_loss,
+            best_epoch: trained.best_epoch,
+        };
+        if watch(&progress) == Control::Stop {
+            trained.ended = Ended::Asked;
+            break;
+        }
+        let waited = epoch - trained.best_epoch;
+        if valid.is_some() && config.patience.is_some_and(|p| waited >= p) {
+            trained.ended = Ended::Early;
+            break;
+        }
+    }
+    match trained.ended {
+        Ended::NotFinite { step } if !good => Err(Error::numeric(format!(
+            "the loss is not finite at step {step}, before the first epoch was complete; look for huge values in the data, or lower the learning rate ({})",
+            config.learning_rate
+        ))),
+        _ => Ok(trained),
+    }
+}
+
+/// The mean loss of a network over examples, without dropout.
+///
+/// # Errors
+/// Where a shape does not fit.
+pub fn evaluate<F: Float, N: Network<F>>(
+    network: &N,
+    params: &Params<F>,
+    examples: &dyn Examples<F>,
+    config: &TrainConfig,
+    threads: Threads,
+) -> Result<f64> {
+    Team::new(network, threads)?.loss(params, examples, config)
+}
+
+/// The predictions of a network for examples, in order, without dropout:
+/// `each(first example, batch of predictions (K, B, O))`.
+///
+/// # Errors
+/// Where a shape does not fit.
+pub fn predict<F: Float, N: Network<F>>(
+    network: &N,
+    params: &Params<F>,
+    examples: &dyn Examples<F>,
+    threads: Threads,
+    mut each: impl FnMut(usize, ndarray::ArrayView3<'_, F>),
+) -> Result<()> {
+    Team::new(network, threads)?.predictions(params, examples, &mut each)
+}
