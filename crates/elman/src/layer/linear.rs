@@ -24,7 +24,8 @@ pub struct LinearCache<F: Float> {
 }
 
 impl Linear {
-    /// Adds `{prefix}.weight` and, with `bias`, `{prefix}.bias` to the layout.
+    /// Adds `{prefix}.weight` and, with `bias`, `{prefix}.bias` to the layout;
+    /// `prefix` may be empty.
     ///
     /// # Errors
     /// Where a size is 0.
@@ -40,8 +41,10 @@ impl Linear {
                 "{prefix}: in_features and out_features must be greater than zero"
             )));
         }
-        let weight = layout.push(format!("{prefix}.weight"), &[out_features, in_features]);
-        let bias = bias.then(|| layout.push(format!("{prefix}.bias"), &[out_features]));
+        let dot = if prefix.is_empty() { "" } else { "." };
+        let mut push = |name, shape: &[usize]| layout.push(format!("{prefix}{dot}{name}"), shape);
+        let weight = push("weight", &[out_features, in_features]);
+        let bias = bias.then(|| push("bias", &[out_features]));
         Ok(Self {
             in_features,
             out_features,
