@@ -66,11 +66,18 @@ impl Linear {
     /// PyTorch's initial values, U(-s, s) with s = 1/sqrt(in_features), drawn
     /// with `uniform(low, high)`: the weight, then the bias.
     pub fn init<F: Float>(&self, params: &mut Params<F>, uniform: &mut dyn FnMut(f64, f64) -> F) {
-        let s = 1.0 / (self.in_features as f64).sqrt();
-        let bias = self.bias.clone().unwrap_or(0..0);
+        let root = (self.in_features as f64).sqrt();
+        // PyTorch has the weight's s from `kaiming_uniform_(a=sqrt(5))`, which
+        // rounds on another way than the bias's.
+        let gain = (2.0 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
+        let s_weight = 3.0_f64.sqrt() * (gain / root);
+        let s_bias = 1.0 / root;
         let values = params.values_mut();
-        for i in self.weight.clone().chain(bias) {
-            values[i] = uniform(-s, s);
+        let bias = self.bias.clone().unwrap_or(0..0);
+        for (range, s) in [(self.weight.clone(), s_weight), (bias, s_bias)] {
+            for value in &mut values[range] {
+                *value = uniform(-s, s);
+            }
         }
     }
 
