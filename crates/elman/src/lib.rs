@@ -11,6 +11,7 @@ pub mod optim;
 pub mod params;
 pub mod rng;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use float::Float;

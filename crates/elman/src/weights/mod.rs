@@ -1,0 +1,15 @@
+//! Weights in files: one model, one file.
+//!
+//! A model file is a safetensors file with PyTorch's tensor names, so that
+//! `load_state_dict` takes it. One metadata key, `elman`, holds JSON with what
+//! it takes to rebuild the network, and what the application put beside it.
+//! Several networks of the same kind (an ensemble) have their number before
+//! each name, as in a `ModuleList`: `0.rnn.weight_ih_l0`.
+
+mod file;
+mod model;
+mod tensors;
+
+pub use file::write_atomically;
+pub use model::{METADATA_KEY, Model, is_model};
+pub use tensors::{Dtype, TensorFile, write_tensors};

@@ -1,0 +1,249 @@
+//! The model file.
+
+use super::tensors::{TensorFile, write_tensors};
+use crate::network::{AnyNetwork, Network, NetworkConfig};
+use crate::params::Params;
+use crate::{Error, Float, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The metadata key of elman's own files.
+pub const METADATA_KEY: &str = "elman";
+
+/// The version of the metadata that this crate writes.
+const FORMAT: u32 = 1;
+
+/// Networks of one kind with their parameters, and the application's own part.
+///
+/// ```
+/// use elman::cell::CellKind;
+/// use elman::layer::RecurrentConfig;
+/// use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
+/// use elman::weights::Model;
+///
+/// let config = NetworkConfig::Sequence(SequenceConfig {
+///     recurrent: RecurrentConfig::new(CellKind::Gru, 1, 8),
+///     readout: Readout::LastState,
+///     outputs: 1,
+///     head_dropout: 0.0,
+/// });
+/// let params = vec![config.build()?.init(0)];
+/// let model = Model::<f32>::new(config, params, serde_json::json!({"unit": "kWh"}))?;
+/// let back = Model::<f32>::from_bytes(&model.to_bytes()?)?;
+/// assert_eq!(back.app()["unit"], "kWh");
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model<F> {
+    config: NetworkConfig,
+    network: AnyNetwork,
+    members: Vec<Params<F>>,
+    app: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    format: u32,
+    network: NetworkConfig,
+    members: usize,
+    app: Value,
+}
+
+/// True where the bytes begin as a safetensors file with elman's metadata:
+/// enough to know whose file it is, also where it is damaged.
+pub fn is_model(bytes: &[u8]) -> bool {
+    let Some((len, rest)) = bytes.split_first_chunk::<8>() else {
+        return false;
+    };
+    let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+    let header = &rest[..len.min(rest.len())];
+    let key = format!("{{\"__metadata__\":{{\"{METADATA_KEY}\":");
+    header.starts_with(key.as_bytes())
+}
+
+impl<F: Float> Model<F> {
+    /// Networks with these parameters, at least one.
+    ///
+    /// # Errors
+    /// Where there are none, or their layout is another network's.
+    pub fn new(config: NetworkConfig, members: Vec<Params<F>>, app: Value) -> Result<Self> {
+        let network = config.build()?;
+        let layout = Network::<F>::layout(&network);
+        if members.is_empty() || members.iter().any(|m| m.layout() != layout) {
+            return Err(Error::shape(
+                "a model needs parameters of its own network, at least one set",
+            ));
+        }
+        Ok(Self {
+            config,
+            network,
+            members,
+            app,
+        })
+    }
+
+    /// The configuration of the network.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// The network.
+    pub fn network(&self) -> &AnyNetwork {
+        &self.network
+    }
+
+    /// The parameters of every member.
+    pub fn members(&self) -> &[Params<F>] {
+        &self.members
+    }
+
+    /// What the application put beside the network.
+    pub fn app(&self) -> &Value {
+        &self.app
+    }
+
+    /// The bytes of the model file; the same model gives the same bytes.
+    ///
+    /// # Errors
+    /// Where the metadata cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let metadata = Metadata {
+            format: FORMAT,
+            network: self.config.clone(),
+            members: self.members.len(),
+            app: self.app.clone(),
+        };
+        // Through a value, whose objects are sorted by key.
+        let metadata = serde_json::to_value(metadata).map_err(|e| Error::file(e.to_string()))?;
+        let mut tensors = Vec::new();
+        for (i, member) in self.members.iter().enumerate() {
+            for entry in member.layout().entries() {
+                if let Some(values) = member.get(&entry.name) {
+                    tensors.push((member_name(i, self.members.len(), &entry.name), values));
+                }
+            }
+        }
+        write_tensors(tensors, Some((METADATA_KEY, metadata.to_string())))
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// Where it is not one, is damaged, or a tensor is missing, extra or
+    /// misshapen.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let file = TensorFile::read(bytes)?;
+        let Some(metadata) = file.metadata(METADATA_KEY) else {
+            return Err(Error::file(
+                "not a model file of elman: the metadata key `elman` is missing",
+            ));
+        };
+        let metadata: Metadata = serde_json::from_str(metadata)
+            .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
+        if metadata.format != FORMAT {
+            return Err(Error::file(format!(
+                "format {}: this version of elman reads format {FORMAT}; use the version that wrote the file",
+                metadata.format
+            )));
+        }
+        let network = metadata
+            .network
+            .build()
+            .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
+        let layout = Network::<F>::layout(&network);
+        let expected = layout.entries().len().saturating_mul(metadata.members);
+        if metadata.members == 0 || file.names().len() != expected {
+            return Err(Error::file(format!(
+                "expected {expected} tensors, those of {} network(s) of this kind, got {}",
+                metadata.members,
+                file.names().len()
+            )));
+        }
+        let named = |i, name: &str| member_name(i, metadata.members, name);
+        let entries = || (0..metadata.members).flat_map(|i| layout.entries().iter().map(move |e| (i, e)));
+        // All shapes are checked before memory is taken for the parameters.
+        for (i, entry) in entries() {
+            let name = named(i, &entry.name);
+            match file.shape(&name) {
+                Some(shape) if shape == entry.shape => {}
+                Some(shape) => {
+                    return Err(Error::file(format!(
+                        "{name}: expected shape {:?}, got {shape:?}",
+                        entry.shape
+                    )));
+                }
+                None => return Err(Error::file(format!("{name}: the tensor is missing"))),
+            }
+        }
+        let mut members = vec![Params::zeros(layout.clone()); metadata.members];
+        for (i, entry) in entries() {
+            if let Some(values) = file.get::<F>(&named(i, &entry.name))? {
+                let values: Vec<F> = values.into_iter().collect();
+                members[i].set(&entry.name, &values)?;
+            }
+        }
+        Self::new(metadata.network, members, metadata.app)
+    }
+}
+
+fn member_name(i: usize, members: usize, name: &str) -> String {
+    if members == 1 {
+        name.to_owned()
+    } else {
+        format!("{i}.{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::CellKind;
+    use crate::layer::RecurrentConfig;
+    use crate::network::{Readout, SequenceConfig};
+
+    fn model(members: u64) -> Model<f32> {
+        let config = NetworkConfig::Sequence(SequenceConfig {
+            recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 3),
+            readout: Readout::LastSteps(2),
+            outputs: 1,
+            head_dropout: 0.25,
+        });
+        let network = config.build().unwrap();
+        let params = (0..members).map(|seed| network.init(seed)).collect();
+        Model::new(config, params, serde_json::json!({"z": 1, "a": [0.1, null]})).unwrap()
+    }
+
+    #[test]
+    fn a_model_comes_back_as_it_was() {
+        for members in [1, 3] {
+            let model = model(members);
+            let bytes = model.to_bytes().unwrap();
+            assert!(is_model(&bytes) && !is_model(&bytes[8..]));
+            let back = Model::<f32>::from_bytes(&bytes).unwrap();
+            assert_eq!(back.config(), model.config());
+            assert_eq!(back.app(), model.app());
+            for (a, b) in back.members().iter().zip(model.members()) {
+                assert_eq!(a.values(), b.values());
+            }
+            assert_eq!(back.to_bytes().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let bytes = model(1).to_bytes().unwrap();
+        for end in 0..bytes.len() {
+            assert!(Model::<f32>::from_bytes(&bytes[..end]).is_err());
+        }
+        let e = Model::<f64>::from_bytes(&bytes).unwrap_err();
+        assert!(e.to_string().contains("F64"), "{e}");
+
+        let key = b"\\\"hidden_size\\\":";
+        let at = bytes.windows(key.len()).position(|w| w == key).unwrap();
+        let mut other = bytes.clone();
+        other[at + key.len()] = b'4';
+        let e = Model::<f32>::from_bytes(&other).unwrap_err();
+        assert!(e.to_string().contains("expected shape"), "{e}");
+    }
+}
