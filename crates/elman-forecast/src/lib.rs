@@ -6,5 +6,6 @@ pub mod error;
 pub mod metrics;
 pub mod outcome;
 pub mod verdict;
+pub mod report;
 
 pub use error::{Error, Result};
