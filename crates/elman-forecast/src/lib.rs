@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod conformal;
 pub mod error;
 pub mod metrics;
+pub mod options;
 pub mod outcome;
 pub mod verdict;
 pub mod report;
