@@ -6,7 +6,7 @@ pub mod error;
 pub mod metrics;
 pub mod options;
 pub mod outcome;
-pub mod verdict;
 pub mod report;
+pub mod verdict;
 
 pub use error::{Error, Result};

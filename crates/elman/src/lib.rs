@@ -10,6 +10,7 @@ pub mod network;
 pub mod optim;
 pub mod params;
 pub mod rng;
+pub mod run;
 pub mod train;
 pub mod weights;
 

@@ -81,6 +81,13 @@ impl<F: Float> Default for SequenceCache<F> {
     }
 }
 
+impl<F: Float> SequenceCache<F> {
+    /// The cache of the stack, for a trace.
+    pub fn stack(&self) -> &StackCache<F> {
+        &self.stack
+    }
+}
+
 impl Sequence {
     /// Builds the network.
     ///

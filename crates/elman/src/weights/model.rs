@@ -133,7 +133,14 @@ impl<F: Float> Model<F> {
     /// Where it is not one, is damaged, or a tensor is missing, extra or
     /// misshapen.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let file = TensorFile::read(bytes)?;
+        Self::from_tensors(&TensorFile::read(bytes)?)
+    }
+
+    /// Reads a model file whose header was read before.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_tensors(file: &TensorFile<'_>) -> Result<Self> {
         let Some(metadata) = file.metadata(METADATA_KEY) else {
             return Err(Error::file(
                 "not a model file of elman: the metadata key `elman` is missing",
@@ -161,7 +168,8 @@ impl<F: Float> Model<F> {
             )));
         }
         let named = |i, name: &str| member_name(i, metadata.members, name);
-        let entries = || (0..metadata.members).flat_map(|i| layout.entries().iter().map(move |e| (i, e)));
+        let entries =
+            || (0..metadata.members).flat_map(|i| layout.entries().iter().map(move |e| (i, e)));
         // All shapes are checked before memory is taken for the parameters.
         for (i, entry) in entries() {
             let name = named(i, &entry.name);
@@ -211,7 +219,12 @@ mod tests {
         });
         let network = config.build().unwrap();
         let params = (0..members).map(|seed| network.init(seed)).collect();
-        Model::new(config, params, serde_json::json!({"z": 1, "a": [0.1, null]})).unwrap()
+        Model::new(
+            config,
+            params,
+            serde_json::json!({"z": 1, "a": [0.1, null]}),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl<'a> TensorFile<'a> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(not)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let tensors = SafeTensors::deserialize(bytes).map_err(not)?;
-        let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+        let shapes = tensors
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
         Ok(Self {
             shapes: shapes.collect(),
             tensors,
@@ -86,7 +88,10 @@ impl<'a> TensorFile<'a> {
     ///
     /// # Errors
     /// Where they have different ones, or one that is not read.
-    pub fn float_dtype<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Option<Dtype>> {
+    pub fn float_dtype<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Option<Dtype>> {
         let mut found: Option<(&str, Dtype)> = None;
         for name in names {
             let Ok(view) = self.tensors.tensor(name) else {
@@ -139,7 +144,11 @@ impl<'a> TensorFile<'a> {
         shaped(name, shape, values).map(Some)
     }
 
-    fn bytes(&self, name: &str, expected: safetensors::Dtype) -> Result<Option<(&[usize], &'a [u8])>> {
+    fn bytes(
+        &self,
+        name: &str,
+        expected: safetensors::Dtype,
+    ) -> Result<Option<(&[usize], &'a [u8])>> {
         let (Ok(view), Some(shape)) = (self.tensors.tensor(name), self.shape(name)) else {
             return Ok(None);
         };
