@@ -1,9 +1,14 @@
-//! Fixtures: PyTorch's numbers, read from `fixtures/torch`.
+//! What the tests share: PyTorch's numbers, read from `fixtures/torch`, the
+//! measure of every comparison, and finite differences.
 
 #![allow(dead_code)] // every test file uses its own part
 
+pub mod leaky;
+pub mod problem;
+
 use elman::Float;
-use elman::ndarray::{ArrayD, ArrayView, Dimension, IxDyn};
+use elman::ndarray::{ArrayD, ArrayView, ArrayView1, Dimension, IxDyn};
+use elman::rng::TorchRng;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -93,4 +98,63 @@ pub fn error<F: Float, D: Dimension>(a: ArrayView<'_, F, D>, b: ArrayView<'_, F,
         scale = scale.max(b.abs());
     }
     if scale > 0.0 { worst / scale } else { worst }
+}
+
+/// [`error`] of two slices.
+pub fn slice_error<F: Float>(a: &[F], b: &[F]) -> f64 {
+    error(ArrayView1::from(a), ArrayView1::from(b))
+}
+
+/// Numbers from U(-1, 1).
+pub fn numbers<F: Float>(seed: u64, n: usize) -> Vec<F> {
+    let mut rng = TorchRng::new(seed);
+    (0..n).map(|_| rng.uniform(-1.0, 1.0)).collect()
+}
+
+/// What finite differences say about a gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// max|gradient - difference| / max|difference|.
+    pub error: f64,
+    /// Values left out: `f` has a kink beside them.
+    pub kinks: usize,
+}
+
+/// Compares the gradient of `f` at `values` with central differences, steps of
+/// 1e-5 max(1, |w|). The values come back as they were.
+///
+/// A kink is where a smaller step gives another difference, so that neither is
+/// a derivative; that is asked of `f` alone, and only where the gradient is
+/// not the difference.
+pub fn gradcheck(values: &mut [f64], mut f: impl FnMut(&[f64]) -> f64, gradient: &[f64]) -> Found {
+    assert_eq!(values.len(), gradient.len());
+    let mut difference = |values: &mut [f64], i: usize, step: f64| {
+        let w = values[i];
+        let (above, below) = (w + step, w - step);
+        values[i] = above;
+        let up = f(values);
+        values[i] = below;
+        let down = f(values);
+        values[i] = w;
+        (up - down) / (above - below)
+    };
+    let step = |w: f64| 1e-5 * w.abs().max(1.0);
+    let mut differences: Vec<_> = (0..values.len())
+        .map(|i| difference(values, i, step(values[i])))
+        .collect();
+    let scale = differences.iter().fold(0.0_f64, |m, d| m.max(d.abs()));
+    let mut kinks = 0;
+    for i in 0..values.len() {
+        if (differences[i] - gradient[i]).abs() > 1e-6 * scale {
+            let closer = difference(values, i, step(values[i]) / 8.0);
+            if (closer - differences[i]).abs() > 1e-6 * scale {
+                differences[i] = gradient[i];
+                kinks += 1;
+            }
+        }
+    }
+    Found {
+        error: slice_error(gradient, &differences),
+        kinks,
+    }
 }

@@ -1,0 +1,358 @@
+//! A stack with numbers to run through it, and all that comes out.
+
+use super::numbers;
+use elman::Float;
+use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity};
+use elman::layer::{Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
+use elman::ndarray::{Array3, Axis, s};
+use elman::params::{Layout, Params};
+use elman::rng::{Key, Purpose};
+use proptest::prelude::*;
+
+/// Options of a layer and the geometry of a batch.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub config: RecurrentConfig,
+    pub seq_len: usize,
+    pub batch: usize,
+    pub lengths: Option<Vec<usize>>,
+    /// Whether masks are drawn.
+    pub training: bool,
+    pub seed: u64,
+}
+
+/// Small shapes of every kind, empty ones included.
+pub fn shapes() -> impl Strategy<Value = Shape> {
+    let cell = (
+        prop::sample::select(&CellKind::ALL[..]),
+        prop::sample::select(&[Nonlinearity::Tanh, Nonlinearity::Relu][..]),
+        prop::sample::select(&[Bias::Both, Bias::Single, Bias::None][..]),
+        prop::sample::select(&[1_usize, 3, 9][..]),
+        prop::sample::select(&[1_usize, 2, 9, 17][..]),
+    );
+    let stack = (
+        1..=3_usize,
+        any::<bool>(),
+        any::<bool>(),
+        prop::sample::select(&[0.0, 0.5][..]),
+    );
+    let batch = (0..=4_usize, 0..=6_usize).prop_flat_map(|(seq_len, batch)| {
+        let lengths = prop::option::of(prop::collection::vec(0..=seq_len, batch));
+        (Just(seq_len), Just(batch), lengths)
+    });
+    (cell, stack, batch, any::<bool>(), any::<u64>()).prop_map(
+        |(cell, stack, (seq_len, batch, lengths), training, seed)| {
+            let (kind, nonlinearity, bias, input_size, hidden_size) = cell;
+            let (num_layers, bidirectional, batch_first, dropout) = stack;
+            let mut config = RecurrentConfig::new(kind, input_size, hidden_size);
+            config.bias = bias;
+            if kind == CellKind::Rnn {
+                config.nonlinearity = nonlinearity;
+            }
+            config.stack = StackConfig {
+                num_layers,
+                bidirectional,
+                batch_first,
+                dropout,
+            };
+            Shape {
+                config,
+                seq_len,
+                batch,
+                lengths,
+                training,
+                seed,
+            }
+        },
+    )
+}
+
+impl Shape {
+    /// The same in one direction and without lengths: what can go step by step.
+    pub fn one_way(mut self) -> Self {
+        self.config.stack.bidirectional = false;
+        self.lengths = None;
+        self
+    }
+}
+
+/// How a stack is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `forward` and `backward`.
+    Sequence,
+    /// `forward_at` and `backward_at`.
+    StepByStep,
+}
+
+/// Arrays have time first here, whatever the stack's interface has.
+#[derive(Debug, Clone)]
+pub struct Problem<F, C> {
+    pub stack: Stack<C>,
+    pub params: Params<F>,
+    pub x: Array3<F>,
+    pub lengths: Option<Vec<usize>>,
+    pub dropout: Option<Key>,
+    pub first_row: usize,
+    pub state: State<F>,
+    /// Gradients that arrive.
+    pub d_y: Option<Array3<F>>,
+    pub d_state: State<F>,
+}
+
+/// All results of a pass forward and back.
+#[derive(Debug, Clone)]
+pub struct Answer<F> {
+    pub y: Array3<F>,
+    pub state: State<F>,
+    pub dx: Array3<F>,
+    pub d_state: State<F>,
+    pub grads: Params<F>,
+}
+
+impl<F: Float, C: Cell<F>> Problem<F, C> {
+    /// Random numbers for everything; `wrap` makes the cell from the known one.
+    pub fn new(shape: &Shape, wrap: impl Fn(AnyCell) -> C) -> Self {
+        let RecurrentConfig {
+            cell,
+            input_size,
+            hidden_size,
+            bias,
+            nonlinearity,
+            ref stack,
+        } = shape.config;
+        let mut problem = Self::of(shape, stack.clone(), input_size, |i| {
+            wrap(AnyCell::new(cell, i, hidden_size, bias, nonlinearity))
+        });
+        if shape.training {
+            problem.dropout = Some(Key::new(shape.seed, Purpose::Dropout));
+        }
+        problem
+    }
+
+    /// The same for a stack of any cell; of the shape, its batch is used.
+    pub fn of(
+        shape: &Shape,
+        config: StackConfig,
+        input_size: usize,
+        cell: impl Fn(usize) -> C,
+    ) -> Self {
+        let mut layout = Layout::new();
+        let stack = Stack::new::<F>(&mut layout, "", config, input_size, cell).unwrap();
+        let mut params = Params::zeros(layout.into());
+        let n = params.values().len();
+        params.values_mut().copy_from_slice(&numbers(shape.seed, n));
+        let three = |seed, width| {
+            let dim = (shape.seq_len, shape.batch, width);
+            let values = numbers(shape.seed.wrapping_add(seed), dim.0 * dim.1 * dim.2);
+            Array3::from_shape_vec(dim, values).unwrap()
+        };
+        let filled = |seed: u64| {
+            let mut state = stack.start(shape.batch);
+            for slot in 0..state.slots() {
+                let values = state.slot_mut(slot);
+                let seed = shape.seed.wrapping_add(seed + slot as u64);
+                values.copy_from_slice(&numbers(seed, values.len()));
+            }
+            state
+        };
+        Self {
+            params,
+            x: three(1, input_size),
+            lengths: shape.lengths.clone(),
+            dropout: None,
+            first_row: 0,
+            state: filled(100),
+            d_y: Some(three(2, stack.output_size())),
+            d_state: filled(200),
+            stack,
+        }
+    }
+
+    pub fn seq_len(&self) -> usize {
+        self.x.len_of(Axis(0))
+    }
+
+    pub fn batch(&self) -> usize {
+        self.x.len_of(Axis(1))
+    }
+
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths.as_ref().map_or(self.seq_len(), |l| l[row])
+    }
+
+    /// The problem of some rows alone, padded to another number of steps with
+    /// what may never be read.
+    pub fn rows(&self, rows: &[usize], seq_len: usize) -> Self {
+        let cut = |a: &Array3<F>| {
+            let shape = (seq_len, rows.len(), a.len_of(Axis(2)));
+            Array3::from_shape_fn(shape, |(t, b, i)| {
+                let valid = t < self.length(rows[b]);
+                if valid { a[[t, rows[b], i]] } else { F::nan() }
+            })
+        };
+        let lengths: Vec<_> = rows.iter().map(|r| self.length(*r)).collect();
+        assert!(lengths.iter().all(|l| *l <= seq_len));
+        Self {
+            x: cut(&self.x),
+            lengths: Some(lengths),
+            state: self.state.select_rows(rows).unwrap(),
+            d_y: self.d_y.as_ref().map(cut),
+            d_state: self.d_state.select_rows(rows).unwrap(),
+            ..self.clone()
+        }
+    }
+
+    /// Some steps alone, starting from `state`.
+    pub fn steps(&self, from: usize, to: usize) -> Self {
+        let cut = |a: &Array3<F>| a.slice(s![from..to, .., ..]).to_owned();
+        Self {
+            x: cut(&self.x),
+            d_y: self.d_y.as_ref().map(cut),
+            ..self.clone()
+        }
+    }
+
+    pub fn pass(&self) -> Pass<'_> {
+        Pass {
+            lengths: self.lengths.as_deref(),
+            dropout: self.dropout,
+            first_row: self.first_row,
+            ..Pass::default()
+        }
+    }
+
+    fn axes(&self) -> [usize; 3] {
+        if self.stack.config().batch_first {
+            [1, 0, 2]
+        } else {
+            [0, 1, 2]
+        }
+    }
+
+    /// Forward: the output and the final state.
+    pub fn forward(&self, form: Form, cache: &mut StackCache<F>) -> (Array3<F>, State<F>) {
+        let dim = (self.seq_len(), self.batch(), self.stack.output_size());
+        let mut y = Array3::from_elem(dim, F::nan());
+        let mut state = self.state.clone();
+        let (stack, params, axes) = (&self.stack, &self.params, self.axes());
+        match form {
+            Form::Sequence => {
+                let x = self.x.view().permuted_axes(axes);
+                let view = y.view_mut().permuted_axes(axes);
+                stack
+                    .forward(params, x, &self.pass(), &mut state, cache, view)
+                    .unwrap();
+            }
+            Form::StepByStep => {
+                stack
+                    .begin_at(dim.0, dim.1, &self.pass(), &state, cache)
+                    .unwrap();
+                for t in 0..dim.0 {
+                    let x = self.x.index_axis(Axis(0), t);
+                    let y = y.index_axis_mut(Axis(0), t);
+                    stack.forward_at(params, t, x, cache, y).unwrap();
+                }
+                stack.finish(cache, &mut state);
+            }
+        }
+        (y, state)
+    }
+
+    /// Forward and back.
+    pub fn run(&self, form: Form, cache: &mut StackCache<F>) -> Answer<F> {
+        let (y, state) = self.forward(form, cache);
+        let mut dx = Array3::zeros(self.x.dim());
+        let mut d_state = self.d_state.clone();
+        let mut grads = Params::zeros(self.params.layout().clone());
+        let (stack, params, axes) = (&self.stack, &self.params, self.axes());
+        match form {
+            Form::Sequence => {
+                let d_y = self.d_y.as_ref().map(|d| d.view().permuted_axes(axes));
+                let view = Some(dx.view_mut().permuted_axes(axes));
+                stack
+                    .backward(params, cache, d_y, &mut d_state, &mut grads, view)
+                    .unwrap();
+            }
+            Form::StepByStep => {
+                let zero = Array3::zeros(y.dim());
+                let d_y = self.d_y.as_ref().unwrap_or(&zero);
+                stack.begin_back(&d_state, cache).unwrap();
+                for t in (0..self.seq_len()).rev() {
+                    let dy = d_y.index_axis(Axis(0), t);
+                    let dx = dx.index_axis_mut(Axis(0), t);
+                    stack
+                        .backward_at(params, t, cache, dy, &mut grads, dx)
+                        .unwrap();
+                }
+                stack.end_back(cache, &mut grads, &mut d_state);
+            }
+        }
+        Answer {
+            y,
+            state,
+            dx,
+            d_state,
+            grads,
+        }
+    }
+
+    /// What the gradients are of: `sum(y * d_y) + sum(state * d_state)`.
+    pub fn loss(&self, form: Form, cache: &mut StackCache<F>) -> F {
+        let (y, state) = self.forward(form, cache);
+        let mut sum = F::zero();
+        if let Some(d_y) = &self.d_y {
+            sum += y.iter().zip(d_y).map(|(y, d)| *y * *d).sum();
+        }
+        for slot in 0..state.slots() {
+            let pairs = state.slot(slot).iter().zip(self.d_state.slot(slot));
+            sum += pairs.map(|(s, d)| *s * *d).sum();
+        }
+        sum
+    }
+}
+
+impl<F: Float> Answer<F> {
+    /// The bits of all that belongs to one row of the batch, padding left out.
+    pub fn row_bits(&self, row: usize, length: usize) -> Vec<u64> {
+        let mut bits = Vec::new();
+        for a in [&self.y, &self.dx] {
+            let valid = a.slice(s![..length, row, ..]);
+            bits.extend(valid.iter().map(|v| v.f64().to_bits()));
+        }
+        for state in [&self.state, &self.d_state] {
+            for slot in 0..state.slots() {
+                let w = state.width(slot);
+                let values = &state.slot(slot)[row * w..][..w];
+                bits.extend(values.iter().map(|v| v.f64().to_bits()));
+            }
+        }
+        bits
+    }
+
+    /// The bits of everything.
+    pub fn bits(&self) -> Vec<u64> {
+        let rows = self.y.len_of(Axis(1));
+        let mut bits: Vec<_> = (0..rows)
+            .flat_map(|row| self.row_bits(row, self.y.len_of(Axis(0))))
+            .collect();
+        bits.extend(self.grads.values().iter().map(|v| v.f64().to_bits()));
+        bits
+    }
+
+    /// The largest error of any tensor against another answer's.
+    pub fn error(&self, other: &Self) -> f64 {
+        let mut worst = super::error(self.y.view(), other.y.view());
+        worst = worst.max(super::error(self.dx.view(), other.dx.view()));
+        for (a, b) in [(&self.state, &other.state), (&self.d_state, &other.d_state)] {
+            for slot in 0..a.slots() {
+                worst = worst.max(super::slice_error(a.slot(slot), b.slot(slot)));
+            }
+        }
+        for entry in self.grads.layout().entries() {
+            let of = |p: &Self| p.grads.values()[entry.range.clone()].to_vec();
+            worst = worst.max(super::slice_error(&of(self), &of(other)));
+        }
+        worst
+    }
+}

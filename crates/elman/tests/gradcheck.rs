@@ -1,0 +1,250 @@
+//! Every gradient against central finite differences, 1e-6: inputs, initial
+//! states and parameters, with gradients that arrive at outputs, at final
+//! states, or at both.
+
+mod common;
+
+use common::leaky::Leaky;
+use common::problem::{Form, Problem, Shape};
+use common::{gradcheck, numbers};
+use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
+use elman::layer::{Linear, LinearCache, RecurrentConfig, StackCache, StackConfig};
+use elman::params::{Layout, Params};
+use std::collections::HashSet;
+
+/// Choices of every option.
+const OPTIONS: [usize; 8] = [4, 3, 2, 2, 3, 2, 3, 2];
+
+#[test]
+fn sequences() {
+    grid(0, |shape, arrival| {
+        check(&shape, arrival, Form::Sequence, |c| c)
+    });
+}
+
+#[test]
+fn the_plain_loop() {
+    grid(4, |shape, arrival| {
+        check(&shape, arrival, Form::Sequence, Plain)
+    });
+}
+
+#[test]
+fn step_by_step() {
+    grid(8, |shape, arrival| {
+        check(&shape.one_way(), arrival, Form::StepByStep, |c| c)
+    });
+}
+
+#[test]
+fn a_cell_of_ones_own() {
+    for arrival in Arrival::ALL {
+        for (form, bidirectional) in [
+            (Form::Sequence, true),
+            (Form::Sequence, false),
+            (Form::StepByStep, false),
+        ] {
+            let shape = Shape {
+                config: RecurrentConfig::new(CellKind::Rnn, 1, 1), // not used
+                seq_len: 4,
+                batch: 4,
+                lengths: (form == Form::Sequence).then(|| vec![2, 4, 0, 3]),
+                training: false,
+                seed: 3,
+            };
+            let config = StackConfig {
+                num_layers: 2,
+                bidirectional,
+                ..StackConfig::default()
+            };
+            let problem = Problem::of(&shape, config, 2, |input_size| Leaky {
+                input_size,
+                hidden_size: 3,
+                k: 0.3,
+            });
+            let tally = check_problem(problem, arrival, form, &format!("{form:?} {arrival:?}"));
+            assert_eq!(tally.kinks, 0);
+        }
+    }
+}
+
+#[test]
+fn linear() {
+    for (n, inputs, outputs, bias) in [(1, 1, 1, true), (5, 3, 2, true), (4, 17, 9, false)] {
+        let mut layout = Layout::new();
+        let linear = Linear::new(&mut layout, "head", inputs, outputs, bias).unwrap();
+        let mut params = Params::zeros(layout.into());
+        let mut values = numbers::<f64>(1, params.values().len());
+        params.values_mut().copy_from_slice(&values);
+        let mut x = numbers(2, n * inputs);
+        let dy = numbers(3, n * outputs);
+        let mut cache = LinearCache::default();
+        let mut loss = |params: &Params<f64>, x: &[f64]| -> f64 {
+            let mut y = vec![f64::NAN; n * outputs];
+            linear.forward(params, x, &mut cache, &mut y);
+            y.iter().zip(&dy).map(|(y, d)| y * d).sum()
+        };
+        loss(&params, &x);
+        let mut cache = LinearCache::default();
+        linear.forward(&params, &x, &mut cache, &mut vec![0.0; n * outputs]);
+        let mut grads = Params::zeros(params.layout().clone());
+        let mut dx = vec![0.0; x.len()];
+        linear.backward(&x, &mut cache, &dy, &mut grads, Some(&mut dx));
+
+        let found = gradcheck(&mut x, |x| loss(&params, x), &dx);
+        assert!(found.error <= 1e-6 && found.kinks == 0, "{found:?}");
+        let mut moved = params.clone();
+        let with = |values: &[f64]| {
+            moved.values_mut().copy_from_slice(values);
+            loss(&moved, &x)
+        };
+        let found = gradcheck(&mut values, with, grads.values());
+        assert!(found.error <= 1e-6 && found.kinks == 0, "{found:?}");
+    }
+}
+
+/// Where gradients come in.
+#[derive(Debug, Clone, Copy)]
+enum Arrival {
+    Both,
+    Outputs,
+    States,
+}
+
+impl Arrival {
+    const ALL: [Self; 3] = [Self::Both, Self::Outputs, Self::States];
+}
+
+/// What was compared, and what of it left out.
+#[derive(Debug, Default)]
+struct Tally {
+    values: usize,
+    kinks: usize,
+}
+
+/// Calls `check` with a part of all combinations of options in which every two
+/// choices meet, and sees that kinks are few, and only where relu is.
+fn grid(offset: usize, check: impl Fn(Shape, Arrival) -> Tally) {
+    let all: usize = OPTIONS.iter().product();
+    let mut pairs = HashSet::new();
+    let mut relu = Tally::default();
+    for number in (offset..all).step_by(11) {
+        let mut rest = number;
+        let choice = OPTIONS.map(|n| {
+            let digit = rest % n;
+            rest /= n;
+            digit
+        });
+        for (p, a) in choice.iter().enumerate() {
+            for (q, b) in choice.iter().enumerate().skip(p + 1) {
+                pairs.insert((p, *a, q, *b));
+            }
+        }
+        let [
+            cell,
+            layers,
+            both_ways,
+            ragged,
+            bias,
+            batch_first,
+            arrival,
+            dropout,
+        ] = choice;
+        let kind = CellKind::ALL[cell % 3];
+        let mut config = RecurrentConfig::new(kind, 2, 3);
+        if cell == 3 {
+            config.nonlinearity = Nonlinearity::Relu;
+        }
+        config.bias = [Bias::Both, Bias::Single, Bias::None][bias];
+        config.stack = StackConfig {
+            num_layers: layers + 1,
+            bidirectional: both_ways == 1,
+            batch_first: batch_first == 1,
+            dropout: [0.0, 0.4][dropout],
+        };
+        let shape = Shape {
+            config,
+            seq_len: 3,
+            batch: 4,
+            lengths: (ragged == 1).then(|| vec![2, 0, 3, 1]),
+            training: true,
+            seed: number as u64,
+        };
+        let tally = check(shape, Arrival::ALL[arrival]);
+        if cell == 3 {
+            relu.values += tally.values;
+            relu.kinks += tally.kinks;
+        } else {
+            assert_eq!(tally.kinks, 0);
+        }
+    }
+    assert!(relu.kinks * 100 <= relu.values, "{relu:?}");
+    let expected: usize = (0..OPTIONS.len())
+        .flat_map(|p| (0..p).map(move |q| OPTIONS[p] * OPTIONS[q]))
+        .sum();
+    assert_eq!(pairs.len(), expected);
+}
+
+fn check<C: Cell<f64>>(
+    shape: &Shape,
+    arrival: Arrival,
+    form: Form,
+    wrap: impl Fn(AnyCell) -> C,
+) -> Tally {
+    let name = format!("{form:?} {arrival:?} {shape:?}");
+    check_problem(Problem::new(shape, wrap), arrival, form, &name)
+}
+
+/// Compares all gradients.
+fn check_problem<C: Cell<f64>>(
+    mut problem: Problem<f64, C>,
+    arrival: Arrival,
+    form: Form,
+    name: &str,
+) -> Tally {
+    match arrival {
+        Arrival::Both => {}
+        Arrival::Outputs => problem.d_state.clear(),
+        Arrival::States => problem.d_y = None,
+    }
+    let mut cache = StackCache::default();
+    let answer = problem.run(form, &mut cache);
+    let mut moved = problem.clone();
+    let mut tally = Tally::default();
+    let mut compare = |what: &str, values: &[f64], gradient: &[f64], put: Put<'_, C>| {
+        let mut values = values.to_vec();
+        let loss = |values: &[f64]| {
+            put(&mut moved, values);
+            moved.loss(form, &mut cache)
+        };
+        let found = gradcheck(&mut values, loss, gradient);
+        put(&mut moved, &values);
+        assert!(found.error <= 1e-6, "{name}, {what}: {found:?}");
+        tally.values += values.len();
+        tally.kinks += found.kinks;
+    };
+
+    let input = problem.x.as_slice().unwrap();
+    let dx = answer.dx.as_slice().unwrap();
+    compare("input", input, dx, &|p, v| {
+        p.x.as_slice_mut().unwrap().copy_from_slice(v);
+    });
+    for slot in 0..problem.state.slots() {
+        let (state, d_state) = (problem.state.slot(slot), answer.d_state.slot(slot));
+        compare("initial state", state, d_state, &|p, v| {
+            p.state.slot_mut(slot).copy_from_slice(v);
+        });
+    }
+    for entry in problem.params.layout().entries() {
+        let range = entry.range.clone();
+        let gradient = &answer.grads.values()[range.clone()];
+        let weights = &problem.params.values()[range.clone()];
+        compare(&entry.name, weights, gradient, &|p, v| {
+            p.params.values_mut()[range.clone()].copy_from_slice(v);
+        });
+    }
+    tally
+}
+
+/// Puts the values of one tensor into a problem.
+type Put<'a, C> = &'a dyn Fn(&mut Problem<f64, C>, &[f64]);
