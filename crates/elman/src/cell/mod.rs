@@ -67,10 +67,10 @@ pub fn full_name(part: &str, layer: usize, reverse: bool) -> String {
 /// weights' stamp has changed. Belongs to the caller.
 #[derive(Debug, Clone, Default)]
 pub struct Packs<F: Float> {
-    stamp: u64,
+    stamp: (u64, usize),
     input: Packed<F>,
     hidden: Packed<F>,
-    back_stamp: u64,
+    back_stamp: (u64, usize),
     input_back: Packed<F>,
     hidden_back: Packed<F>,
     rows: Packed<F>,
@@ -81,8 +81,9 @@ pub struct Packs<F: Float> {
 pub struct Weights<'a, F> {
     /// The parts of [`Cell::params`] in order, each row-major.
     pub values: &'a [F],
-    /// [`Params::stamp`](crate::params::Params::stamp) of the arena.
-    pub stamp: u64,
+    /// [`Params::stamp`](crate::params::Params::stamp) of the arena, and where
+    /// in it these weights begin.
+    pub stamp: (u64, usize),
 }
 
 /// `n` rows of one step on the way forward; every array is row-major.

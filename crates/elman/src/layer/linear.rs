@@ -17,7 +17,7 @@ pub struct Linear {
 /// Packed weights of a [`Linear`], and room for the packed input.
 #[derive(Debug, Clone, Default)]
 pub struct LinearCache<F: Float> {
-    stamp: u64,
+    stamp: (u64, usize),
     forward: Packed<F>,
     backward: Packed<F>,
     rows: Packed<F>,
@@ -90,10 +90,11 @@ impl Linear {
         y: &mut [F],
     ) {
         let w = self.weight_of(params);
-        if cache.stamp != params.stamp() {
+        let stamp = (params.stamp(), self.weight.start);
+        if cache.stamp != stamp {
             cache.forward.pack(w.t());
             cache.backward.pack(w);
-            cache.stamp = params.stamp();
+            cache.stamp = stamp;
         }
         for row in y.chunks_exact_mut(self.out_features) {
             match &self.bias {

@@ -769,7 +769,7 @@ impl<C> Slot<C> {
     fn weights<'a, F: Float>(&self, params: &'a Params<F>) -> Weights<'a, F> {
         Weights {
             values: &params.values()[self.params.clone()],
-            stamp: params.stamp(),
+            stamp: (params.stamp(), self.params.start),
         }
     }
 
