@@ -84,8 +84,9 @@ struct Run<F: Float> {
     d_saved: Vec<F>,
 }
 
-/// Every state and gate of one layer and direction, (T, B, H) or (B, T, H) as
-/// the output is; zero in the padding.
+/// A state or a gate of one layer and direction, (T, B, width) or (B, T, width)
+/// as the output is; zero in the padding. The width is `H` but for a state that
+/// a cell declares with another.
 #[derive(Debug, Clone)]
 pub struct Trace<F> {
     /// Layer.
@@ -584,14 +585,16 @@ impl<C> Stack<C> {
         let steps = &cache.steps;
         let mut out = Vec::new();
         for (slot, run) in self.slots.iter().zip(&cache.runs) {
-            let mut take = |name, values: &[F], width: usize, offset: usize| {
+            let mut take = |name, values: &[F], row: usize, columns: Range<usize>| {
                 let column: Vec<F> = values
-                    .chunks_exact(width)
-                    .flat_map(|row| &row[offset..offset + h])
+                    .chunks_exact(row)
+                    .flat_map(|row| &row[columns.clone()])
                     .copied()
                     .collect();
-                let mut array = Array3::zeros((steps.seq_len(), steps.batch(), h));
-                steps.scatter(column.chunks_exact(h), array.view_mut(), |a, v| *a = v);
+                let width = columns.len();
+                let mut array = Array3::zeros((steps.seq_len(), steps.batch(), width));
+                let rows = column.chunks_exact(width);
+                steps.scatter(rows, array.view_mut(), |a, v| *a = v);
                 out.push(Trace {
                     layer: slot.layer,
                     reverse: slot.reverse,
@@ -599,11 +602,15 @@ impl<C> Stack<C> {
                     values: self.time_first(array.view()).to_owned(),
                 });
             };
-            for (i, part) in slot.cell.states().iter().enumerate() {
-                take(part.name, &run.next, slot.cell.state_size(), i * h);
+            let mut start = 0;
+            for part in slot.cell.states() {
+                let columns = start..start + part.size();
+                start = columns.end;
+                take(part.name, &run.next, slot.cell.state_size(), columns);
             }
             for (i, name) in slot.cell.saved().into_iter().enumerate() {
-                take(name, &run.saved, slot.cell.saved_size(), i * h);
+                let columns = i * h..(i + 1) * h;
+                take(name, &run.saved, slot.cell.saved_size(), columns);
             }
         }
         out
