@@ -29,6 +29,14 @@ impl<F: Float, C: Cell<F>> Cell<F> for Plain<C> {
         self.0.saved()
     }
 
+    fn state_size(&self) -> usize {
+        self.0.state_size()
+    }
+
+    fn saved_size(&self) -> usize {
+        self.0.saved_size()
+    }
+
     fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
         self.0.init(weights, uniform);
     }
