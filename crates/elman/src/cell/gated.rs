@@ -234,8 +234,11 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let a = row.d_saved;
         update_row_back::<C, F>(self, row.saved, row.prev, row.next, row.d_state, a);
         let dw = row.d_weights;
-        let mut unused = vec![F::zero(); p.i];
-        let d_x = row.d_x.unwrap_or(&mut unused);
+        let mut unused = Vec::new();
+        let d_x = row.d_x.unwrap_or_else(|| {
+            unused.resize(p.i, F::zero());
+            &mut unused
+        });
         let hidden = &mut row.d_state[..p.h];
         for (side, start, bias, x, d_x) in [
             (C::INPUT, p.weight_ih, p.bias_ih, row.x, d_x),

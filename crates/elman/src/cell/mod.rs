@@ -175,7 +175,12 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
 
     /// One step of `n` rows, prepared before.
     fn forward(&self, weights: Weights<'_, F>, _: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
-        let (i, s, v) = (self.input_size(), self.state_size(), self.saved_size());
+        let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
+        let (i, s, v) = (
+            width(rows.x.len()),
+            width(rows.prev.len()),
+            width(rows.saved.len()),
+        );
         for r in 0..n {
             let row = Rows {
                 x: &rows.x[r * i..][..i],
@@ -197,7 +202,12 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
         n: usize,
         mut rows: RowsBack<'_, F>,
     ) {
-        let (i, s, v) = (self.input_size(), self.state_size(), self.saved_size());
+        let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
+        let (i, s, v) = (
+            width(rows.x.len()),
+            width(rows.prev.len()),
+            width(rows.saved.len()),
+        );
         for r in 0..n {
             let row = RowsBack {
                 x: &rows.x[r * i..][..i],

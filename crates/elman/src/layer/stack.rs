@@ -54,6 +54,10 @@ struct Slot<C> {
     params: Range<usize>,
     layer: usize,
     reverse: bool,
+    /// The cell's sizes, asked once: a cell may count them up.
+    input_size: usize,
+    state_size: usize,
+    saved_size: usize,
 }
 
 /// What a stack keeps from its forward pass for the backward pass, and its
@@ -174,10 +178,13 @@ impl<C> Stack<C> {
                     layout.push(format!("{prefix}{dot}{name}"), &part.shape);
                 }
                 slots.push(Slot {
-                    cell,
                     params: start..layout.len(),
                     layer,
                     reverse,
+                    input_size: cell.input_size(),
+                    state_size: cell.state_size(),
+                    saved_size: cell.saved_size(),
+                    cell,
                 });
             }
         }
@@ -335,7 +342,7 @@ impl<C> Stack<C> {
                 for t in steps.times(!slot.reverse) {
                     let rows = steps.at(t);
                     self.take_down(at, d_output, rows.clone(), run);
-                    let d_x = of(d_input, &rows, slot.cell.input_size());
+                    let d_x = of(d_input, &rows, slot.input_size);
                     slot.retreat(weights, x, rows, run, d_x, dw);
                 }
                 let Run { packs, d_saved, .. } = run;
@@ -452,8 +459,8 @@ impl<C> Stack<C> {
         for (at, (slot, run)) in self.slots.iter().zip(runs.iter_mut()).enumerate() {
             let weights = slot.weights(params);
             let x = &inputs[slot.layer];
-            let saved = of(&mut run.saved, &rows, slot.cell.saved_size());
-            let x_rows = &x[span(&rows, slot.cell.input_size())];
+            let saved = of(&mut run.saved, &rows, slot.saved_size);
+            let x_rows = &x[span(&rows, slot.input_size)];
             slot.cell.prepare(weights, &mut run.packs, x_rows, saved);
             slot.advance(weights, x, rows.clone(), run);
             if slot.layer + 1 < self.config.num_layers {
@@ -536,11 +543,11 @@ impl<C> Stack<C> {
         for (at, slot) in self.slots.iter().enumerate().rev() {
             let (run, x) = (&mut runs[at], &inputs[slot.layer]);
             let (weights, dw) = (slot.weights(params), slot.grads(grads));
-            let width = slot.cell.input_size();
+            let width = slot.input_size;
             refill(d_input, batch * width);
             self.take_down(at, d_output, 0..batch, run);
             slot.retreat(weights, x, rows.clone(), run, d_input, dw);
-            let d_saved = of(&mut run.d_saved, &rows, slot.cell.saved_size());
+            let d_saved = of(&mut run.d_saved, &rows, slot.saved_size);
             slot.cell
                 .input_back(weights, &mut run.packs, d_saved, d_input);
             if slot.layer > 0 {
@@ -606,11 +613,11 @@ impl<C> Stack<C> {
             for part in slot.cell.states() {
                 let columns = start..start + part.size();
                 start = columns.end;
-                take(part.name, &run.next, slot.cell.state_size(), columns);
+                take(part.name, &run.next, slot.state_size, columns);
             }
             for (i, name) in slot.cell.saved().into_iter().enumerate() {
                 let columns = i * h..(i + 1) * h;
-                take(name, &run.saved, slot.cell.saved_size(), columns);
+                take(name, &run.saved, slot.saved_size, columns);
             }
         }
         out
@@ -642,8 +649,7 @@ impl<C> Stack<C> {
     {
         let fits = state.batch() == batch
             && state.slots() == self.slots.len()
-            && (self.slots.iter().enumerate())
-                .all(|(at, s)| state.width(at) == s.cell.state_size());
+            && (self.slots.iter().enumerate()).all(|(at, s)| state.width(at) == s.state_size);
         if fits {
             return Ok(());
         }
@@ -682,10 +688,10 @@ impl<C> Stack<C> {
             .resize_with(self.config.num_layers - 1, Vec::new);
         for (at, (slot, run)) in self.slots.iter().zip(&mut cache.runs).enumerate() {
             cache.steps.sort(state.slot(at), &mut run.state);
-            run.prev.resize(rows * slot.cell.state_size(), F::zero());
-            run.next.resize(rows * slot.cell.state_size(), F::zero());
-            run.saved.resize(rows * slot.cell.saved_size(), F::zero());
-            cache.inputs[slot.layer].resize(rows * slot.cell.input_size(), F::zero());
+            run.prev.resize(rows * slot.state_size, F::zero());
+            run.next.resize(rows * slot.state_size, F::zero());
+            run.saved.resize(rows * slot.saved_size, F::zero());
+            cache.inputs[slot.layer].resize(rows * slot.input_size, F::zero());
         }
         for (layer, mask) in cache.masks.iter_mut().enumerate() {
             mask.clear();
@@ -727,7 +733,7 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        let (h, s) = (self.hidden_size, self.slots[at].cell.state_size());
+        let (h, s) = (self.hidden_size, self.slots[at].state_size);
         run.next[span(&rows, s)]
             .chunks_exact(s)
             .map(move |row| &row[..h])
@@ -762,7 +768,7 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        let (width, s) = (self.output_size(), self.slots[at].cell.state_size());
+        let (width, s) = (self.output_size(), self.slots[at].state_size);
         let d_rows = d_output[span(&from, width)].chunks_exact(width);
         for (d_state, d) in run.d_state.chunks_exact_mut(s).zip(d_rows) {
             for (s, d) in d_state.iter_mut().zip(&d[self.columns(at)]) {
@@ -789,14 +795,14 @@ impl<C> Slot<C> {
     where
         C: Cell<F>,
     {
-        let s = span(&rows, self.cell.state_size());
+        let s = span(&rows, self.state_size);
         let newest = &mut run.state[..s.len()];
         run.prev[s.clone()].copy_from_slice(newest);
         let step = Rows {
-            x: &x[span(&rows, self.cell.input_size())],
+            x: &x[span(&rows, self.input_size)],
             prev: &run.prev[s.clone()],
             next: &mut run.next[s.clone()],
-            saved: of(&mut run.saved, &rows, self.cell.saved_size()),
+            saved: of(&mut run.saved, &rows, self.saved_size),
         };
         self.cell.forward(w, &mut run.packs, rows.len(), step);
         newest.copy_from_slice(&run.next[s]);
@@ -814,10 +820,10 @@ impl<C> Slot<C> {
     ) where
         C: Cell<F>,
     {
-        let s = span(&rows, self.cell.state_size());
-        let v = self.cell.saved_size();
+        let s = span(&rows, self.state_size);
+        let v = self.saved_size;
         let step = RowsBack {
-            x: &x[span(&rows, self.cell.input_size())],
+            x: &x[span(&rows, self.input_size)],
             prev: &run.prev[s.clone()],
             next: &run.next[s.clone()],
             saved: &run.saved[span(&rows, v)],

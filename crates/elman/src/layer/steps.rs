@@ -48,9 +48,10 @@ impl Steps {
                 lengths[row]
             )));
         }
-        // Stable: rows of the same length stay in their order.
+        // Rows of the same length stay in their order. A stable sort would
+        // allocate.
         self.order
-            .sort_by_key(|row| std::cmp::Reverse(lengths[*row]));
+            .sort_unstable_by_key(|row| (std::cmp::Reverse(lengths[*row]), *row));
         for t in 0..seq_len {
             let active = self.order.partition_point(|row| lengths[*row] > t);
             self.starts.push(self.starts[t] + active);
