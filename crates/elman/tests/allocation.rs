@@ -1,0 +1,189 @@
+//! No allocation per step of a stream, none per batch once the cache is warm.
+
+#![allow(unsafe_code)] // a global allocator is unsafe to write
+
+mod common;
+
+use common::leaky::Leaky;
+use common::problem::{Problem, Shape};
+use elman::cell::{AnyCell, Cell, CellKind, Plain};
+use elman::layer::{Linear, LinearCache, RecurrentConfig, StackCache};
+use elman::ndarray::{Array2, Array3, Axis};
+use elman::params::{Layout, Params};
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell as Counter;
+
+thread_local! {
+    static CALLS: Counter<usize> = const { Counter::new(0) };
+}
+
+/// The system's allocator, counting its calls.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting
+// touches a thread-local number that needs neither memory nor a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, memory) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, memory: Memory, size: usize) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(at, memory, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations while `f` runs, once it has run before.
+fn steady(mut f: impl FnMut()) -> usize {
+    f();
+    let before = CALLS.get();
+    f();
+    CALLS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(steady(|| drop(std::hint::black_box(vec![0_u8; 100]))), 1);
+}
+
+/// More rows than a stable sort orders without memory of its own.
+fn shape(kind: CellKind, bidirectional: bool, ragged: bool) -> Shape {
+    let mut config = RecurrentConfig::new(kind, 5, 9);
+    config.stack.num_layers = 2;
+    config.stack.bidirectional = bidirectional;
+    config.stack.dropout = 0.3;
+    Shape {
+        config,
+        seq_len: 6,
+        batch: 600,
+        lengths: ragged.then(|| (0..600).map(|row| row * 5 % 7).collect()),
+        training: true,
+        seed: 1,
+    }
+}
+
+/// A training step with new weights each time.
+fn training<C: Cell<f32>>(mut problem: Problem<f32, C>) -> usize {
+    let mut cache = StackCache::default();
+    let dim = (
+        problem.seq_len(),
+        problem.batch(),
+        problem.stack.output_size(),
+    );
+    let mut y = Array3::zeros(dim);
+    let mut dx = Array3::zeros(problem.x.dim());
+    let mut grads = Params::zeros(problem.params.layout().clone());
+    let (mut state, mut d_state) = (problem.state.clone(), problem.d_state.clone());
+    steady(|| {
+        problem.params.values_mut()[0] += 0.1;
+        let (stack, params) = (&problem.stack, &problem.params);
+        let (x, pass) = (problem.x.view(), problem.pass());
+        stack
+            .forward(params, x, &pass, &mut state, &mut cache, y.view_mut())
+            .unwrap();
+        let (dy, view) = (problem.d_y.as_ref().map(|d| d.view()), Some(dx.view_mut()));
+        stack
+            .backward(params, &mut cache, dy, &mut d_state, &mut grads, view)
+            .unwrap();
+    })
+}
+
+#[test]
+fn training_steps() {
+    for kind in CellKind::ALL {
+        for (bidirectional, ragged) in [(false, false), (true, false), (true, true)] {
+            let shape = shape(kind, bidirectional, ragged);
+            assert_eq!(training(Problem::new(&shape, |cell| cell)), 0, "{shape:?}");
+            assert_eq!(training(Problem::new(&shape, Plain)), 0, "plain {shape:?}");
+        }
+    }
+    let shape = shape(CellKind::Rnn, true, true);
+    let config = shape.config.stack.clone();
+    let own = Problem::of(&shape, config, 2, |input_size| Leaky {
+        input_size,
+        hidden_size: 3,
+        k: 0.3,
+    });
+    assert_eq!(training(own), 0);
+}
+
+#[test]
+fn steps_of_a_stream() {
+    for kind in CellKind::ALL {
+        let problem = Problem::<f32, AnyCell>::new(&shape(kind, false, false), |cell| cell);
+        let mut cache = StackCache::default();
+        let mut state = problem.state.clone();
+        let mut y = Array2::zeros((problem.batch(), problem.stack.output_size()));
+        let mut stream = || {
+            for x in problem.x.axis_iter(Axis(0)) {
+                problem
+                    .stack
+                    .step(&problem.params, x, &mut state, &mut cache, y.view_mut())
+                    .unwrap();
+            }
+        };
+        assert_eq!(steady(&mut stream), 0, "{kind}");
+    }
+}
+
+#[test]
+fn sequences_step_by_step() {
+    for kind in CellKind::ALL {
+        let problem = Problem::<f32, AnyCell>::new(&shape(kind, false, false), |cell| cell);
+        let (stack, params) = (&problem.stack, &problem.params);
+        let mut cache = StackCache::default();
+        let (mut state, mut d_state) = (problem.state.clone(), problem.d_state.clone());
+        let mut y = Array2::zeros((problem.batch(), stack.output_size()));
+        let mut dx = Array2::zeros((problem.batch(), stack.input_size()));
+        let mut grads = Params::zeros(params.layout().clone());
+        let (seq_len, batch) = (problem.seq_len(), problem.batch());
+        let both_ways = || {
+            let pass = problem.pass();
+            stack
+                .begin_at(seq_len, batch, &pass, &state, &mut cache)
+                .unwrap();
+            for (t, x) in problem.x.axis_iter(Axis(0)).enumerate() {
+                stack
+                    .forward_at(params, t, x, &mut cache, y.view_mut())
+                    .unwrap();
+            }
+            stack.finish(&cache, &mut state);
+            stack.begin_back(&d_state, &mut cache).unwrap();
+            for t in (0..seq_len).rev() {
+                let (dy, dx) = (y.view(), dx.view_mut());
+                stack
+                    .backward_at(params, t, &mut cache, dy, &mut grads, dx)
+                    .unwrap();
+            }
+            stack.end_back(&mut cache, &mut grads, &mut d_state);
+        };
+        assert_eq!(steady(both_ways), 0, "{kind}");
+    }
+}
+
+#[test]
+fn linear() {
+    let mut layout = Layout::new();
+    let linear = Linear::new(&mut layout, "head", 9, 3, true).unwrap();
+    let mut params = Params::<f32>::zeros(layout.into());
+    let mut grads = params.clone();
+    let mut cache = LinearCache::default();
+    let (x, mut y, mut dx) = (vec![0.5; 90], vec![0.0; 30], vec![0.0; 90]);
+    let step = || {
+        params.values_mut()[0] += 0.1;
+        linear.forward(&params, &x, &mut cache, &mut y);
+        linear.backward(&x, &mut cache, &y, &mut grads, Some(&mut dx));
+    };
+    assert_eq!(steady(step), 0);
+}
