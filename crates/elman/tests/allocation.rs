@@ -158,7 +158,7 @@ fn sequences_step_by_step() {
                     .forward_at(params, t, x, &mut cache, y.view_mut())
                     .unwrap();
             }
-            stack.finish(&cache, &mut state);
+            stack.finish(&cache, &mut state).unwrap();
             stack.begin_back(&d_state, &mut cache).unwrap();
             for t in (0..seq_len).rev() {
                 let (dy, dx) = (y.view(), dx.view_mut());
@@ -166,7 +166,9 @@ fn sequences_step_by_step() {
                     .backward_at(params, t, &mut cache, dy, &mut grads, dx)
                     .unwrap();
             }
-            stack.end_back(&mut cache, &mut grads, &mut d_state);
+            stack
+                .end_back(&mut cache, &mut grads, &mut d_state)
+                .unwrap();
         };
         assert_eq!(steady(both_ways), 0, "{kind}");
     }

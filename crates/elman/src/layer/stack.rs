@@ -237,6 +237,7 @@ impl<C> Stack<C> {
         let (x, mut y) = (self.time_first(x), self.time_first(y));
         let (seq_len, batch, features) = x.dim();
         self.check_features(features)?;
+        self.check_params("parameters", params)?;
         if y.dim() != (seq_len, batch, self.output_size()) {
             return Err(Error::shape(format!(
                 "output: expected ({seq_len}, {batch}, {}) = (T, B, D * H), got {:?}",
@@ -273,7 +274,7 @@ impl<C> Stack<C> {
             let y = y.slice_mut(s![.., .., self.columns(at)]);
             steps.scatter(outputs, y, |y, h| *y = h);
         }
-        self.finish(cache, state);
+        self.write_state(cache, state);
         Ok(())
     }
 
@@ -286,7 +287,7 @@ impl<C> Stack<C> {
     /// `grads` and `dx`.
     ///
     /// # Errors
-    /// Where a shape does not fit.
+    /// Where a shape does not fit, or the cache holds no pass of this stack.
     pub fn backward<F: Float>(
         &self,
         params: &Params<F>,
@@ -299,6 +300,9 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
+        self.check_cache(cache)?;
+        self.check_params("parameters", params)?;
+        self.check_params("gradients", grads)?;
         let dims = |width| (cache.steps.seq_len(), cache.steps.batch(), width);
         let dy = dy.map(|a| self.time_first(a));
         let dx = dx.map(|a| self.time_first(a));
@@ -360,7 +364,7 @@ impl<C> Stack<C> {
             let rows = d_input.chunks_exact(self.input_size);
             steps.scatter(rows, dx, |dx, d| *dx += d);
         }
-        self.finish_back(cache, d_state);
+        self.write_d_state(cache, d_state);
         Ok(())
     }
 
@@ -383,7 +387,7 @@ impl<C> Stack<C> {
     {
         self.begin_at(1, x.nrows(), &Pass::default(), state, cache)?;
         self.forward_at(params, 0, x, cache, y)?;
-        self.finish(cache, state);
+        self.write_state(cache, state);
         Ok(())
     }
 
@@ -404,11 +408,7 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        if self.config.bidirectional {
-            return Err(Error::option(
-                "a bidirectional stack cannot go step by step: its reverse direction begins at the end of the sequence",
-            ));
-        }
+        self.check_one_way()?;
         if pass.lengths.is_some() {
             return Err(Error::option(
                 "lengths: a stack that goes step by step has rows of one length",
@@ -421,7 +421,8 @@ impl<C> Stack<C> {
     /// that reads its own output): reads `x` (B, I), writes `y` (B, H).
     ///
     /// # Errors
-    /// Where a shape does not fit.
+    /// Where a shape does not fit, or [`begin_at`](Self::begin_at) has not
+    /// prepared the cache.
     pub fn forward_at<F: Float>(
         &self,
         params: &Params<F>,
@@ -433,6 +434,9 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
+        self.check_step(t, cache)?;
+        self.check_features(x.ncols())?;
+        self.check_params("parameters", params)?;
         let StackCache {
             steps,
             inputs,
@@ -440,9 +444,8 @@ impl<C> Stack<C> {
             runs,
             ..
         } = cache;
-        self.check_features(x.ncols())?;
         let (batch, h) = (steps.batch(), self.hidden_size);
-        if t >= steps.seq_len() || x.nrows() != batch || y.dim() != (batch, h) {
+        if x.nrows() != batch || y.dim() != (batch, h) {
             return Err(Error::shape(format!(
                 "step {t} of {}: expected input ({batch}, {}) and output ({batch}, {h}), got {:?} and {:?}",
                 steps.seq_len(),
@@ -477,22 +480,30 @@ impl<C> Stack<C> {
     }
 
     /// Ends a run of [`forward_at`](Self::forward_at): writes the newest state.
-    pub fn finish<F: Float>(&self, cache: &StackCache<F>, state: &mut State<F>) {
-        for (at, run) in cache.runs.iter().enumerate() {
-            cache.steps.unsort(&run.state, state.slot_mut(at));
-        }
+    ///
+    /// # Errors
+    /// Where the state does not fit, or the cache holds no pass of this stack.
+    pub fn finish<F: Float>(&self, cache: &StackCache<F>, state: &mut State<F>) -> Result<()>
+    where
+        C: Cell<F>,
+    {
+        self.check_cache(cache)?;
+        self.check_state("state", state, cache.steps.batch())?;
+        self.write_state(cache, state);
+        Ok(())
     }
 
     /// Prepares the cache for [`backward_at`](Self::backward_at), from the
     /// gradient of the final state.
     ///
     /// # Errors
-    /// Where the state does not fit.
+    /// Where the state does not fit, or the cache holds no pass of this stack.
     pub fn begin_back<F: Float>(&self, d_state: &State<F>, cache: &mut StackCache<F>) -> Result<()>
     where
         C: Cell<F>,
     {
-        self.check_state(d_state, cache.steps.batch())?;
+        self.check_cache(cache)?;
+        self.check_state("d_state", d_state, cache.steps.batch())?;
         for (at, run) in cache.runs.iter_mut().enumerate() {
             cache.steps.sort(d_state.slot(at), &mut run.d_state);
             refill(&mut run.d_saved, run.saved.len());
@@ -506,7 +517,8 @@ impl<C> Stack<C> {
     /// [`end_back`](Self::end_back).
     ///
     /// # Errors
-    /// Where a shape does not fit.
+    /// Where a shape does not fit, or [`begin_back`](Self::begin_back) has not
+    /// prepared the cache.
     pub fn backward_at<F: Float>(
         &self,
         params: &Params<F>,
@@ -519,6 +531,10 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
+        self.check_step(t, cache)?;
+        self.check_back(cache)?;
+        self.check_params("parameters", params)?;
+        self.check_params("gradients", grads)?;
         let StackCache {
             steps,
             inputs,
@@ -528,7 +544,7 @@ impl<C> Stack<C> {
             d_input,
         } = cache;
         let (batch, h) = (steps.batch(), self.hidden_size);
-        if t >= steps.seq_len() || dy.dim() != (batch, h) || dx.dim() != (batch, self.input_size) {
+        if dy.dim() != (batch, h) || dx.dim() != (batch, self.input_size) {
             return Err(Error::shape(format!(
                 "step {t} of {} backward: expected ({batch}, {h}) and ({batch}, {}), got {:?} and {:?}",
                 steps.seq_len(),
@@ -566,21 +582,30 @@ impl<C> Stack<C> {
 
     /// Ends a run of [`backward_at`](Self::backward_at): adds the gradients of
     /// the weights, and leaves that of the initial state in `d_state`.
+    ///
+    /// # Errors
+    /// Where a shape does not fit, or [`begin_back`](Self::begin_back) has not
+    /// prepared the cache.
     pub fn end_back<F: Float>(
         &self,
         cache: &mut StackCache<F>,
         grads: &mut Grads<F>,
         d_state: &mut State<F>,
-    ) where
+    ) -> Result<()>
+    where
         C: Cell<F>,
     {
+        self.check_back(cache)?;
+        self.check_params("gradients", grads)?;
+        self.check_state("d_state", d_state, cache.steps.batch())?;
         for (slot, run) in self.slots.iter().zip(&mut cache.runs) {
             let dw = slot.grads(grads);
             let x = &cache.inputs[slot.layer];
             slot.cell
                 .weights_back(&mut run.packs, x, &run.prev, &run.d_saved, dw);
         }
-        self.finish_back(cache, d_state);
+        self.write_d_state(cache, d_state);
+        Ok(())
     }
 
     /// Every state and gate of the last forward pass.
@@ -643,7 +668,7 @@ impl<C> Stack<C> {
         )))
     }
 
-    fn check_state<F: Float>(&self, state: &State<F>, batch: usize) -> Result<()>
+    fn check_state<F: Float>(&self, name: &str, state: &State<F>, batch: usize) -> Result<()>
     where
         C: Cell<F>,
     {
@@ -653,12 +678,78 @@ impl<C> Stack<C> {
         if fits {
             return Ok(());
         }
+        let slots: Vec<_> = self.slots.iter().map(|s| s.cell.states()).collect();
+        state.check(&slots, batch).map_err(|e| e.at(name))
+    }
+
+    fn check_params<F: Float>(&self, name: &str, params: &Params<F>) -> Result<()> {
+        let end = self.slots.last().map_or(0, |s| s.params.end);
+        let got = params.values().len();
+        if end <= got {
+            return Ok(());
+        }
         Err(Error::shape(format!(
-            "state: expected {} slots of {batch} rows for this stack, got {} slots of {} rows",
-            self.slots.len(),
-            state.slots(),
-            state.batch()
+            "{name}: expected at least {end} values, got {got}; were they laid out for another network?"
         )))
+    }
+
+    fn check_one_way(&self) -> Result<()> {
+        if self.config.bidirectional {
+            return Err(Error::option(
+                "a bidirectional stack cannot go step by step: its reverse direction begins at the end of the sequence",
+            ));
+        }
+        Ok(())
+    }
+
+    /// That the cache holds a forward pass of this stack.
+    fn check_cache<F: Float>(&self, cache: &StackCache<F>) -> Result<()> {
+        let (rows, batch) = (cache.steps.rows(), cache.steps.batch());
+        let fits = cache.runs.len() == self.slots.len()
+            && cache.inputs.len() == self.config.num_layers
+            && self.slots.iter().zip(&cache.runs).all(|(slot, run)| {
+                cache.inputs[slot.layer].len() == rows * slot.input_size
+                    && run.state.len() == batch * slot.state_size
+                    && run.next.len() == rows * slot.state_size
+                    && run.saved.len() == rows * slot.saved_size
+            });
+        if fits {
+            return Ok(());
+        }
+        Err(Error::shape(
+            "cache: it holds no forward pass of this stack; run `forward` or `begin_at` with it first",
+        ))
+    }
+
+    /// That the cache is prepared for step `t` of all rows.
+    fn check_step<F: Float>(&self, t: usize, cache: &StackCache<F>) -> Result<()> {
+        self.check_one_way()?;
+        self.check_cache(cache)?;
+        let steps = &cache.steps;
+        if t < steps.seq_len() && steps.at(t).len() == steps.batch() {
+            return Ok(());
+        }
+        Err(Error::shape(format!(
+            "step {t}: the cache was prepared for {} steps of all {} rows",
+            (0..steps.seq_len())
+                .take_while(|t| steps.at(*t).len() == steps.batch())
+                .count(),
+            steps.batch()
+        )))
+    }
+
+    /// That the cache is prepared for the way back, too.
+    fn check_back<F: Float>(&self, cache: &StackCache<F>) -> Result<()> {
+        self.check_cache(cache)?;
+        let fits = cache.runs.iter().all(|run| {
+            run.d_state.len() == run.state.len() && run.d_saved.len() == run.saved.len()
+        });
+        if fits {
+            return Ok(());
+        }
+        Err(Error::shape(
+            "cache: it is not prepared for the way back; run `begin_back` with it first",
+        ))
     }
 
     fn slots_of(&self, layer: usize) -> impl Iterator<Item = (usize, &Slot<C>)> {
@@ -678,7 +769,7 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        self.check_state(state, batch)?;
+        self.check_state("state", state, batch)?;
         cache.steps.set(seq_len, batch, pass.lengths)?;
         let rows = cache.steps.rows();
         cache.runs.resize_with(self.slots.len(), Run::default);
@@ -711,7 +802,13 @@ impl<C> Stack<C> {
         Ok(())
     }
 
-    fn finish_back<F: Float>(&self, cache: &StackCache<F>, d_state: &mut State<F>) {
+    fn write_state<F: Float>(&self, cache: &StackCache<F>, state: &mut State<F>) {
+        for (at, run) in cache.runs.iter().enumerate() {
+            cache.steps.unsort(&run.state, state.slot_mut(at));
+        }
+    }
+
+    fn write_d_state<F: Float>(&self, cache: &StackCache<F>, d_state: &mut State<F>) {
         for (at, run) in cache.runs.iter().enumerate() {
             cache.steps.unsort(&run.d_state, d_state.slot_mut(at));
         }

@@ -100,21 +100,42 @@ impl<F: Float> State<F> {
         let width = places.first().map_or(0, |p| p.1);
         let expected = (self.slots.len(), self.batch, width);
         if value.dim() != expected {
-            let hidden = match (part, self.has("c")) {
-                (_, false) => "hidden size".to_owned(),
-                ("h", true) => "hidden[0] size".to_owned(),
-                (_, true) => "hidden[1] size".to_owned(),
-            };
-            return Err(Error::shape(format!(
-                "{part}_0: Expected {hidden} {expected:?} = (layers * directions, batch, width), got {:?}",
-                value.shape()
-            )));
+            let error = wrong_size(part, self.has("c"), expected, value.dim());
+            return Err(error.at(format!("{part}_0")));
         }
         for ((slot, row, j), v) in value.indexed_iter() {
             let s = &mut self.slots[slot];
             s.values[row * s.width + places[slot].0 + j] = *v;
         }
         Ok(())
+    }
+
+    /// Refuses a state that does not have these parts in so many slots of so
+    /// many rows, in PyTorch's words where it has words for it.
+    pub(super) fn check(&self, slots: &[Vec<Part>], batch: usize) -> Result<()> {
+        let parts = slots.first().map_or(&[][..], |parts| parts);
+        let with_cell = parts.iter().any(|p| p.name == "c");
+        for part in parts {
+            let places = self.places(part.name).unwrap_or_default();
+            let Some((_, width)) = places.first() else {
+                continue;
+            };
+            let expected = (slots.len(), batch, part.size());
+            let got = (self.slots.len(), self.batch, *width);
+            if got != expected {
+                return Err(wrong_size(part.name, with_cell, expected, got));
+            }
+        }
+        let same = self.slots.iter().map(|s| &s.parts).eq(slots);
+        if self.batch == batch && same {
+            return Ok(());
+        }
+        Err(Error::shape(format!(
+            "expected {} slots of {batch} rows with the parts of this stack's cells, got {} slots of {} rows with other parts; the stack's `start` makes one that fits",
+            slots.len(),
+            self.slots.len(),
+            self.batch
+        )))
     }
 
     /// Offset and width of a part in every slot, where the widths agree.
@@ -186,6 +207,25 @@ impl<F: Float> State<F> {
             slot.values.fill(F::zero());
         }
     }
+}
+
+/// PyTorch's words for a state of the wrong shape; `with_cell` in an LSTM,
+/// which has two.
+fn wrong_size(
+    part: &str,
+    with_cell: bool,
+    expected: (usize, usize, usize),
+    got: (usize, usize, usize),
+) -> Error {
+    let hidden = match (part, with_cell) {
+        (_, false) => "hidden size",
+        ("h", true) => "hidden[0] size",
+        (_, true) => "hidden[1] size",
+    };
+    let got = [got.0, got.1, got.2];
+    Error::shape(format!(
+        "Expected {hidden} {expected:?}, got {got:?}: (layers * directions, batch, width)"
+    ))
 }
 
 #[cfg(test)]

@@ -28,6 +28,20 @@ impl Steps {
     /// # Errors
     /// Where `lengths` has not one entry a row, or an entry above `seq_len`.
     pub fn set(&mut self, seq_len: usize, batch: usize, lengths: Option<&[usize]>) -> Result<()> {
+        if let Some(lengths) = lengths {
+            if lengths.len() != batch {
+                return Err(Error::shape(format!(
+                    "lengths: expected {batch} entries, one a row of the batch, got {}",
+                    lengths.len()
+                )));
+            }
+            if let Some(row) = lengths.iter().position(|l| *l > seq_len) {
+                return Err(Error::shape(format!(
+                    "lengths: row {row} has {} steps, the input has {seq_len}",
+                    lengths[row]
+                )));
+            }
+        }
         self.order.clear();
         self.order.extend(0..batch);
         self.starts.clear();
@@ -36,18 +50,6 @@ impl Steps {
             self.starts.extend((1..=seq_len).map(|t| t * batch));
             return Ok(());
         };
-        if lengths.len() != batch {
-            return Err(Error::shape(format!(
-                "lengths: expected {batch} entries, one a row of the batch, got {}",
-                lengths.len()
-            )));
-        }
-        if let Some(row) = lengths.iter().position(|l| *l > seq_len) {
-            return Err(Error::shape(format!(
-                "lengths: row {row} has {} steps, the input has {seq_len}",
-                lengths[row]
-            )));
-        }
         // Rows of the same length stay in their order. A stable sort would
         // allocate.
         self.order

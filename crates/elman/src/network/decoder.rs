@@ -131,8 +131,7 @@ impl Decoder {
             let mut y = y.index_axis_mut(Axis(0), t);
             y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
         }
-        self.stack.finish(&cache.stack, state);
-        Ok(())
+        self.stack.finish(&cache.stack, state)
     }
 
     /// The derivative of [`forward`](Self::forward): step by step from the
@@ -175,7 +174,6 @@ impl Decoder {
                 before.iter_mut().zip(own).for_each(|(d, x)| *d += *x);
             }
         }
-        self.stack.end_back(&mut cache.stack, grads, d_state);
-        Ok(())
+        self.stack.end_back(&mut cache.stack, grads, d_state)
     }
 }

@@ -253,7 +253,7 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
                     let y = y.index_axis_mut(Axis(0), t);
                     stack.forward_at(params, t, x, cache, y).unwrap();
                 }
-                stack.finish(cache, &mut state);
+                stack.finish(cache, &mut state).unwrap();
             }
         }
         (y, state)
@@ -285,7 +285,7 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
                         .backward_at(params, t, cache, dy, &mut grads, dx)
                         .unwrap();
                 }
-                stack.end_back(cache, &mut grads, &mut d_state);
+                stack.end_back(cache, &mut grads, &mut d_state).unwrap();
             }
         }
         Answer {
