@@ -10,7 +10,7 @@ pub trait Task {
     /// What the work returns.
     type Out;
 
-    /// Does the work; `FMA` tells whether [`mul_add`] is one instruction.
+    /// Does the work; `FMA` tells whether a multiply-add is one instruction.
     fn run<const FMA: bool>(self) -> Self::Out;
 }
 
