@@ -1,0 +1,434 @@
+//! What PyTorch refuses is refused in its words, and nothing panics.
+
+mod common;
+
+use common::numbers;
+use common::problem::{Shape, shapes};
+use elman::cell::{AnyCell, Bias, CellKind, Nonlinearity};
+use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, State};
+use elman::ndarray::{Array2, Array3};
+use elman::params::{Layout, Params};
+use elman::{Error, Result};
+use proptest::prelude::*;
+
+fn stack(config: &RecurrentConfig) -> (Stack<AnyCell>, Params<f64>) {
+    let mut layout = Layout::new();
+    let stack = config.stack(&mut layout, "").unwrap();
+    let mut params = Params::zeros(layout.into());
+    let n = params.values().len();
+    params.values_mut().copy_from_slice(&numbers(0, n));
+    (stack, params)
+}
+
+#[test]
+fn options() {
+    let check = |change: &dyn Fn(&mut RecurrentConfig), text: &str| {
+        let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+        change(&mut config);
+        let error = Recurrent::<f32>::new(&config, 0).unwrap_err();
+        assert!(
+            error.is_option() && error.to_string().contains(text),
+            "{error}"
+        );
+        let mut layout = Layout::new();
+        assert_eq!(config.stack(&mut layout, "rnn").unwrap_err(), error);
+        assert!(layout.is_empty(), "a refused layer left parameters behind");
+    };
+    for dropout in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        check(
+            &|c| c.stack.dropout = dropout,
+            "dropout should be a number in range [0, 1] representing the probability of an element being zeroed",
+        );
+    }
+    check(
+        &|c| c.input_size = 0,
+        "input_size must be greater than zero",
+    );
+    check(
+        &|c| c.hidden_size = 0,
+        "hidden_size must be greater than zero",
+    );
+    check(
+        &|c| c.stack.num_layers = 0,
+        "num_layers must be greater than zero",
+    );
+    check(
+        &|c| c.nonlinearity = Nonlinearity::Relu,
+        "nonlinearity: only an RNN has a choice of activation, not a LSTM",
+    );
+    let error = "lstmm".parse::<CellKind>().unwrap_err();
+    assert!(
+        error.to_string().contains("use rnn, gru or lstm"),
+        "{error}"
+    );
+}
+
+/// An option that nobody knows is an error, and never ignored.
+#[test]
+fn unknown_options() {
+    let config = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    let mut json = serde_json::to_value(&config).unwrap();
+    assert_eq!(
+        serde_json::from_value::<RecurrentConfig>(json.clone()).unwrap(),
+        config
+    );
+    json["proj_size"] = 2.into();
+    let error = serde_json::from_value::<RecurrentConfig>(json.clone()).unwrap_err();
+    assert!(
+        error.to_string().contains("unknown field `proj_size`"),
+        "{error}"
+    );
+    let _ = json.as_object_mut().unwrap().remove("proj_size");
+    json["nonlinearity"] = "gelu".into();
+    let error = serde_json::from_value::<RecurrentConfig>(json).unwrap_err();
+    assert!(
+        error.to_string().contains("expected `tanh` or `relu`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn shapes_of_inputs_and_states() {
+    let forward = |kind, input: (usize, usize, usize), lengths: Option<&[usize]>, state| {
+        let mut config = RecurrentConfig::new(kind, 2, 3);
+        config.stack.num_layers = 2;
+        let layer = Recurrent::<f64>::new(&config, 0).unwrap();
+        let input = Array3::zeros(input);
+        layer.forward(input.view(), lengths, state).unwrap_err()
+    };
+    let check = |error: Error, text: &str| {
+        assert!(
+            error.is_shape() && error.to_string().contains(text),
+            "{error}"
+        );
+    };
+    let (gru, lstm) = (CellKind::Gru, CellKind::Lstm);
+    check(
+        forward(gru, (4, 5, 7), None, None),
+        "input.size(-1) must be equal to input_size. Expected 2, got 7",
+    );
+    let input = (4, 5, 2);
+    let state = |kind, hidden_size, num_layers, batch| {
+        let mut config = RecurrentConfig::new(kind, 2, hidden_size);
+        config.stack.num_layers = num_layers;
+        Some(stack(&config).0.start::<f64>(batch))
+    };
+    check(
+        forward(gru, input, None, state(gru, 3, 2, 4)),
+        "Expected hidden size (2, 5, 3), got [2, 4, 3]",
+    );
+    check(
+        forward(gru, input, None, state(gru, 3, 1, 5)),
+        "Expected hidden size (2, 5, 3), got [1, 5, 3]",
+    );
+    check(
+        forward(CellKind::Rnn, input, None, state(gru, 8, 2, 5)),
+        "Expected hidden size (2, 5, 3), got [2, 5, 8]",
+    );
+    check(
+        forward(lstm, input, None, state(lstm, 3, 2, 4)),
+        "Expected hidden[0] size (2, 5, 3), got [2, 4, 3]",
+    );
+    // Both or neither: an LSTM has no use for a state of one part.
+    check(
+        forward(lstm, input, None, state(gru, 3, 2, 5)),
+        "state: expected 2 slots of 5 rows with the parts of this stack's cells",
+    );
+    check(
+        forward(gru, input, None, state(lstm, 3, 2, 5)),
+        "with other parts; the stack's `start` makes one that fits",
+    );
+    for (part, text) in [
+        ("h", "h_0: Expected hidden[0] size (2, 5, 3), got [2, 5, 4]"),
+        ("c", "c_0: Expected hidden[1] size (2, 5, 3), got [2, 5, 4]"),
+    ] {
+        let mut state = state(lstm, 3, 2, 5).unwrap();
+        check(
+            state
+                .set(part, Array3::zeros((2, 5, 4)).view())
+                .unwrap_err(),
+            text,
+        );
+    }
+    let mut state = state(gru, 3, 2, 5).unwrap();
+    let error = state.set("h", Array3::zeros((5, 2, 3)).view()).unwrap_err();
+    check(error, "h_0: Expected hidden size (2, 5, 3), got [5, 2, 3]");
+    let error = state.set("c", Array3::zeros((2, 5, 3)).view()).unwrap_err();
+    assert!(
+        error.is_option() && error.to_string().contains("no state `c`"),
+        "{error}"
+    );
+
+    check(
+        forward(gru, input, Some(&[4, 4, 4, 4]), None),
+        "lengths: expected 5 entries, one a row of the batch, got 4",
+    );
+    check(
+        forward(gru, input, Some(&[4, 0, 5, 1, 2]), None),
+        "lengths: row 2 has 5 steps, the input has 4",
+    );
+}
+
+#[test]
+fn parameters_of_another_layer() {
+    let config = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    let other = RecurrentConfig::new(CellKind::Gru, 2, 4);
+    let (stack, params) = (stack(&config).0, stack(&other).1);
+    assert!(
+        Recurrent::with_params(&config, params.clone())
+            .unwrap_err()
+            .is_shape()
+    );
+
+    let mut layout = Layout::new();
+    layout.push("weight_ih_l0", &[9, 2]);
+    let few = Params::<f64>::zeros(layout.into());
+    let x = Array3::zeros((4, 1, 2));
+    let mut y = Array3::zeros((4, 1, 3));
+    let mut state = stack.start(1);
+    let mut cache = StackCache::default();
+    let pass = Pass::default();
+    let error = stack
+        .forward(&few, x.view(), &pass, &mut state, &mut cache, y.view_mut())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("laid out for another network"),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_direction_only() {
+    let mut config = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    config.stack.bidirectional = true;
+    let (both, params) = stack(&config);
+    let x = Array2::zeros((1, 2));
+    let mut y = Array2::zeros((1, 3));
+    let mut state = both.start(1);
+    let mut cache = StackCache::default();
+    let step = both.step(&params, x.view(), &mut state, &mut cache, y.view_mut());
+    let begin = both.begin_at(4, 1, &Pass::default(), &state, &mut cache);
+    for error in [step.unwrap_err(), begin.unwrap_err()] {
+        let reason = "its reverse direction begins at the end of the sequence";
+        assert!(
+            error.is_option() && error.to_string().contains(reason),
+            "{error}"
+        );
+    }
+    config.stack.bidirectional = false;
+    let (one, _) = stack(&config);
+    let pass = Pass {
+        lengths: Some(&[3]),
+        ..Pass::default()
+    };
+    let error = one
+        .begin_at(4, 1, &pass, &one.start(1), &mut cache)
+        .unwrap_err();
+    assert!(
+        error.is_option() && error.to_string().contains("lengths"),
+        "{error}"
+    );
+}
+
+/// A call that is out of its order says what has to come before it.
+#[test]
+fn caches_that_hold_no_pass() {
+    let (stack, params) = stack(&RecurrentConfig::new(CellKind::Lstm, 2, 3));
+    let mut grads = Params::zeros(params.layout().clone());
+    let mut state = stack.start(0);
+    let (x, mut y) = (Array2::zeros((0, 2)), Array2::zeros((0, 3)));
+    let mut dx = x.clone();
+    let mut cache = StackCache::default();
+    let results = [
+        stack.backward(&params, &mut cache, None, &mut state, &mut grads, None),
+        stack.forward_at(&params, 0, x.view(), &mut cache, y.view_mut()),
+        stack.finish(&cache, &mut state),
+        stack.begin_back(&state, &mut cache),
+        stack.backward_at(&params, 0, &mut cache, y.view(), &mut grads, dx.view_mut()),
+        stack.end_back(&mut cache, &mut grads, &mut state),
+    ];
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("no forward pass"), "{error}");
+    }
+    assert!(stack.trace(&cache).is_empty());
+
+    let mut state = stack.start(1);
+    stack
+        .begin_at(2, 1, &Pass::default(), &state, &mut cache)
+        .unwrap();
+    let (y, mut dx) = (Array2::zeros((1, 3)), Array2::zeros((1, 2)));
+    let results = [
+        stack.backward_at(&params, 1, &mut cache, y.view(), &mut grads, dx.view_mut()),
+        stack.end_back(&mut cache, &mut grads, &mut state),
+    ];
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("run `begin_back`"), "{error}");
+    }
+    stack.begin_back(&state, &mut cache).unwrap();
+    let late = stack.backward_at(&params, 2, &mut cache, y.view(), &mut grads, dx.view_mut());
+    assert!(late.unwrap_err().to_string().contains("step 2"));
+}
+
+/// A size that may be one off.
+fn near(n: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![6 => Just(n), 1 => Just(n + 1), 1 => Just(n.saturating_sub(1))]
+}
+
+/// Arrays near a shape, by the sizes T, B and features.
+fn array(t: usize, b: usize, features: usize) -> impl Strategy<Value = Array3<f64>> {
+    (near(t), near(b), near(features)).prop_map(|dim| Array3::from_elem(dim, 0.5))
+}
+
+#[derive(Debug, Clone)]
+struct Call {
+    shape: Shape,
+    /// The stack that the parameters and states are made for.
+    other: Shape,
+    x: Array3<f64>,
+    y: Array3<f64>,
+    dy: Option<Array3<f64>>,
+    dx: Option<Array3<f64>>,
+    lengths: Option<Vec<usize>>,
+    batches: (usize, usize),
+    seq_len: usize,
+    t: usize,
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    (shapes(), shapes(), prop::bool::weighted(0.8)).prop_flat_map(|(shape, other, same)| {
+        let (t, b) = (shape.seq_len, shape.batch);
+        let i = shape.config.input_size;
+        let o = shape.config.hidden_size * (1 + usize::from(shape.config.stack.bidirectional));
+        let arrays = (
+            array(t, b, i),
+            array(t, b, o),
+            prop::option::of(array(t, b, o)),
+            prop::option::of(array(t, b, i)),
+        );
+        let lengths =
+            prop::option::of(near(b).prop_flat_map(move |b| prop::collection::vec(near(t), b)));
+        let other = if same { shape.clone() } else { other };
+        let sizes = ((near(b), near(b)), near(t), 0..5_usize);
+        (Just(shape), Just(other), arrays, lengths, sizes).prop_map(
+            |(shape, other, (x, y, dy, dx), lengths, (batches, seq_len, t))| Call {
+                shape,
+                other,
+                x,
+                y,
+                dy,
+                dx,
+                lengths,
+                batches,
+                seq_len,
+                t,
+            },
+        )
+    })
+}
+
+/// Whether arrays and states of these sizes fit the stack.
+fn fits(call: &Call, state: &State<f64>, expected: &State<f64>) -> bool {
+    let axes = if call.shape.config.stack.batch_first {
+        [1, 0]
+    } else {
+        [0, 1]
+    };
+    let (t, b) = (call.x.shape()[axes[0]], call.x.shape()[axes[1]]);
+    let features = call.shape.config.input_size;
+    let out =
+        call.shape.config.hidden_size * (1 + usize::from(call.shape.config.stack.bidirectional));
+    call.x.shape()[2] == features
+        && call.y.shape() == [call.x.shape()[0], call.x.shape()[1], out]
+        && call
+            .lengths
+            .as_ref()
+            .is_none_or(|l| l.len() == b && l.iter().all(|l| *l <= t))
+        && state.batch() == b
+        && (0..expected.slots())
+            .map(|s| expected.width(s))
+            .eq((0..state.slots()).map(|s| state.width(s)))
+}
+
+fn try_all(call: &Call) {
+    let (stack, right) = stack(&call.shape.config);
+    let (other, params) = self::stack(&call.other.config);
+    let mut cache = StackCache::default();
+    let mut state = other.start(call.batches.0);
+    let mut d_state = other.start(call.batches.1);
+    let mut grads = Params::zeros(params.layout().clone());
+    let pass = Pass {
+        lengths: call.lengths.as_deref(),
+        ..Pass::default()
+    };
+    // Whole sequences, with the right and with any parameters.
+    let legal = fits(call, &state, &stack.start(0));
+    let (x, mut y) = (call.x.view(), call.y.clone());
+    let forward = stack.forward(&right, x, &pass, &mut state, &mut cache, y.view_mut());
+    assert_eq!(forward.is_ok(), legal, "{forward:?}");
+    let mut dx = call.dx.clone();
+    let mut backward = |cache: &mut _, d_state: &mut _| -> Result<()> {
+        let dy = call.dy.as_ref().map(|d| d.view());
+        let dx = dx.as_mut().map(|d| d.view_mut());
+        stack.backward(&params, cache, dy, d_state, &mut grads, dx)
+    };
+    let first = backward(&mut cache, &mut d_state);
+    assert!(legal || first.is_err(), "a pass back without one forward");
+    let _ = other.forward(&params, x, &pass, &mut state, &mut cache, y.view_mut());
+    let _ = backward(&mut cache, &mut d_state);
+
+    // Step by step, with caches and states of any origin.
+    let Some(x) = call.x.outer_iter().next() else {
+        return;
+    };
+    let Some(mut y) = y.outer_iter_mut().next() else {
+        return;
+    };
+    let (dy, mut dx) = (y.to_owned(), x.to_owned());
+    for _ in 0..2 {
+        let _ = stack.forward_at(&params, call.t, x, &mut cache, y.view_mut());
+        let _ = stack.backward_at(
+            &params,
+            call.t,
+            &mut cache,
+            dy.view(),
+            &mut grads,
+            dx.view_mut(),
+        );
+        let _ = stack.end_back(&mut cache, &mut grads, &mut d_state);
+        let _ = stack.finish(&cache, &mut state);
+        let _ = stack.step(&params, x, &mut state, &mut cache, y.view_mut());
+        let _ = stack.begin_at(call.seq_len, call.batches.0, &pass, &state, &mut cache);
+        let _ = stack.forward_at(&params, call.t, x, &mut cache, y.view_mut());
+        let _ = stack.begin_back(&d_state, &mut cache);
+        let _ = stack.trace(&cache);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn nothing_panics(call in calls()) {
+        try_all(&call);
+    }
+}
+
+/// A layer of no bias, and of one, refuses the parameters of one with two.
+#[test]
+fn biases_are_not_ignored() {
+    let config = |bias| {
+        let mut config = RecurrentConfig::new(CellKind::Rnn, 2, 3);
+        config.bias = bias;
+        config
+    };
+    let all = [Bias::Both, Bias::Single, Bias::None];
+    for (i, a) in all.into_iter().enumerate() {
+        for (j, b) in all.into_iter().enumerate() {
+            let params = stack(&config(b)).1;
+            let layer = Recurrent::with_params(&config(a), params);
+            assert_eq!(layer.is_ok(), i == j);
+        }
+    }
+}
