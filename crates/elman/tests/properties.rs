@@ -203,7 +203,7 @@ fn traces_are_the_numbers<F: Float>(shape: &Shape) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn a_row_has_the_same_bits_in_any_batch(
