@@ -5,6 +5,7 @@ pub mod conformal;
 pub mod error;
 pub mod metrics;
 pub mod options;
+pub mod gaps;
 pub mod outcome;
 pub mod report;
 pub mod verdict;
