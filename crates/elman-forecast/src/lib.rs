@@ -9,5 +9,8 @@ pub mod gaps;
 pub mod outcome;
 pub mod report;
 pub mod verdict;
+pub mod series;
+pub mod table;
+pub mod time;
 
 pub use error::{Error, Result};
