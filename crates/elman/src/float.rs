@@ -7,6 +7,9 @@
 use num_traits::{FromPrimitive, NumAssign};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::kernel::Dispatch;
 
 /// A floating-point number the engine computes with: `f32` or `f64`.
 ///
@@ -21,6 +24,7 @@ pub trait Float:
     + Display
     + Send
     + Sync
+    + Dispatch
     + sealed::Sealed
     + 'static
 {
@@ -35,32 +39,28 @@ pub trait Float:
     /// This number as an `f64` (exact).
     fn f64(self) -> f64;
 
-    /// `(s, q)` with `exp(x) = s + s q` for `x <= 0`: `s` a power of two and
-    /// `q = exp(r) - 1` for the rest `r`, `|r| <= ln 2 / 2`. Below about
-    /// `ln(smallest normal number)` the answer stays at that number.
-    fn exp_parts(self) -> (Self, Self);
+    /// What [`Scalar::exp_parts`] needs to know of the type.
+    const EXP: Exp;
 
-    /// The logistic function `1 / (1 + exp(-x))`.
-    ///
-    /// Within 3 ulp of the true value where it is a normal number.
+    /// `2^n` from `n + EXP.round`, where rounding has left `n` in the low bits.
+    fn exp2_rounded(self) -> Self;
+
+    /// [`Scalar::exp_parts`] of a number.
     #[inline(always)]
-    fn sigmoid_fast(self) -> Self {
-        // For x >= 0: 1/(1+e), for x < 0: e/(1+e), with e = exp(-|x|) <= 1.
-        let (s, q) = (-self.abs()).exp_parts();
-        let e = s + s * q;
-        let top = if self < Self::zero() { e } else { Self::one() };
-        top / (Self::one() + e)
+    fn exp_parts(self) -> (Self, Self) {
+        Scalar::exp_parts(self)
     }
 
-    /// The hyperbolic tangent, as `-u / (2 + u)` with `u = exp(-2|x|) - 1`.
-    ///
-    /// Within 3 ulp of the true value.
+    /// [`Scalar::sigmoid`] of a number.
+    #[inline(always)]
+    fn sigmoid_fast(self) -> Self {
+        Scalar::sigmoid(self)
+    }
+
+    /// [`Scalar::tanh`] of a number, not the system's.
     #[inline(always)]
     fn tanh_fast(self) -> Self {
-        let (s, q) = (-(self.abs() + self.abs())).exp_parts();
-        let u = s * q + (s - Self::one());
-        let t = -u / (Self::lit(2.0) + u);
-        if self < Self::zero() { -t } else { t }
+        Scalar::tanh(self)
     }
 
     /// A number from its little-endian bytes.
@@ -70,51 +70,123 @@ pub trait Float:
     fn push_le(self, out: &mut Vec<u8>);
 }
 
+/// The constants of the exponential function for one type.
+#[derive(Debug)]
+pub struct Exp {
+    /// About the logarithm of the smallest normal number.
+    lowest: f64,
+    /// 1.5 * 2^mantissa: adding it rounds to an integer.
+    round: f64,
+    /// ln 2 in two parts, the first with trailing zeros.
+    ln2: (f64, f64),
+    /// Factorials from the highest term of the Taylor series down; the first
+    /// term left out is below a tenth of an ulp at ln 2 / 2.
+    factorials: &'static [f64],
+}
+
 /// What a cell's pointwise update is written in: a number, a vector of numbers,
 /// or a number with its derivative.
 pub trait Scalar:
-    Copy + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
-    /// A literal.
+    /// The floating-point type underneath.
+    type Base: Float;
+
+    /// A literal: the nearest number of the type.
     fn lit(x: f64) -> Self;
-    /// The logistic function.
-    fn sigmoid(self) -> Self;
-    /// The hyperbolic tangent.
-    fn tanh(self) -> Self;
+
+    /// `|x|`.
+    fn abs(self) -> Self;
+
+    /// `yes` where `self < than`, else `no`, also where one is a NaN.
+    fn select_less(self, than: Self, yes: Self, no: Self) -> Self;
+
+    /// [`Float::exp2_rounded`].
+    fn exp2_rounded(self) -> Self;
+
+    /// `(s, q)` with `exp(x) = s + s q` for `x <= 0`: `s` a power of two and
+    /// `q = exp(r) - 1` for the rest `r`, `|r| <= ln 2 / 2`. Below about
+    /// `ln(smallest normal number)` the answer stays at that number.
+    #[inline(always)]
+    fn exp_parts(self) -> (Self, Self) {
+        let exp = &Self::Base::EXP;
+        // A NaN stays a NaN.
+        let lowest = Self::lit(exp.lowest);
+        let x = self.select_less(lowest, lowest, self);
+        let round = Self::lit(exp.round);
+        let shifted = x * Self::lit(std::f64::consts::LOG2_E) + round;
+        let n = shifted - round;
+        let r = (x - n * Self::lit(exp.ln2.0)) - n * Self::lit(exp.ln2.1);
+        let mut q = Self::lit(0.0);
+        for factorial in exp.factorials {
+            q = q * r + Self::lit(1.0 / factorial);
+        }
+        (shifted.exp2_rounded(), q * r)
+    }
+
+    /// The logistic function `1 / (1 + exp(-x))`, within 3 ulp of the true
+    /// value where that is a normal number.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        // For x >= 0: 1/(1+e), for x < 0: e/(1+e), with e = exp(-|x|) <= 1.
+        let one = Self::lit(1.0);
+        let (s, q) = (-self.abs()).exp_parts();
+        let e = s + s * q;
+        self.select_less(Self::lit(0.0), e, one) / (one + e)
+    }
+
+    /// The hyperbolic tangent, as `-u / (2 + u)` with `u = exp(-2|x|) - 1`,
+    /// within 3 ulp of the true value.
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        let twice = self.abs() + self.abs();
+        let (s, q) = (-twice).exp_parts();
+        let u = s * q + (s - Self::lit(1.0));
+        let t = -u / (Self::lit(2.0) + u);
+        self.select_less(Self::lit(0.0), -t, t)
+    }
+
     /// `max(x, 0)`; a NaN stays a NaN.
-    fn relu(self) -> Self;
+    #[inline(always)]
+    fn relu(self) -> Self {
+        let zero = Self::lit(0.0);
+        self.select_less(zero, zero, self)
+    }
+
     /// 1 where `x > 0`, else 0, also at 0.
-    fn positive(self) -> Self;
+    #[inline(always)]
+    fn positive(self) -> Self {
+        let zero = Self::lit(0.0);
+        zero.select_less(self, Self::lit(1.0), zero)
+    }
 }
 
 impl<F: Float> Scalar for F {
+    type Base = F;
+
     #[inline(always)]
     fn lit(x: f64) -> Self {
         Float::lit(x)
     }
 
     #[inline(always)]
-    fn sigmoid(self) -> Self {
-        self.sigmoid_fast()
+    fn abs(self) -> Self {
+        num_traits::Float::abs(self)
     }
 
     #[inline(always)]
-    fn tanh(self) -> Self {
-        self.tanh_fast()
+    fn select_less(self, than: Self, yes: Self, no: Self) -> Self {
+        if self < than { yes } else { no }
     }
 
     #[inline(always)]
-    fn relu(self) -> Self {
-        if self < F::zero() { F::zero() } else { self }
-    }
-
-    #[inline(always)]
-    fn positive(self) -> Self {
-        if self > F::zero() {
-            F::one()
-        } else {
-            F::zero()
-        }
+    fn exp2_rounded(self) -> Self {
+        Float::exp2_rounded(self)
     }
 }
 
@@ -125,11 +197,17 @@ mod sealed {
 }
 
 macro_rules! float {
-    ($t:ty, $bits:ty, $name:literal, mantissa $mantissa:literal, bias $bias:literal,
-     lowest $lowest:literal, ln2 ($ln2_hi:literal, $ln2_lo:literal), taylor [$($c:expr),*]) => {
+    ($t:ty, $name:literal, mantissa $mantissa:literal, bias $bias:literal,
+     lowest $lowest:literal, ln2 $ln2:expr, factorials $factorials:expr) => {
         impl Float for $t {
             const NAME: &'static str = $name;
             const BYTES: usize = size_of::<$t>();
+            const EXP: Exp = Exp {
+                lowest: $lowest,
+                round: 1.5 * (1_u64 << $mantissa) as f64,
+                ln2: $ln2,
+                factorials: $factorials,
+            };
 
             #[inline(always)]
             fn lit(x: f64) -> Self {
@@ -142,22 +220,8 @@ macro_rules! float {
             }
 
             #[inline(always)]
-            fn exp_parts(self) -> (Self, Self) {
-                // A NaN stays a NaN.
-                let x = if self < $lowest { $lowest } else { self };
-                // Adding 1.5 * 2^mantissa rounds x / ln 2 to an integer n, which
-                // is then found in the low bits of the sum.
-                const ROUND: $t = 1.5 * (1_u64 << $mantissa) as $t;
-                let shifted = x * std::f64::consts::LOG2_E as $t + ROUND;
-                let n = shifted - ROUND;
-                // r = x - n ln 2, |r| <= ln 2 / 2, with ln 2 in two parts.
-                let r = (x - n * $ln2_hi) - n * $ln2_lo;
-                // exp(r) - 1 by its Taylor series, Horner's way.
-                let mut q: $t = 0.0;
-                $( q = q * r + (1.0 / $c) as $t; )*
-                let q = q * r;
-                let exponent = shifted.to_bits().wrapping_add($bias) << $mantissa;
-                (<$t>::from_bits(exponent), q)
+            fn exp2_rounded(self) -> Self {
+                <$t>::from_bits(self.to_bits().wrapping_add($bias) << $mantissa)
             }
 
             #[inline(always)]
@@ -175,15 +239,13 @@ macro_rules! float {
     };
 }
 
-// Factorials from the highest term down; the first term left out is below a
-// tenth of an ulp at |r| = ln 2 / 2.
-float!(f32, u32, "float32", mantissa 23, bias 127, lowest -87.0,
-    ln2 (0.693_145_75, 1.428_606_8e-6),
-    taylor [40320.0_f64, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0]);
-float!(f64, u64, "float64", mantissa 52, bias 1023, lowest -708.0,
-    ln2 (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10),
-    taylor [87178291200.0_f64, 6227020800.0, 479001600.0, 39916800.0, 3628800.0, 362880.0,
-            40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0]);
+float!(f32, "float32", mantissa 23, bias 127, lowest -87.0,
+    ln2 (0.693_145_751_953_125, 1.428_606_820_309_417_2e-6),
+    factorials &[40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0]);
+float!(f64, "float64", mantissa 52, bias 1023, lowest -708.0,
+    ln2 (0.693_147_180_369_123_8, 1.908_214_929_270_587_8e-10),
+    factorials &[87178291200.0, 6227020800.0, 479001600.0, 39916800.0, 3628800.0, 362880.0,
+        40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0]);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@
 use super::{Bias, Cell, Packs, Part, Rows, RowsBack, Weights};
 use crate::Float;
 use crate::float::Scalar;
-use crate::kernel::{Matrix, Packed, Task, dispatch, product};
+use crate::kernel::{Lanes, Matrix, Packed, Task, product};
 
 /// The sizes of a gated cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 }
             }
         }
-        update_row::<C, F>(self, sums, row.prev, row.next);
+        update_row::<C, F, F>(self, sums, row.prev, row.next);
     }
 
     /// The theory: with `a` the gradients of the sums, `dx = W_ih' a`,
@@ -232,7 +232,14 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     fn step_back(&self, weights: &[F], row: RowsBack<'_, F>) {
         let p = Places::of(self);
         let a = row.d_saved;
-        update_row_back::<C, F>(self, row.saved, row.prev, row.next, row.d_state, a);
+        let update = RowBack {
+            saved: row.saved,
+            prev: row.prev,
+            next: row.next,
+            d_state: row.d_state,
+            d_sums: a,
+        };
+        update_row_back::<C, F, F>(self, update);
         let dw = row.d_weights;
         let mut unused = Vec::new();
         let d_x = row.d_x.unwrap_or_else(|| {
@@ -290,7 +297,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let h = Matrix::new(rows.prev, n, p.h, p.s);
         let sums = &mut rows.saved[C::HIDDEN.first * p.h..];
         product(h, &packs.hidden, sums, p.v);
-        dispatch(Update { cell: self, rows });
+        F::dispatch(Update { cell: self, rows });
     }
 
     fn backward(
@@ -305,7 +312,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             return;
         }
         pack_back::<C, F>(&p, weights, packs);
-        let (d_state, d_saved) = dispatch(UpdateBack { cell: self, rows });
+        let (d_state, d_saved) = F::dispatch(UpdateBack { cell: self, rows });
         let a = &d_saved[C::HIDDEN.first * p.h..];
         let a = Matrix::new(a, n, C::HIDDEN.gates.len() * p.h, p.v);
         product(a, &packs.hidden_back, d_state, p.s);
@@ -388,75 +395,110 @@ fn pack_back<C: GatedCell, F: Float>(p: &Places, weights: Weights<'_, F>, packs:
     packs.back_stamp = weights.stamp;
 }
 
-/// The blocks of `h` numbers of one row, `None` where the cell has no such sum.
+/// The numbers of units `j..` in the first `used` blocks of `h` of a row.
 #[inline(always)]
-fn split<F>(row: &[F], h: usize) -> [&[F]; SUMS] {
-    std::array::from_fn(|i| row.get(i * h..(i + 1) * h).unwrap_or(&[]))
+fn load<F: Float, V: Lanes<F>, const N: usize>(
+    row: &[F],
+    h: usize,
+    used: usize,
+    j: usize,
+) -> [V; N] {
+    std::array::from_fn(|i| {
+        if i < used {
+            V::load(&row[i * h + j..])
+        } else {
+            V::lit(0.0)
+        }
+    })
 }
 
+/// The way back from [`load`].
 #[inline(always)]
-fn load<F: Float, const N: usize>(parts: &[&[F]; SUMS], used: usize, j: usize) -> [F; N] {
-    std::array::from_fn(|i| if i < used { parts[i][j] } else { F::zero() })
+fn store<F: Float, V: Lanes<F>, const N: usize>(
+    values: [V; N],
+    row: &mut [F],
+    h: usize,
+    used: usize,
+    j: usize,
+) {
+    for (i, value) in values.into_iter().enumerate().take(used) {
+        value.store(&mut row[i * h + j..]);
+    }
 }
 
 /// One row of the update: sums (V), prev (S) -> saved in their place, next (S).
 #[inline(always)]
-fn update_row<C: GatedCell, F: Float>(cell: &C, sums: &mut [F], prev: &[F], next: &mut [F]) {
+fn update_row<C: GatedCell, F: Float, V: Lanes<F>>(
+    cell: &C,
+    sums: &mut [F],
+    prev: &[F],
+    next: &mut [F],
+) {
     let h = prev.len() / C::STATE.len();
-    let prev = split(prev, h);
-    for j in 0..h {
-        let mut unit: [F; SUMS] = std::array::from_fn(|i| {
-            if i < C::SAVED.len() {
-                sums[i * h + j]
-            } else {
-                F::zero()
-            }
-        });
-        let state = cell.update(&mut unit, load(&prev, C::STATE.len(), j));
-        for i in 0..C::SAVED.len() {
-            sums[i * h + j] = unit[i];
-        }
-        for i in 0..C::STATE.len() {
-            next[i * h + j] = state[i];
-        }
+    let wide = h - h % V::N;
+    for j in (0..wide).step_by(V::N) {
+        update_units::<C, F, V>(cell, sums, prev, next, h, j);
     }
+    for j in wide..h {
+        update_units::<C, F, F>(cell, sums, prev, next, h, j);
+    }
+}
+
+#[inline(always)]
+fn update_units<C: GatedCell, F: Float, V: Lanes<F>>(
+    cell: &C,
+    sums: &mut [F],
+    prev: &[F],
+    next: &mut [F],
+    h: usize,
+    j: usize,
+) {
+    let mut unit: [V; SUMS] = load(sums, h, C::SAVED.len(), j);
+    let state = cell.update(&mut unit, load(prev, h, C::STATE.len(), j));
+    store(unit, sums, h, C::SAVED.len(), j);
+    store(state, next, h, C::STATE.len(), j);
 }
 
 /// One row of the update's derivative: `d_state` (S) changes from the new
 /// state's gradient to the direct part of the old state's.
 #[inline(always)]
-fn update_row_back<C: GatedCell, F: Float>(
-    cell: &C,
-    saved: &[F],
-    prev: &[F],
-    next: &[F],
-    d_state: &mut [F],
-    d_sums: &mut [F],
-) {
-    let h = prev.len() / C::STATE.len();
-    let (saved, prev, next) = (split(saved, h), split(prev, h), split(next, h));
-    for j in 0..h {
-        let d_next = std::array::from_fn(|i| {
-            if i < C::STATE.len() {
-                d_state[i * h + j]
-            } else {
-                F::zero()
-            }
-        });
-        let states = C::STATE.len();
-        let (sums, state) = cell.update_back(
-            load(&saved, C::SAVED.len(), j),
-            load(&prev, states, j),
-            load(&next, states, j),
-            d_next,
-        );
-        for i in 0..C::SAVED.len() {
-            d_sums[i * h + j] = sums[i];
-        }
-        for i in 0..states {
-            d_state[i * h + j] = state[i];
-        }
+fn update_row_back<C: GatedCell, F: Float, V: Lanes<F>>(cell: &C, row: RowBack<'_, F>) {
+    let h = row.prev.len() / C::STATE.len();
+    let wide = h - h % V::N;
+    let mut row = row;
+    for j in (0..wide).step_by(V::N) {
+        update_units_back::<C, F, V>(cell, &mut row, h, j);
     }
+    for j in wide..h {
+        update_units_back::<C, F, F>(cell, &mut row, h, j);
+    }
+}
+
+/// What the derivative of the update reads and writes.
+struct RowBack<'a, F> {
+    saved: &'a [F],
+    prev: &'a [F],
+    next: &'a [F],
+    d_state: &'a mut [F],
+    d_sums: &'a mut [F],
+}
+
+#[inline(always)]
+fn update_units_back<C: GatedCell, F: Float, V: Lanes<F>>(
+    cell: &C,
+    row: &mut RowBack<'_, F>,
+    h: usize,
+    j: usize,
+) {
+    let (sums, states) = (C::SAVED.len(), C::STATE.len());
+    let (d_sums, d_state) = cell.update_back::<V>(
+        load(row.saved, h, sums, j),
+        load(row.prev, h, states, j),
+        load(row.next, h, states, j),
+        load(row.d_state, h, states, j),
+    );
+    store(d_sums, row.d_sums, h, sums, j);
+    store(d_state, row.d_state, h, states, j);
 }
 
 struct Update<'a, C, F> {
@@ -464,11 +506,11 @@ struct Update<'a, C, F> {
     rows: Rows<'a, F>,
 }
 
-impl<C: GatedCell, F: Float> Task for Update<'_, C, F> {
+impl<C: GatedCell, F: Float> Task<F> for Update<'_, C, F> {
     type Out = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<V: Lanes<F>>(self) {
         let h = self.cell.sizes().hidden_size;
         let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
         let Rows {
@@ -476,7 +518,7 @@ impl<C: GatedCell, F: Float> Task for Update<'_, C, F> {
         } = self.rows;
         let states = prev.chunks_exact(s).zip(next.chunks_exact_mut(s));
         for (sums, (prev, next)) in saved.chunks_exact_mut(v).zip(states) {
-            update_row(self.cell, sums, prev, next);
+            update_row::<C, F, V>(self.cell, sums, prev, next);
         }
     }
 }
@@ -486,12 +528,12 @@ struct UpdateBack<'a, C, F> {
     rows: RowsBack<'a, F>,
 }
 
-impl<'a, C: GatedCell, F: Float> Task for UpdateBack<'a, C, F> {
+impl<'a, C: GatedCell, F: Float> Task<F> for UpdateBack<'a, C, F> {
     /// The gradients of the state and of the sums.
     type Out = (&'a mut [F], &'a [F]);
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> Self::Out {
+    fn run<V: Lanes<F>>(self) -> Self::Out {
         let h = self.cell.sizes().hidden_size;
         let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
         let r = self.rows;
@@ -505,7 +547,14 @@ impl<'a, C: GatedCell, F: Float> Task for UpdateBack<'a, C, F> {
             .chunks_exact_mut(s)
             .zip(r.d_saved.chunks_exact_mut(v));
         for (((saved, prev), next), (d_state, d_sums)) in forward.zip(back) {
-            update_row_back(self.cell, saved, prev, next, d_state, d_sums);
+            let row = RowBack {
+                saved,
+                prev,
+                next,
+                d_state,
+                d_sums,
+            };
+            update_row_back::<C, F, V>(self.cell, row);
         }
         (r.d_state, r.d_saved)
     }

@@ -9,7 +9,9 @@
 #![allow(unsafe_code)]
 
 mod dispatch;
+mod lanes;
 mod product;
 
-pub use dispatch::{Task, dispatch};
+pub use dispatch::{Dispatch, Task};
+pub use lanes::Lanes;
 pub use product::{Matrix, Packed, product};

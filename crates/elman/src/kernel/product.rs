@@ -1,6 +1,7 @@
 //! `out += a b`, with `b` packed into panels.
 
-use super::dispatch::{Task, dispatch, mul_add};
+use super::dispatch::Task;
+use super::lanes::Lanes;
 use crate::Float;
 
 /// A matrix in memory: `rows x cols` numbers, any strides.
@@ -132,7 +133,7 @@ pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_str
         return;
     }
     assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols);
-    dispatch(Product {
+    F::dispatch(Product {
         a,
         b,
         out,
@@ -151,36 +152,31 @@ struct Product<'a, F> {
 /// in the first-level cache.
 const DEPTH: usize = 256;
 
-impl<F: Float> Task for Product<'_, F> {
+/// Vectors in a row of a panel, and rows of a tile: their sums, and what goes
+/// into them, fit the sixteen registers of AVX2.
+const VECTORS: usize = 2;
+const TILE: usize = 4;
+
+impl<F: Float> Task<F> for Product<'_, F> {
     type Out = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        if F::BYTES == 4 {
-            self.lanes::<FMA, 16>();
-        } else {
-            self.lanes::<FMA, 8>();
-        }
-    }
-}
-
-impl<F: Float> Product<'_, F> {
-    #[inline(always)]
-    fn lanes<const FMA: bool, const C: usize>(self) {
+    fn run<V: Lanes<F>>(self) {
         let Self {
             a,
             b,
             out,
             out_stride,
         } = self;
+        let lanes = VECTORS * V::N;
+        debug_assert_eq!(lanes, PANEL_BYTES / F::BYTES);
         for k in (0..a.cols).step_by(DEPTH) {
             let depth = DEPTH.min(a.cols - k);
-            for panel in 0..b.cols.div_ceil(C) {
-                let col = panel * C;
-                let width = C.min(b.cols - col);
-                let panel = &b.data[(panel * b.rows + k) * C..][..depth * C];
-                let mut row = 0;
-                while row < a.rows {
+            for panel in 0..b.cols.div_ceil(lanes) {
+                let col = panel * lanes;
+                let width = lanes.min(b.cols - col);
+                let panel = &b.data[(panel * b.rows + k) * lanes..][..depth * lanes];
+                for row in (0..a.rows).step_by(TILE) {
                     let at = Place {
                         a: &a.data[row * a.row_stride + k * a.col_stride..],
                         strides: (a.row_stride, a.col_stride),
@@ -189,12 +185,11 @@ impl<F: Float> Product<'_, F> {
                         width,
                     };
                     match a.rows - row {
-                        1 => tile::<F, FMA, 1, C>(panel, at),
-                        2 => tile::<F, FMA, 2, C>(panel, at),
-                        3 => tile::<F, FMA, 3, C>(panel, at),
-                        _ => tile::<F, FMA, 4, C>(panel, at),
+                        1 => tile::<F, V, 1>(panel, at),
+                        2 => tile::<F, V, 2>(panel, at),
+                        3 => tile::<F, V, 3>(panel, at),
+                        _ => tile::<F, V, TILE>(panel, at),
                     }
-                    row += 4;
                 }
             }
         }
@@ -210,33 +205,48 @@ struct Place<'a, F> {
     width: usize,
 }
 
-/// `R` rows times one panel of `C` columns, the sums in registers.
+/// `R` rows times one panel, the sums in registers.
 #[inline(always)]
-fn tile<F: Float, const FMA: bool, const R: usize, const C: usize>(panel: &[F], at: Place<'_, F>) {
-    let depth = panel.len() / C;
+fn tile<F: Float, V: Lanes<F>, const R: usize>(panel: &[F], at: Place<'_, F>) {
+    let lanes = VECTORS * V::N;
+    let depth = panel.len() / lanes;
     let (row_stride, col_stride) = at.strides;
     assert!(at.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
-    let mut sums = [[F::zero(); C]; R];
+    let mut sums = [[V::lit(0.0); VECTORS]; R];
+    // A narrow last panel goes through a full row of its own.
+    let mut row = [F::zero(); PANEL_BYTES / 4];
     for (r, sums) in sums.iter_mut().enumerate() {
-        let row = &at.out[r * at.out_stride..][..at.width];
-        if at.width == C {
-            sums.copy_from_slice(row);
+        let out = &at.out[r * at.out_stride..][..at.width];
+        let from = if at.width == lanes {
+            out
         } else {
-            sums[..at.width].copy_from_slice(row);
-        }
+            row[..at.width].copy_from_slice(out);
+            &row
+        };
+        *sums = std::array::from_fn(|v| V::load(&from[v * V::N..]));
     }
-    for (k, b) in panel.chunks_exact(C).enumerate() {
+    for (k, b) in panel.chunks_exact(lanes).enumerate() {
+        let b: [V; VECTORS] = std::array::from_fn(|v| V::load(&b[v * V::N..]));
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: r < R and k < depth, and the assertion above holds for
             // the largest of both.
             let x = unsafe { *at.a.get_unchecked(r * row_stride + k * col_stride) };
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = mul_add::<F, FMA>(x, *b, *sum);
-            }
+            let x = V::splat(x);
+            *sums = std::array::from_fn(|v| x.mul_add(b[v], sums[v]));
         }
     }
     for (r, sums) in sums.iter().enumerate() {
-        at.out[r * at.out_stride..][..at.width].copy_from_slice(&sums[..at.width]);
+        let out = &mut at.out[r * at.out_stride..][..at.width];
+        if at.width == lanes {
+            for (v, sum) in sums.iter().enumerate() {
+                sum.store(&mut out[v * V::N..]);
+            }
+        } else {
+            for (v, sum) in sums.iter().enumerate() {
+                sum.store(&mut row[v * V::N..]);
+            }
+            out.copy_from_slice(&row[..at.width]);
+        }
     }
 }
 
