@@ -9,7 +9,7 @@
 //! | `input` | (T, B, I); (B, T, I) with `batch_first`; (T, I) unbatched |
 //! | `h_0`, `c_0` | initial state (L*D, B, H), zero where absent; an LSTM takes both or neither |
 //! | `lengths` | int64, valid steps of each row |
-//! | `known`, `start` | what else a network of a model file reads |
+//! | `known`, `start`, `skip` | what else a network of a model file reads |
 //! | `d_output`, `d_h_n`, `d_c_n` | any of them asks for gradients |
 //!
 //! | tensor out | meaning |
@@ -24,7 +24,7 @@ use crate::network::{AnyCache, AnyNetwork, Inputs, Network};
 use crate::params::{Grads, Layout, Params};
 use crate::weights::{Dtype, METADATA_KEY, Model, TensorFile, write_tensors};
 use crate::{Error, Float, Result};
-use ndarray::{Array, Array3, ArrayD, Axis, Dimension, Ix2, Ix3};
+use ndarray::{Array, Array2, Array3, ArrayD, Axis, Dimension, Ix2, Ix3};
 
 /// What the files do not say by themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -198,8 +198,8 @@ struct Run<'a> {
 }
 
 /// The tensors that have a meaning.
-const KNOWN: [&str; 9] = [
-    "input", "h_0", "c_0", "lengths", "known", "start", "d_output", "d_h_n", "d_c_n",
+const KNOWN: [&str; 10] = [
+    "input", "h_0", "c_0", "lengths", "known", "start", "skip", "d_output", "d_h_n", "d_c_n",
 ];
 
 /// The output's tensors, by name.
@@ -249,6 +249,15 @@ impl<'a> Run<'a> {
             array = array.insert_axis(Axis(axis));
         }
         fixed::<F, Ix3>(name, array).map(Some)
+    }
+
+    /// A tensor (B, features), or (features) unbatched.
+    fn vector<F: Float>(&self, name: &str) -> Result<Option<Array2<F>>> {
+        let array = match self.file.get::<F>(name).map_err(|e| e.at("input"))? {
+            Some(array) if self.unbatched => Some(array.insert_axis(Axis(0))),
+            array => array,
+        };
+        array.map(|a| fixed::<F, Ix2>(name, a)).transpose()
     }
 
     /// Back to the rank of the input.
@@ -328,7 +337,7 @@ impl<'a> Run<'a> {
 
     /// A bare recurrent layer.
     fn layer<F: Float>(&self, model: &TensorFile<'_>, options: &RunOptions) -> Result<Vec<u8>> {
-        for name in ["known", "start"] {
+        for name in ["known", "start", "skip"] {
             if self.file.shape(name).is_some() {
                 return Err(Error::file(format!(
                     "input: a bare recurrent layer does not read {name}"
@@ -397,15 +406,13 @@ impl<'a> Run<'a> {
         let network = model.network();
         let input = self.input::<F>(1)?;
         let known = self.array::<F>("known", 1)?;
-        let start = match self.file.get::<F>("start").map_err(|e| e.at("input"))? {
-            Some(start) if self.unbatched => Some(start.insert_axis(Axis(0))),
-            start => start,
-        };
-        let start = start.map(|a| fixed::<F, Ix2>("start", a)).transpose()?;
+        let start = self.vector::<F>("start")?;
+        let skip = self.vector::<F>("skip")?;
         let inputs = Inputs {
             input: input.view(),
             known: known.as_ref().map(|a| a.view()),
             start: start.as_ref().map(|a| a.view()),
+            skip: skip.as_ref().map(|a| a.view()),
             teacher: None,
         };
         let lengths = self.lengths()?;

@@ -92,6 +92,7 @@ fn a_model_file_needs_no_flag() {
         readout: Readout::LastState,
         outputs: 4,
         head_dropout: 0.0,
+        skip: None,
     });
     let params = vec![config.build().unwrap().init(1)];
     let model = Model::<f64>::new(config, params, serde_json::Value::Null).unwrap();

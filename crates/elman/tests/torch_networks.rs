@@ -48,6 +48,7 @@ fn networks() {
                 readout,
                 outputs,
                 head_dropout: 0.0,
+                skip: None,
             })
         };
         let config = match case.options["network"].as_str().unwrap() {
@@ -107,6 +108,7 @@ fn check(case: &Case<'_>, network: AnyNetwork, input: Array3<f64>, output: Array
         input: input.view(),
         known: known.as_ref().map(|a| a.view()),
         start: start.as_ref().map(|a| a.view()),
+        skip: None,
         teacher: targets.as_ref().map(|a| a.view()),
     };
     let lengths = case.lengths();
@@ -180,6 +182,7 @@ fn worked_example() {
             readout: Readout::AllStates(3),
             outputs: 1,
             head_dropout: 0.0,
+            skip: None,
         };
         let network = NetworkConfig::Sequence(config).build().unwrap();
         // Names here are the bare layer's.

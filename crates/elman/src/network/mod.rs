@@ -22,7 +22,7 @@ pub use any::{AnyCache, AnyNetwork, NetworkConfig};
 pub use decoder::DecoderCache;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig};
 pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
-pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig};
+pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig, Skip};
 
 use crate::layer::{Pass, State};
 use crate::params::{Grads, Layout, Params};
@@ -39,6 +39,8 @@ pub struct Inputs<'a, F> {
     pub known: Option<ArrayView3<'a, F>>,
     /// Where a decoder starts: its output before the first step, (B, O).
     pub start: Option<ArrayView2<'a, F>>,
+    /// What a skip connection reads, (B, S).
+    pub skip: Option<ArrayView2<'a, F>>,
     /// The true outputs, (K, B, O), read in place of a decoder's own (teacher
     /// forcing); in training only.
     pub teacher: Option<ArrayView3<'a, F>>,
@@ -51,6 +53,7 @@ impl<'a, F: Float> Inputs<'a, F> {
             input,
             known: None,
             start: None,
+            skip: None,
             teacher: None,
         }
     }

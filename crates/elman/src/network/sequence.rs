@@ -3,6 +3,10 @@
 //! ```text
 //! x (T, B, I) -> stack -> H (T, B, D*H) -> readout (K, B, R) -> head (K, B, O)
 //! ```
+//!
+//! A skip connection adds a linear map of a vector beside the sequence to the
+//! prediction: what is linear need not go through the recurrent layers (the
+//! autoregressive part of LSTNet, Lai et al. 2018).
 
 use super::{Inputs, Network, same_dim, time_first};
 use crate::cell::AnyCell;
@@ -42,6 +46,19 @@ pub struct SequenceConfig {
     pub outputs: usize,
     /// Share of what the head reads that is set to zero in training.
     pub head_dropout: f64,
+    /// A linear map from a vector beside the sequence to all K * O outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<Skip>,
+}
+
+/// A skip connection, `skip.weight`; its initial values are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skip {
+    /// S, features of the vector.
+    pub inputs: usize,
+    /// Share of them that is set to zero in training.
+    pub dropout: f64,
 }
 
 /// A recurrent stack with a linear head.
@@ -50,6 +67,7 @@ pub struct Sequence {
     config: SequenceConfig,
     stack: Stack<AnyCell>,
     head: Linear,
+    skip: Option<Linear>,
     layout: Arc<Layout>,
 }
 
@@ -64,6 +82,12 @@ pub struct SequenceCache<F: Float> {
     d_features: Vec<F>,
     mask: Vec<F>,
     y: Vec<F>,
+    skip: LinearCache<F>,
+    /// The skip connection's vectors (B, S), its mask, and its outputs, a row
+    /// for each of the batch (B, K*O).
+    vectors: Vec<F>,
+    skip_mask: Vec<F>,
+    skipped: Vec<F>,
 }
 
 impl<F: Float> Default for SequenceCache<F> {
@@ -77,6 +101,10 @@ impl<F: Float> Default for SequenceCache<F> {
             d_features: Vec::new(),
             mask: Vec::new(),
             y: Vec::new(),
+            skip: LinearCache::default(),
+            vectors: Vec::new(),
+            skip_mask: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 }
@@ -95,11 +123,15 @@ impl Sequence {
     /// Where an option is out of its range.
     pub fn new(config: &SequenceConfig) -> Result<Self> {
         time_first(&config.recurrent)?;
-        if !(0.0..1.0).contains(&config.head_dropout) {
-            return Err(Error::option(format!(
-                "head_dropout: expected a number from 0 to below 1, got {}",
-                config.head_dropout
-            )));
+        for (name, p) in [
+            ("head_dropout", config.head_dropout),
+            ("skip.dropout", config.skip.map_or(0.0, |s| s.dropout)),
+        ] {
+            if !(0.0..1.0).contains(&p) {
+                return Err(Error::option(format!(
+                    "{name}: expected a number from 0 to below 1, got {p}"
+                )));
+            }
         }
         let mut layout = Layout::new();
         let stack = config.recurrent.stack(&mut layout, "rnn")?;
@@ -114,10 +146,33 @@ impl Sequence {
             _ => width,
         };
         let head = Linear::new(&mut layout, "head", features, config.outputs, true)?;
+        let skip = match (config.skip, config.readout) {
+            (None, _) => None,
+            (Some(_), Readout::EveryStep) => {
+                return Err(Error::option(
+                    "skip: a skip connection needs a fixed number of outputs; the readout every_step has none",
+                ));
+            }
+            (Some(skip), readout) => {
+                let steps = match readout {
+                    Readout::LastSteps(k) => k,
+                    _ => 1,
+                };
+                let outputs = steps * config.outputs;
+                Some(Linear::new(
+                    &mut layout,
+                    "skip",
+                    skip.inputs,
+                    outputs,
+                    false,
+                )?)
+            }
+        };
         Ok(Self {
             config: config.clone(),
             stack,
             head,
+            skip,
             layout: layout.into(),
         })
     }
@@ -195,20 +250,79 @@ impl Sequence {
         }
     }
 
-    /// Draws the mask of the features, (K, B, R); empty without dropout.
-    fn draw_mask<F: Float>(&self, pass: &Pass<'_>, batch: usize, cache: &mut SequenceCache<F>) {
-        cache.mask.clear();
-        let p = self.config.head_dropout;
+    /// Draws a mask (K, B, width) for a part after the stack; empty without
+    /// dropout.
+    fn draw_mask<F: Float>(
+        &self,
+        pass: &Pass<'_>,
+        (part, p): (u32, f64),
+        (batch, width): (usize, usize),
+        len: usize,
+        mask: &mut Vec<F>,
+    ) {
+        mask.clear();
         let Some(key) = pass.dropout.filter(|_| p > 0.0) else {
             return;
         };
-        let width = self.head.in_features();
-        cache.mask.resize(cache.features.len(), F::zero());
-        let key = key.layer(pass.first_layer + self.stack.config().num_layers as u32);
-        for (i, mask) in cache.mask.chunks_exact_mut(width).enumerate() {
+        mask.resize(len, F::zero());
+        let layers = self.stack.config().num_layers as u32;
+        let key = key.layer(pass.first_layer + layers + part);
+        for (i, mask) in mask.chunks_exact_mut(width).enumerate() {
             let row = (pass.first_row + i % batch) as u64;
             dropout::draw(key.stream(row, (i / batch) as u64), p, mask);
         }
+    }
+
+    /// Adds the skip connection's part to `y` (K, B, O).
+    fn add_skip<F: Float>(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        pass: &Pass<'_>,
+        cache: &mut SequenceCache<F>,
+        y: &mut ArrayViewMut3<'_, F>,
+    ) -> Result<()> {
+        let (Some(skip), Some(config)) = (&self.skip, self.config.skip) else {
+            return Ok(());
+        };
+        let (_, batch, outputs) = y.dim();
+        let Some(vectors) = inputs.skip else {
+            return Err(Error::shape(format!(
+                "skip: this network reads a vector of {} features beside each sequence; it is missing",
+                config.inputs
+            )));
+        };
+        same_dim("skip", (batch, config.inputs), vectors.dim())?;
+        cache.vectors.clear();
+        cache.vectors.extend(vectors.iter());
+        let (size, len) = ((batch, config.inputs), cache.vectors.len());
+        self.draw_mask(pass, (1, config.dropout), size, len, &mut cache.skip_mask);
+        for (x, m) in cache.vectors.iter_mut().zip(&cache.skip_mask) {
+            *x *= *m;
+        }
+        cache.skipped.resize(y.len(), F::zero());
+        skip.forward(params, &cache.vectors, &mut cache.skip, &mut cache.skipped);
+        let width = skip.out_features();
+        for ((k, b, o), y) in y.indexed_iter_mut() {
+            *y += cache.skipped[b * width + k * outputs + o];
+        }
+        Ok(())
+    }
+
+    /// The derivative of [`add_skip`](Self::add_skip), for its weights.
+    fn skip_back<F: Float>(
+        &self,
+        cache: &mut SequenceCache<F>,
+        dy: &ArrayView3<'_, F>,
+        grads: &mut Grads<F>,
+    ) {
+        let Some(skip) = &self.skip else { return };
+        let (outputs, width) = (dy.dim().2, skip.out_features());
+        cache.skipped.resize(dy.len(), F::zero());
+        for ((k, b, o), d) in dy.indexed_iter() {
+            cache.skipped[b * width + k * outputs + o] = *d;
+        }
+        skip.backward(&cache.vectors, &mut cache.skip, &cache.skipped, grads, None);
     }
 }
 
@@ -280,7 +394,9 @@ impl<F: Float> Network<F> for Sequence {
         self.stack
             .forward(params, x, pass, state, &mut cache.stack, h)?;
         self.read(cache, state);
-        self.draw_mask(pass, batch, cache);
+        let p = self.config.head_dropout;
+        let (size, len) = ((batch, self.head.in_features()), cache.features.len());
+        self.draw_mask(pass, (0, p), size, len, &mut cache.mask);
         for (x, m) in cache.features.iter_mut().zip(&cache.mask) {
             *x *= *m;
         }
@@ -288,7 +404,7 @@ impl<F: Float> Network<F> for Sequence {
         self.head
             .forward(params, &cache.features, &mut cache.head, &mut cache.y);
         y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
-        Ok(())
+        self.add_skip(params, inputs, pass, cache, &mut y)
     }
 
     fn backward(
@@ -302,6 +418,7 @@ impl<F: Float> Network<F> for Sequence {
         dx: Option<ArrayViewMut3<'_, F>>,
     ) -> Result<()> {
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
+        self.skip_back(cache, &dy, grads);
         cache.y.clear();
         cache.y.extend(dy.iter());
         cache.d_features.clear();

@@ -15,6 +15,8 @@ pub struct Batch<F> {
     pub known: Option<Array3<F>>,
     /// Where a decoder starts, (B, O).
     pub start: Option<Array2<F>>,
+    /// What a skip connection reads, (B, S).
+    pub skip: Option<Array2<F>>,
     /// The decoder reads the targets in place of its own outputs, in training.
     pub teacher_forcing: bool,
     /// The true outputs, (K, B, O).
@@ -30,6 +32,7 @@ impl<F: Float> Default for Batch<F> {
             lengths: None,
             known: None,
             start: None,
+            skip: None,
             teacher_forcing: false,
             target: Array3::zeros((0, 0, 0)),
             weight: None,
@@ -45,6 +48,7 @@ impl<F: Float> Batch<F> {
             input: self.input.view(),
             known: self.known.as_ref().map(|a| a.view()),
             start: self.start.as_ref().map(|a| a.view()),
+            skip: self.skip.as_ref().map(|a| a.view()),
             teacher: teacher.then(|| self.target.view()),
         }
     }

@@ -26,6 +26,7 @@ const FORMAT: u32 = 1;
 ///     readout: Readout::LastState,
 ///     outputs: 1,
 ///     head_dropout: 0.0,
+///     skip: None,
 /// });
 /// let params = vec![config.build()?.init(0)];
 /// let model = Model::<f32>::new(config, params, serde_json::json!({"unit": "kWh"}))?;
@@ -216,6 +217,7 @@ mod tests {
             readout: Readout::LastSteps(2),
             outputs: 1,
             head_dropout: 0.25,
+            skip: None,
         });
         let network = config.build().unwrap();
         let params = (0..members).map(|seed| network.init(seed)).collect();
