@@ -80,12 +80,14 @@ fn by_name<T: Named>(text: &str) -> Result<T> {
 named! {
     /// How missing values inside the series are filled.
     Gaps, "--gaps" {
-        /// on a straight line between the known neighbours
+        /// on a straight line between its neighbours; at the end the last value is carried on
         Interpolate = "interpolate",
         /// with the last known value
         Previous = "previous",
+        /// with zero: no row means that nothing happened
+        Zero = "zero",
         /// with the value one season before
-        Seasonal = "seasonal",
+        Season = "season",
         /// not at all: a gap is an error
         Refuse = "refuse",
     }
