@@ -169,6 +169,8 @@ pub struct ForecastOptions {
     pub time: Option<String>,
     /// The frequency in words; inferred where it is not given.
     pub frequency: Option<String>,
+    /// The time zone of times without one, like `Europe/Paris`.
+    pub zone: Option<String>,
     /// Steps of one season, 1 for none.
     pub season: Option<usize>,
     /// How missing values are filled.
@@ -219,6 +221,7 @@ impl ForecastOptions {
             horizon,
             time: None,
             frequency: None,
+            zone: None,
             season: None,
             gaps: None,
             strategy: None,

@@ -150,7 +150,7 @@ pub struct Origin {
 
 /// One forecast step with its intervals; bounds are `None` where there were
 /// too few residuals to calibrate them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ForecastRow {
     /// Time as in the table.
     pub time: String,

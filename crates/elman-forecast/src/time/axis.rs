@@ -138,6 +138,32 @@ impl TimeAxis {
         self.frequency
     }
 
+    /// The step of this grid at which another table of the same grid begins,
+    /// negative before step 0.
+    pub(crate) fn step_of(&self, other: &Self) -> Option<i64> {
+        self.position(other.start)
+    }
+
+    /// Steps in so many weeks, `None` for integer steps.
+    pub(crate) fn steps_in_weeks(&self, weeks: usize) -> Option<usize> {
+        let days = weeks as f64 * 7.0;
+        let length = match self.frequency.unit() {
+            Unit::Step => return None,
+            Unit::Millisecond => 1.0 / 86_400_000.0,
+            Unit::Second => 1.0 / 86_400.0,
+            Unit::Minute => 1.0 / 1440.0,
+            Unit::Hour => 1.0 / 24.0,
+            Unit::Day => 1.0,
+            Unit::BusinessDay => 7.0 / 5.0,
+            Unit::Week => 7.0,
+            Unit::Month => 365.25 / 12.0,
+            Unit::Quarter => 365.25 / 4.0,
+            Unit::Year => 365.25,
+        };
+        let steps = days / (length * f64::from(self.frequency.every()));
+        Some((steps.round() as usize).max(1))
+    }
+
     /// The same grid with `steps` more at its end.
     #[must_use]
     pub fn extend(mut self, steps: usize) -> Self {

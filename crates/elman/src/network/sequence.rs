@@ -51,7 +51,8 @@ pub struct SequenceConfig {
     pub skip: Option<Skip>,
 }
 
-/// A skip connection, `skip.weight`; its initial values are zero.
+/// A skip connection, `skip.weight` and `skip.bias`; their initial values are
+/// zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {

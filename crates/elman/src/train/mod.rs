@@ -41,6 +41,11 @@ pub struct TrainConfig {
     pub clip_norm: Option<f64>,
     /// Epochs without a better validation loss after which training stops.
     pub patience: Option<usize>,
+    /// The parameters of the last epoch are kept whose validation loss is at
+    /// most this share above the least one so far; 0 keeps those of the least.
+    /// The least loss of a short validation part is mostly chance, and late
+    /// epochs of a falling learning rate are the steadier ones.
+    pub tolerance: f64,
     /// Seed of the shuffles and the dropout masks.
     pub seed: u64,
 }
@@ -60,6 +65,7 @@ impl Default for TrainConfig {
             schedule_unit: Unit::Epoch,
             clip_norm: None,
             patience: None,
+            tolerance: 0.0,
             seed: 0,
         }
     }
@@ -122,8 +128,9 @@ pub enum Ended {
 /// A trained network.
 #[derive(Debug, Clone)]
 pub struct Trained<F> {
-    /// The best parameters: of the least validation loss, or the last ones
-    /// where there are no validation examples.
+    /// The parameters kept: by the validation loss and
+    /// [`tolerance`](TrainConfig::tolerance), or the last ones where there are
+    /// no validation examples.
     pub params: Params<F>,
     /// The epoch they come from, counted from 0.
     pub best_epoch: usize,
@@ -161,6 +168,12 @@ pub fn fit<F: Float, N: Network<F>>(
     threads: Threads,
     watch: &mut dyn FnMut(&Progress) -> Control,
 ) -> Result<Trained<F>> {
+    if !(config.tolerance >= 0.0 && config.tolerance.is_finite()) {
+        return Err(Error::option(format!(
+            "tolerance: expected a finite number of at least 0, got {}",
+            config.tolerance
+        )));
+    }
     for (name, n) in [("epochs", config.epochs), ("batch_size", config.batch_size)] {
         if n == 0 {
             return Err(Error::option(format!("{name} must be greater than zero")));
@@ -185,7 +198,7 @@ pub fn fit<F: Float, N: Network<F>>(
         ended: Ended::Completed,
     };
     let mut good = false;
-    let mut best_loss = f64::INFINITY;
+    let (mut best_loss, mut least_epoch) = (f64::INFINITY, 0);
     let mut order: Vec<usize> = (0..train.len()).collect();
     'epochs: for epoch in 0..config.epochs {
         if config.shuffle {
@@ -234,11 +247,14 @@ pub fn fit<F: Float, N: Network<F>>(
         }
         trained.train_losses.push(train_loss);
         trained.valid_losses.extend(valid_loss);
-        let better = valid_loss.is_none_or(|loss| loss < best_loss);
-        if better {
+        let loss = valid_loss.unwrap_or(train_loss);
+        if loss < best_loss || !good {
+            (best_loss, least_epoch) = (loss, epoch);
+        }
+        let keep = best_loss + config.tolerance * best_loss.abs();
+        if loss <= keep || valid.is_none() {
             trained.params.clone_from(&params);
             trained.best_epoch = epoch;
-            best_loss = valid_loss.unwrap_or_else(|| best_loss.min(train_loss));
             good = true;
         }
         schedule.observe(valid_loss.unwrap_or(train_loss));
@@ -251,13 +267,13 @@ pub fn fit<F: Float, N: Network<F>>(
             train_loss,
             valid_loss,
             best_loss,
-            best_epoch: trained.best_epoch,
+            best_epoch: least_epoch,
         };
         if watch(&progress) == Control::Stop {
             trained.ended = Ended::Asked;
             break;
         }
-        let waited = epoch - trained.best_epoch;
+        let waited = epoch - least_epoch;
         if valid.is_some() && config.patience.is_some_and(|p| waited >= p) {
             trained.ended = Ended::Early;
             break;

@@ -1,0 +1,246 @@
+//! The forecaster in a file: train once, forecast from newer rows.
+
+use crate::backtest::{intervals, rows};
+use crate::conformal::Bands;
+use crate::learner::Learned;
+use crate::outcome::{Fact, ForecastRow};
+use crate::plan::Plan;
+use crate::table::{ReadOptions, Table};
+use crate::time::TimeAxis;
+use crate::windows::{Preparation, Prepared, Scale};
+use crate::{Error, Result};
+use elman::network::{Network, NetworkConfig};
+use elman::train::Threads;
+use elman::weights::{Model, write_atomically};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A trained forecaster: networks, scale, intervals, and what it takes to read
+/// a newer table.
+#[derive(Debug, Clone)]
+pub struct ForecastModel {
+    app: App,
+    learned: Learned,
+}
+
+/// The application's part of a model file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct App {
+    kind: Kind,
+    plan: Plan,
+    scale: Scale,
+    bands: Bands,
+    time_column: String,
+    axis: TimeAxis,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Forecast,
+}
+
+/// A forecast from newer rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The forecast after the last row.
+    pub rows: Vec<ForecastRow>,
+    /// The column that was forecast.
+    pub target: String,
+    /// Name of the time column.
+    pub time_column: String,
+    /// The frequency in words.
+    pub frequency: String,
+    /// Time of the newest row, as in the table.
+    pub newest: String,
+    /// Remarks, each a sentence.
+    pub notes: Vec<String>,
+}
+
+impl ForecastModel {
+    /// A forecaster from its parts.
+    pub(crate) fn new(
+        plan: Plan,
+        learned: Learned,
+        bands: Bands,
+        time_column: &str,
+        axis: &TimeAxis,
+    ) -> Self {
+        Self {
+            app: App {
+                kind: Kind::Forecast,
+                scale: learned.scale(),
+                plan,
+                bands,
+                time_column: time_column.to_owned(),
+                axis: axis.clone(),
+            },
+            learned,
+        }
+    }
+
+    /// What was asked and chosen for the training.
+    pub fn plan(&self) -> &Plan {
+        &self.app.plan
+    }
+
+    /// The bytes of the model file: the same forecaster gives the same bytes.
+    ///
+    /// # Errors
+    /// Where the metadata cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let app = serde_json::to_value(&self.app).map_err(|e| Error::failed(e.to_string()))?;
+        let members = self.learned.members().to_vec();
+        Ok(Model::new(self.app.plan.network(), members, app)?.to_bytes()?)
+    }
+
+    /// Reads the bytes of a model file.
+    ///
+    /// # Errors
+    /// Where they are none, damaged, or no forecaster's.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let model = Model::<f32>::from_bytes(bytes)?;
+        let app: App = App::deserialize(model.app())
+            .map_err(|e| Error::input(format!("this model is no forecaster: {e}")))?;
+        if *model.config() != app.plan.network() {
+            return Err(Error::input(
+                "damaged: the network is not the one that its plan describes",
+            ));
+        }
+        let members = model.members().to_vec();
+        let network = model.network().clone();
+        let learned = Learned::restore(network, members, app.scale, Threads(1));
+        Ok(Self { app, learned })
+    }
+
+    /// Writes the model file; never half of it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        Ok(write_atomically(path, &self.to_bytes()?)?)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is none.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Error::input(format!("{}: cannot be read: {e}", path.display())))?;
+        Self::from_bytes(&bytes).map_err(|e| e.at(path.display()))
+    }
+
+    /// Forecasts after the last row of a table, without training.
+    ///
+    /// # Errors
+    /// Where the table has not the columns and the frequency that the model was
+    /// trained on, or too few rows.
+    pub fn predict(&self, file: &Path) -> Result<Prediction> {
+        let App {
+            plan,
+            bands,
+            time_column,
+            axis,
+            ..
+        } = &self.app;
+        let options = ReadOptions {
+            time: Some(time_column.clone()),
+            like: Some(axis.clone()),
+            ..ReadOptions::default()
+        };
+        let table = Table::open(file, &options)?;
+        let series = table.series(&plan.target)?;
+        let by = Preparation {
+            calendar: &plan.calendar,
+            horizon: plan.horizon,
+            gaps: plan.gaps,
+            season: plan.season,
+            offset: axis.step_of(&series.axis).unwrap_or(0),
+        };
+        let column = || format!("{}: column {}", file.display(), plan.target);
+        let prepared =
+            Prepared::new(&series.values, &series.axis, by).map_err(|e| e.at(column()))?;
+        let (rows_there, needed) = (series.len() - prepared.first(), plan.shape.look_back);
+        if rows_there < needed {
+            return Err(Error::input(format!(
+                "{}: too few rows: {rows_there}, the model looks back on {needed}; give the newest {needed} rows or more",
+                file.display()
+            )));
+        }
+        let origin = series.len();
+        let forecast = self.learned.forecast(plan, &prepared, &[origin])?;
+        let forecast = forecast.concat();
+        let intervals = intervals(bands, &forecast);
+        let mut notes = table.notes();
+        notes.extend(bands.notes());
+        Ok(Prediction {
+            rows: rows(&series.axis, origin, &forecast, &intervals),
+            target: plan.target.clone(),
+            time_column: time_column.clone(),
+            frequency: series.axis.frequency().to_string(),
+            newest: series.axis.label(origin - 1),
+            notes,
+        })
+    }
+
+    /// What the file holds, in reading order.
+    pub fn describe(&self) -> Vec<Fact> {
+        let App { plan, axis, .. } = &self.app;
+        let fact = |label: &str, value: String| Fact {
+            label: label.to_owned(),
+            value,
+        };
+        let network = plan.network().build().ok();
+        let parameters = network.map_or(0, |n| Network::<f32>::layout(&n).len());
+        let NetworkConfig::Sequence(network) = plan.network() else {
+            return Vec::new();
+        };
+        let sizes = &network.recurrent;
+        // A product counts two operations for each weight and step.
+        let steps = plan.shape.look_back + plan.shape.steps;
+        let weights =
+            sizes.cell.gates() * sizes.hidden_size * (sizes.input_size + sizes.hidden_size);
+        let last = axis.len().saturating_sub(1);
+        vec![
+            fact(
+                "forecasts",
+                format!("{}, {} steps ahead", plan.target, plan.horizon),
+            ),
+            fact("model", plan.describe()),
+            fact(
+                "parameters",
+                format!("{parameters} in each of {} network(s)", plan.members),
+            ),
+            fact(
+                "cost",
+                format!(
+                    "about {} operations a forecast",
+                    2 * weights * steps * plan.layers * plan.members
+                ),
+            ),
+            fact(
+                "reads",
+                format!(
+                    "the column {} and {} rows before the first step",
+                    self.app.time_column, plan.shape.look_back
+                ),
+            ),
+            fact("frequency", axis.frequency().to_string()),
+            fact("calendar inputs", plan.calendar.to_string()),
+            fact("subtracted from a window", plan.shape.scaling.to_string()),
+            fact("gaps", plan.gaps.to_string()),
+            fact(
+                "trained on",
+                format!(
+                    "{} to {}, {} rows",
+                    axis.label(0),
+                    axis.label(last),
+                    axis.len()
+                ),
+            ),
+            fact("seed", plan.seed.to_string()),
+        ]
+    }
+}
