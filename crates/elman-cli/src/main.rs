@@ -1,3 +1,46 @@
-//! The program `elman`.
+//! The program `elman`. It reads what the user typed ([`args`]), decides what
+//! of it can be run ([`plan`]), lets the libraries do the work, and shows what
+//! they return ([`render`]).
 
-fn main() {}
+mod args;
+mod console;
+mod failure;
+mod files;
+mod forecast;
+mod inspect;
+mod interrupt;
+mod plan;
+mod predict;
+mod progress;
+mod render;
+mod run;
+mod weights;
+
+use crate::args::{Cli, Command};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::plan::{ForecastPlan, PredictPlan, RunPlan};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                crate::console::complain(message);
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    let console = Console::new(&cli.common);
+    match cli.command {
+        Command::Forecast(args) => forecast::run(&ForecastPlan::new(*args, &cli.common)?, &console),
+        Command::Predict(args) => predict::run(&PredictPlan::new(args)?, &console),
+        Command::Inspect(args) => inspect::run(&args.model, &console),
+        Command::Run(args) => run::run(&RunPlan::new(args)?, &console),
+    }
+}

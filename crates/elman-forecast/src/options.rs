@@ -140,6 +140,16 @@ named! {
     }
 }
 
+impl From<Cell> for elman::cell::CellKind {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Rnn => Self::Rnn,
+            Cell::Gru => Self::Gru,
+            Cell::Lstm => Self::Lstm,
+        }
+    }
+}
+
 /// What a forecast is asked for.
 ///
 /// ```

@@ -7,7 +7,6 @@ use crate::series::Series;
 use crate::time::TimeAxis;
 use crate::windows::{Preparation, Prepared, Shape};
 use crate::{Error, Result};
-use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::network::{NetworkConfig, Readout, SequenceConfig, Skip};
 use elman::optim::{AdamW, Cosine, Optimizer, Schedule};
@@ -199,13 +198,8 @@ impl Plan {
 
     /// The network of every member.
     pub fn network(&self) -> NetworkConfig {
-        let kind = match self.cell {
-            Cell::Rnn => CellKind::Rnn,
-            Cell::Gru => CellKind::Gru,
-            Cell::Lstm => CellKind::Lstm,
-        };
         let features = self.shape.features(&self.calendar);
-        let mut recurrent = RecurrentConfig::new(kind, features, self.hidden_size);
+        let mut recurrent = RecurrentConfig::new(self.cell.into(), features, self.hidden_size);
         recurrent.stack.num_layers = self.layers;
         if self.layers > 1 {
             recurrent.stack.dropout = self.dropout;

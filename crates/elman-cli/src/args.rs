@@ -1,0 +1,291 @@
+//! What the user typed. What of it can be run is decided in [`crate::plan`].
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use elman_forecast::options::{Cell, Gaps, Loss, Named, Scaling, Strategy};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const EXAMPLES: &str = "\
+Examples:
+  elman forecast energy.csv --target kwh --horizon 7
+      forecasts seven days from a daily table, tests the model on the newest
+      weeks, and writes forecast.csv, report.html and model.safetensors
+  elman predict model.safetensors energy-new.csv
+      forecasts with that model from newer rows, without training
+  elman inspect model.safetensors
+      shows what a model file holds
+
+Exit codes: 0 done, 1 the work failed, 2 the command line or the input is wrong.";
+
+const FORECAST_EXAMPLES: &str = "\
+Examples:
+  elman forecast energy.csv --target kwh --horizon 7
+  elman forecast sales.csv --target units --horizon 12 --time month --cell lstm
+  elman forecast energy.csv --target kwh --horizon 7 --json --out results
+
+What is left open is chosen from the frequency and the length of the table, and
+printed together with its flag. The same seed gives the same forecast.";
+
+const PREDICT_EXAMPLES: &str = "\
+Examples:
+  elman predict model.safetensors energy-new.csv
+  elman predict model.safetensors energy-new.csv --out next-week";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  elman run lstm.safetensors --input in.safetensors --output out.safetensors
+  elman run rnn.safetensors --nonlinearity relu --batch-first \\
+      --input in.safetensors --output out.safetensors --trace";
+
+const RUN_ABOUT: &str = "\
+Run arrays through a recurrent layer, and gradients back
+
+MODEL is a safetensors file with the state_dict of one bare nn.RNN, nn.GRU or
+nn.LSTM. Layers, directions, biases and the cell are read from the names and
+shapes in it. A model file of elman's own needs no flag.
+
+IN is a safetensors file with `input`; optionally `h_0`, `c_0` and `lengths`
+(int64); and, to get gradients, any of `d_output`, `d_h_n`, `d_c_n`. All of it
+is float32, or all of it float64.
+
+OUT gets `output`, `h_n`, `c_n` (LSTM) and, where gradients were asked for,
+`d_input`, `d_h_0`, `d_c_0` (LSTM) and `d_NAME` for every parameter NAME.";
+
+/// Recurrent neural networks: forecasts from a table, arrays through a layer.
+#[derive(Debug, Parser)]
+#[command(name = "elman", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Forecast a column of a table, and say how good the forecast is
+    #[command(
+        override_usage = "elman forecast <FILE> --target <COLUMN> --horizon <N> [OPTIONS]",
+        after_help = FORECAST_EXAMPLES
+    )]
+    Forecast(Box<ForecastArgs>),
+    /// Forecast from newer rows with a saved model, without training
+    #[command(after_help = PREDICT_EXAMPLES)]
+    Predict(PredictArgs),
+    /// Show what a model file holds
+    Inspect(InspectArgs),
+    /// Run arrays through a recurrent layer, and gradients back
+    #[command(long_about = RUN_ABOUT, after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+}
+
+/// The flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// Print one JSON object on standard output and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only the result: no progress, no notes, no summary
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Seed of every random number
+    #[arg(long, global = true, value_name = "N", default_value_t = 0,
+          value_parser = seed, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Threads to use at most [default: one a core]
+    #[arg(long, global = true, value_name = "N",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ForecastArgs {
+    /// The table: a CSV file with a header
+    pub file: PathBuf,
+
+    /// The column to forecast
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub target: Option<String>,
+    /// Steps to forecast: 7 is a week of a daily table
+    #[arg(long, value_name = "N", help_heading = "Data",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub horizon: Option<usize>,
+    /// The time column [default: found]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub time: Option<String>,
+    /// The frequency, like daily, hourly, monthly, "15 minutes" [default: found]
+    #[arg(long, value_name = "WORDS", help_heading = "Data")]
+    pub frequency: Option<String>,
+    /// The time zone of times that have none, like Europe/Paris
+    #[arg(long, value_name = "ZONE", help_heading = "Data")]
+    pub zone: Option<String>,
+    /// Steps of one season, 1 for none [default: by frequency; 7 for daily]
+    #[arg(long, value_name = "N", help_heading = "Data",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub season: Option<usize>,
+    /// How missing values are filled [default: interpolate]
+    #[arg(long, value_name = "HOW", help_heading = "Data", value_parser = named::<Gaps>())]
+    pub gaps: Option<Gaps>,
+
+    /// How several steps are forecast [default: direct]
+    #[arg(long, value_name = "HOW", help_heading = "Model", value_parser = named::<Strategy>())]
+    pub strategy: Option<Strategy>,
+    /// Steps the network looks back
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub look_back: Option<usize>,
+    /// The recurrent cell
+    #[arg(long, value_name = "CELL", help_heading = "Model", value_parser = named::<Cell>())]
+    pub cell: Option<Cell>,
+    /// Units of a recurrent layer
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub hidden_size: Option<usize>,
+    /// Recurrent layers
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub layers: Option<usize>,
+    /// Share of the values dropped in training, from 0 to below 1
+    #[arg(long, value_name = "SHARE", help_heading = "Model",
+          value_parser = number, allow_negative_numbers = true)]
+    pub dropout: Option<f64>,
+    /// What is subtracted from every window, and added again
+    #[arg(long, value_name = "WHAT", help_heading = "Model", value_parser = named::<Scaling>())]
+    pub scaling: Option<Scaling>,
+    /// Networks whose forecasts are averaged
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub members: Option<usize>,
+
+    /// What the training minimises
+    #[arg(long, value_name = "LOSS", help_heading = "Training", value_parser = named::<Loss>())]
+    pub loss: Option<Loss>,
+    /// Passes over the training windows, at most
+    #[arg(long, value_name = "N", help_heading = "Training",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub epochs: Option<usize>,
+    /// Windows of one optimiser step
+    #[arg(long, value_name = "N", help_heading = "Training",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub batch_size: Option<usize>,
+    /// Step size of the optimiser
+    #[arg(long, value_name = "RATE", help_heading = "Training",
+          value_parser = number, allow_negative_numbers = true)]
+    pub learning_rate: Option<f64>,
+    /// Epochs without a better validation loss before training stops [default: off]
+    #[arg(long, value_name = "N", help_heading = "Training",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub patience: Option<usize>,
+
+    /// Newest rows to test on [default: 26 weeks, or 20 % of the rows if that is less]
+    #[arg(long, value_name = "N", help_heading = "Test",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub test_rows: Option<usize>,
+
+    /// Folder for forecast.csv, report.html and model.safetensors; made if missing
+    #[arg(long, value_name = "DIR", help_heading = "Output", default_value = ".")]
+    pub out: PathBuf,
+    /// Replace files of these names even where elman did not write them
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// A model file of elman forecast
+    pub model: PathBuf,
+    /// The table with the newest rows: the columns and the frequency of the
+    /// table the model was trained on
+    pub file: PathBuf,
+    /// Folder for forecast.csv; made if missing [default: print only]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Replace forecast.csv even where elman did not write it
+    #[arg(long, help_heading = "Output", requires = "out")]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A model file of elman, or any safetensors file
+    pub model: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A safetensors file with the layer's parameters
+    pub model: PathBuf,
+    /// A safetensors file with the arrays to run
+    #[arg(long, value_name = "IN")]
+    pub input: PathBuf,
+    /// The safetensors file to write; a file of this name is replaced
+    #[arg(long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// The cell the model is expected to have [default: found]
+    #[arg(long, value_name = "CELL", help_heading = "Layer", value_parser = named::<Cell>())]
+    pub cell: Option<Cell>,
+    /// The nonlinearity of a plain RNN [default: tanh]
+    #[arg(long, value_name = "NAME", help_heading = "Layer")]
+    pub nonlinearity: Option<Nonlinearity>,
+    /// Arrays are (batch, time, features), not (time, batch, features)
+    #[arg(long, help_heading = "Layer")]
+    pub batch_first: bool,
+    /// Write every gate and state as well, as trace.l0.h and so on
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// The nonlinearity of a plain RNN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Nonlinearity {
+    /// the hyperbolic tangent
+    Tanh,
+    /// negative values become zero
+    Relu,
+}
+
+impl From<Nonlinearity> for elman::cell::Nonlinearity {
+    fn from(name: Nonlinearity) -> Self {
+        match name {
+            Nonlinearity::Tanh => Self::Tanh,
+            Nonlinearity::Relu => Self::Relu,
+        }
+    }
+}
+
+fn named<T>() -> impl TypedValueParser<Value = T>
+where
+    T: Named + Send + Sync + FromStr<Err = elman_forecast::Error>,
+{
+    let values = T::ALL
+        .iter()
+        .map(|value| PossibleValue::new(value.name()).help(value.meaning()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<T>())
+}
+
+fn whole(text: &str) -> Result<usize, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number, 1 or more")
+}
+
+fn seed(text: &str) -> Result<u64, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 0 to 18446744073709551615")
+}
+
+fn number(text: &str) -> Result<f64, &'static str> {
+    text.parse().map_err(|_| "expected a number, like 0.2")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

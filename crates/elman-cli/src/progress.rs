@@ -1,0 +1,102 @@
+//! How far the training is: a bar on a terminal, a line a network elsewhere.
+
+use crate::console::Console;
+use crate::render::significant;
+use elman_forecast::learner::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Shows the progress of a training.
+pub struct Reporter {
+    console: Console,
+    bar: Option<ProgressBar>,
+    /// The stage and the network shown last.
+    shown: Option<(String, usize)>,
+}
+
+impl Reporter {
+    pub fn new(console: Console) -> Self {
+        let visible = !console.quiet && !console.json && std::io::stderr().is_terminal();
+        Self {
+            console,
+            bar: visible.then(bar),
+            shown: None,
+        }
+    }
+
+    /// Says something while the bar may be on the screen; can be called from
+    /// anywhere.
+    pub fn speaker(&self) -> impl Fn(&str) + Send + 'static {
+        let console = self.console;
+        let bar = self.bar.clone();
+        move |text| match &bar {
+            Some(bar) => bar.suspend(|| console.note(text)),
+            None => console.note(text),
+        }
+    }
+
+    /// Shows the state after an epoch.
+    pub fn show(&mut self, progress: &Progress) {
+        let now = (progress.stage.clone(), progress.member);
+        let changed = self.shown.as_ref() != Some(&now);
+        let restarted = self.shown.as_ref().is_none_or(|shown| shown.0 != now.0);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(title(progress));
+                bar.set_message(losses(progress));
+                bar.set_length((progress.members * progress.epochs) as u64);
+                bar.set_position((progress.member * progress.epochs + progress.epoch + 1) as u64);
+                if restarted {
+                    bar.reset_eta();
+                }
+                if self.shown.is_none() {
+                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                    bar.tick();
+                }
+            }
+            None if changed => self.console.note(&format!(
+                "training the {}: up to {} epochs",
+                title(progress),
+                progress.epochs
+            )),
+            None => {}
+        }
+        self.shown = Some(now);
+    }
+
+    /// Clears the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar that is drawn from the first epoch on.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix}: {msg}, {eta} left [{wide_bar}]")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::hidden().with_style(style.progress_chars("=> "))
+}
+
+fn title(progress: &Progress) -> String {
+    if progress.members > 1 {
+        format!(
+            "{}, {} of {}",
+            progress.stage,
+            progress.member + 1,
+            progress.members
+        )
+    } else {
+        progress.stage.clone()
+    }
+}
+
+fn losses(progress: &Progress) -> String {
+    let loss = progress.valid_loss.unwrap_or(progress.train_loss);
+    format!(
+        "loss {}, best {}",
+        significant(Some(loss)),
+        significant(Some(progress.best))
+    )
+}

@@ -1,0 +1,39 @@
+//! `elman run`: arrays through a recurrent layer, and gradients back.
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::files;
+use crate::plan::RunPlan;
+use crate::render::{self, json};
+use crate::weights;
+use elman::cell::CellKind;
+use elman::run::RunOptions;
+use std::path::Path;
+
+pub fn run(plan: &RunPlan, console: &Console) -> Result<(), Failure> {
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|e| Failure::Input(format!("{}: cannot be read: {e}", path.display())))
+    };
+    let options = RunOptions {
+        cell: plan.cell.map(CellKind::from),
+        nonlinearity: plan.nonlinearity.map(Into::into),
+        batch_first: plan.batch_first,
+        trace: plan.trace,
+    };
+    let output = elman::run::run(&read(&plan.model)?, &read(&plan.input)?, &options)?;
+    files::create_folder_of(&plan.output)?;
+    files::write(&plan.output, &output)?;
+    let written = weights::read(&plan.output)?;
+    if console.json {
+        console.print_json(&json::Run {
+            model: plan.model.display().to_string(),
+            output: plan.output.display().to_string(),
+            tensors: &written.tensors,
+        })
+    } else if console.quiet {
+        Ok(())
+    } else {
+        console.print(&render::tensors(&written, console.paint))
+    }
+}
