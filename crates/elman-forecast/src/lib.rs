@@ -1,4 +1,14 @@
 //! Time series forecasting with recurrent networks.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`table`], [`time`], [`series`], [`gaps`] | CSV in, a column on a regular grid, missing values |
+//! | [`options`], [`plan`], [`calendar`] | what was asked, what is run and why, what the calendar tells |
+//! | [`windows`], [`learner`], [`model`] | examples, training and forecasting, the forecaster in a file |
+//! | [`baseline`], [`metrics`], [`conformal`], [`backtest`], [`verdict`] | how good it is, and compared to what |
+//! | [`forecast`](mod@forecast), [`outcome`], [`report`] | the whole run, its result as data, the page |
+//!
+//! Start with [`forecast()`].
 
 pub mod backtest;
 pub mod baseline;

@@ -1,4 +1,18 @@
 //! Recurrent neural networks with PyTorch's names, shapes and numbers.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`float`], [`error`], [`rng`], [`params`] | numbers, errors, random numbers, parameters |
+//! | [`kernel`] | products and vectors; the only module with `unsafe` |
+//! | [`cell`] | one step of rnn, gru, lstm, forward and backward |
+//! | [`layer`] | stacks, ragged batches, states, the linear map |
+//! | [`loss`], [`optim`] | losses, optimisers, clipping, schedules |
+//! | [`network`] | models as structs of layers |
+//! | [`weights`], [`run`] | model files; arrays in, arrays out |
+//! | [`train`] | the training loop |
+//!
+//! A module uses those above it, never those below. Start with
+//! [`layer::Recurrent`] for one layer, [`network`] and [`train::fit`] to train.
 
 pub mod cell;
 pub mod error;
@@ -17,3 +31,8 @@ pub mod weights;
 pub use error::{Error, Result};
 pub use float::Float;
 pub use ndarray;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
