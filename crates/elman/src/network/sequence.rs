@@ -165,7 +165,7 @@ impl Sequence {
                     "skip",
                     skip.inputs,
                     outputs,
-                    false,
+                    true,
                 )?)
             }
         };

@@ -1,0 +1,43 @@
+//! Every command of the README that runs the program does so, in its order, in
+//! one folder; every example that it names exists.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_commands_of_the_readme_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("examples/data");
+    std::fs::create_dir_all(&data).unwrap();
+    for entry in std::fs::read_dir(root.join("examples/data")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
+    }
+
+    let (mut programs, mut examples) = (0, 0);
+    for line in readme.lines() {
+        if let Some(args) = line.strip_prefix("cargo run --release -- ") {
+            let output = Command::new(env!("CARGO_BIN_EXE_elman"))
+                .args(args.split_whitespace())
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{line}\n{said}");
+            assert!(!output.stdout.is_empty(), "{line}");
+            programs += 1;
+        } else if let Some(name) = line.strip_prefix("cargo run --release --example ") {
+            let file = format!("examples/{name}.rs");
+            let crates = ["crates/elman", "crates/elman-forecast"];
+            let there = crates.iter().any(|c| root.join(c).join(&file).is_file());
+            assert!(there, "{line}");
+            examples += 1;
+        }
+    }
+    assert!(programs >= 5 && examples >= 6, "{programs}, {examples}");
+    for file in ["forecast.csv", "report.html", "model.safetensors"] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+}
