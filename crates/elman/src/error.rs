@@ -82,6 +82,16 @@ impl Error {
     }
 }
 
+/// Refuses an option that is not what it should be.
+pub(crate) fn expect(ok: bool, name: &str, expected: &str, got: impl fmt::Display) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    Err(Error::option(format!(
+        "{name}: expected {expected}, got {got}"
+    )))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -1,6 +1,6 @@
 use super::elementwise::exp;
 use super::{Row, not_negative};
-use crate::optim::expect;
+use crate::error::expect;
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
 

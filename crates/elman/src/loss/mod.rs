@@ -37,7 +37,7 @@ mod tests;
 
 pub use cross_entropy::CrossEntropy;
 
-use crate::optim::expect;
+use crate::error::expect;
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView0, ArrayView1, ArrayView3, ArrayViewMut1, ArrayViewMut3, aview0};
 use serde::{Deserialize, Serialize};

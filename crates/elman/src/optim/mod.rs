@@ -33,18 +33,8 @@ pub use schedule::{Cosine, Plateau, Position, Schedule, Scheduler, StepLr};
 pub use sgd::Sgd;
 pub use state::{Optimizer, OptimizerState};
 
-use crate::{Error, Result};
-use std::fmt::Display;
-
-/// Refuses an option that is not what it should be.
-pub(crate) fn expect(ok: bool, name: &str, expected: &str, got: impl Display) -> Result<()> {
-    if ok {
-        return Ok(());
-    }
-    Err(Error::option(format!(
-        "{name}: expected {expected}, got {got}"
-    )))
-}
+use crate::Result;
+use crate::error::expect;
 
 /// Refuses what is not finite or below 0.
 fn not_negative(name: &str, x: f64) -> Result<()> {
