@@ -56,6 +56,12 @@ fn options() {
         &|c| c.nonlinearity = Nonlinearity::Relu,
         "nonlinearity: only an RNN has a choice of activation, not a LSTM",
     );
+    assert_eq!("relu".parse(), Ok(Nonlinearity::Relu));
+    let error = "gelu".parse::<Nonlinearity>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Unknown nonlinearity 'gelu'. Select from 'tanh' or 'relu'."
+    );
     let error = "lstmm".parse::<CellKind>().unwrap_err();
     assert!(
         error.to_string().contains("use rnn, gru or lstm"),

@@ -6,7 +6,9 @@
 
 use super::gated::{GatedCell, STATES, SUMS, Side, Sizes};
 use crate::float::Scalar;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The activation of the simple cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,21 @@ pub enum Nonlinearity {
     Tanh,
     /// `max(x, 0)`.
     Relu,
+}
+
+impl FromStr for Nonlinearity {
+    type Err = Error;
+
+    /// The name as PyTorch has it, and its words where there is none such.
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "tanh" => Ok(Self::Tanh),
+            "relu" => Ok(Self::Relu),
+            other => Err(Error::option(format!(
+                "Unknown nonlinearity '{other}'. Select from 'tanh' or 'relu'."
+            ))),
+        }
+    }
 }
 
 /// The simple cell.
