@@ -53,6 +53,10 @@ fn options() {
         "num_layers must be greater than zero",
     );
     check(
+        &|c| c.stack.num_layers = 1 << 60,
+        "num_layers: expected at most 1024, got 1152921504606846976",
+    );
+    check(
         &|c| c.nonlinearity = Nonlinearity::Relu,
         "nonlinearity: only an RNN has a choice of activation, not a LSTM",
     );
@@ -67,6 +71,22 @@ fn options() {
         error.to_string().contains("use rnn, gru or lstm"),
         "{error}"
     );
+}
+
+/// What is legal and yet looks like a mistake comes back in PyTorch's words.
+#[test]
+fn warnings() {
+    let mut config = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    assert!(config.warnings().is_empty());
+    config.stack.dropout = 1.0;
+    assert_eq!(
+        config.warnings(),
+        [
+            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers greater than 1, but got dropout=1.0 and num_layers=1"
+        ]
+    );
+    config.stack.num_layers = 2;
+    assert!(config.warnings().is_empty());
 }
 
 /// An option that nobody knows is an error, and never ignored.

@@ -47,6 +47,11 @@ impl RecurrentConfig {
         }
     }
 
+    /// What is legal and yet looks like a mistake, in PyTorch's words.
+    pub fn warnings(&self) -> Vec<String> {
+        self.stack.warnings()
+    }
+
     /// Adds the layer's parameters to a layout. `prefix` may be empty.
     ///
     /// # Errors

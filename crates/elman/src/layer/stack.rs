@@ -3,6 +3,7 @@
 use super::dropout;
 use super::{Pass, State, Steps};
 use crate::cell::{Cell, Packs, Rows, RowsBack, Weights, full_name};
+use crate::error::expect;
 use crate::params::{Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{
@@ -34,6 +35,50 @@ impl Default for StackConfig {
             batch_first: false,
             dropout: 0.0,
         }
+    }
+}
+
+impl StackConfig {
+    /// The most layers a stack may have.
+    pub const MAX_LAYERS: usize = 1024;
+
+    /// Refuses options outside their range, in PyTorch's words; a stack does so
+    /// itself when it is made.
+    ///
+    /// # Errors
+    /// No layers or more than [`MAX_LAYERS`](Self::MAX_LAYERS), a dropout
+    /// outside `[0, 1]`.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: &str| Err(Error::option(text));
+        if !(0.0..=1.0).contains(&self.dropout) {
+            return refuse(
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed",
+            );
+        }
+        if self.num_layers == 0 {
+            return refuse("num_layers must be greater than zero");
+        }
+        let few = self.num_layers <= Self::MAX_LAYERS;
+        let at_most = format!("at most {}", Self::MAX_LAYERS);
+        expect(few, "num_layers", &at_most, self.num_layers)
+    }
+
+    /// What is legal and yet looks like a mistake, in PyTorch's words.
+    ///
+    /// ```
+    /// use elman::layer::StackConfig;
+    /// let config = StackConfig { dropout: 0.5, ..StackConfig::default() };
+    /// assert!(config.warnings()[0].contains("expects num_layers greater than 1"));
+    /// assert!(StackConfig { num_layers: 2, ..config }.warnings().is_empty());
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        if self.dropout > 0.0 && self.num_layers == 1 {
+            return vec![format!(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers greater than 1, but got dropout={:?} and num_layers=1",
+                self.dropout
+            )];
+        }
+        Vec::new()
     }
 }
 
@@ -146,16 +191,9 @@ impl<C> Stack<C> {
         C: Cell<F>,
     {
         let refuse = |text: &str| Err(Error::option(text));
-        if !(0.0..=1.0).contains(&config.dropout) {
-            return refuse(
-                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed",
-            );
-        }
+        config.validate()?;
         if input_size == 0 {
             return refuse("input_size must be greater than zero");
-        }
-        if config.num_layers == 0 {
-            return refuse("num_layers must be greater than zero");
         }
         let hidden_size = cell(input_size).hidden_size();
         if hidden_size == 0 {
