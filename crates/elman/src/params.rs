@@ -21,6 +21,9 @@ pub struct Entry {
     pub range: Range<usize>,
 }
 
+/// The most parameters that an allocation of `f64` can hold.
+const MOST: usize = isize::MAX as usize / size_of::<f64>();
+
 /// The names, shapes and places of all tensors of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -33,16 +36,28 @@ impl Layout {
         Self::default()
     }
 
-    /// Appends a tensor and returns its place.
-    pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> Range<usize> {
-        let start = self.len();
-        let range = start..start + shape.iter().product::<usize>();
+    /// Appends a tensor and returns its place. No memory is taken for it yet.
+    ///
+    /// # Errors
+    /// Where all tensors together would be more than memory can hold; the
+    /// layout stays as it was then.
+    pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> Result<Range<usize>> {
+        let (name, start) = (name.into(), self.len());
+        let size = shape
+            .iter()
+            .try_fold(1_usize, |n, axis| n.checked_mul(*axis));
+        let end = size.and_then(|size| start.checked_add(size));
+        let Some(end) = end.filter(|end| *end <= MOST) else {
+            return Err(Error::option(format!(
+                "{name}: shape {shape:?} after {start} other parameters is more than memory can hold; choose smaller sizes"
+            )));
+        };
         self.entries.push(Entry {
-            name: name.into(),
+            name,
             shape: shape.to_vec(),
-            range: range.clone(),
+            range: start..end,
         });
-        range
+        Ok(start..end)
     }
 
     /// Number of parameters in all.
@@ -71,8 +86,8 @@ impl Layout {
 /// ```
 /// use elman::params::{Layout, Params};
 /// let mut layout = Layout::new();
-/// layout.push("weight", &[2, 3]);
-/// layout.push("bias", &[2]);
+/// layout.push("weight", &[2, 3])?;
+/// layout.push("bias", &[2])?;
 /// let mut params = Params::<f64>::zeros(layout.into());
 /// params.set("bias", &[1.0, 2.0])?;
 /// assert_eq!(params.values()[6..], [1.0, 2.0]);
@@ -176,7 +191,7 @@ mod tests {
     #[test]
     fn stamps_tell_changes() {
         let mut layout = Layout::new();
-        layout.push("w", &[3]);
+        layout.push("w", &[3]).unwrap();
         let mut a = Params::<f32>::zeros(layout.into());
         let b = a.clone();
         assert_eq!(a.stamp(), b.stamp());
@@ -185,9 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_no_memory_holds_are_refused() {
+        let mut layout = Layout::new();
+        layout.push("w", &[3]).unwrap();
+        let before = layout.clone();
+        for shape in [[1 << 60, 1], [1 << 32, 1 << 32], [usize::MAX, 2]] {
+            let e = layout.push("v", &shape).unwrap_err();
+            assert!(
+                e.is_option() && e.to_string().starts_with("v: shape"),
+                "{e}"
+            );
+            assert_eq!(layout, before);
+        }
+        assert_eq!(layout.push("v", &[usize::MAX, 0]), Ok(3..3));
+    }
+
+    #[test]
     fn set_names_what_is_wrong() {
         let mut layout = Layout::new();
-        layout.push("w", &[3]);
+        layout.push("w", &[3]).unwrap();
         let mut a = Params::<f32>::zeros(layout.into());
         assert!(a.set("v", &[0.0; 3]).unwrap_err().is_option());
         let e = a.set("w", &[0.0; 2]).unwrap_err();

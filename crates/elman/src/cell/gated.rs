@@ -159,7 +159,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             hidden_size: h,
             bias,
         } = self.sizes();
-        let rows = C::INPUT.gates.len() * h;
+        // A layout refuses what is too large.
+        let rows = h.saturating_mul(C::INPUT.gates.len());
         let mut parts = vec![("weight_ih", vec![rows, i]), ("weight_hh", vec![rows, h])];
         if bias != Bias::None {
             parts.push(("bias_ih", vec![rows]));

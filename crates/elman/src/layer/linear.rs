@@ -28,7 +28,8 @@ impl Linear {
     /// `prefix` may be empty.
     ///
     /// # Errors
-    /// Where a size is 0.
+    /// Where a size is 0, or they are more than memory can hold; the layout
+    /// stays as it was then.
     pub fn new(
         layout: &mut Layout,
         prefix: &str,
@@ -42,9 +43,11 @@ impl Linear {
             )));
         }
         let dot = if prefix.is_empty() { "" } else { "." };
-        let mut push = |name, shape: &[usize]| layout.push(format!("{prefix}{dot}{name}"), shape);
-        let weight = push("weight", &[out_features, in_features]);
-        let bias = bias.then(|| push("bias", &[out_features]));
+        let mut grown = layout.clone();
+        let mut push = |name, shape: &[usize]| grown.push(format!("{prefix}{dot}{name}"), shape);
+        let weight = push("weight", &[out_features, in_features])?;
+        let bias = bias.then(|| push("bias", &[out_features])).transpose()?;
+        *layout = grown;
         Ok(Self {
             in_features,
             out_features,

@@ -179,7 +179,8 @@ impl<C> Stack<C> {
     /// `cell(input_size)` makes the cell of a layer.
     ///
     /// # Errors
-    /// Where an option is out of its range, in PyTorch's words.
+    /// Where an option is out of its range, in PyTorch's words, or the sizes are
+    /// more than memory can hold; the layout stays as it was then.
     pub fn new<F: Float>(
         layout: &mut Layout,
         prefix: &str,
@@ -199,24 +200,25 @@ impl<C> Stack<C> {
         if hidden_size == 0 {
             return refuse("hidden_size must be greater than zero");
         }
+        let mut grown = layout.clone();
         let directions = 1 + usize::from(config.bidirectional);
         let mut slots = Vec::with_capacity(config.num_layers * directions);
         for layer in 0..config.num_layers {
             let width = if layer == 0 {
                 input_size
             } else {
-                hidden_size * directions
+                hidden_size.saturating_mul(directions)
             };
             for reverse in [false, true].into_iter().take(directions) {
                 let cell = cell(width);
-                let start = layout.len();
+                let start = grown.len();
                 for part in cell.params() {
                     let name = full_name(part.name, layer, reverse);
                     let dot = if prefix.is_empty() { "" } else { "." };
-                    layout.push(format!("{prefix}{dot}{name}"), &part.shape);
+                    grown.push(format!("{prefix}{dot}{name}"), &part.shape)?;
                 }
                 slots.push(Slot {
-                    params: start..layout.len(),
+                    params: start..grown.len(),
                     layer,
                     reverse,
                     input_size: cell.input_size(),
@@ -226,6 +228,7 @@ impl<C> Stack<C> {
                 });
             }
         }
+        *layout = grown;
         Ok(Self {
             slots,
             config,
