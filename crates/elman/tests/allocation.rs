@@ -184,8 +184,10 @@ fn linear() {
     let (x, mut y, mut dx) = (vec![0.5; 90], vec![0.0; 30], vec![0.0; 90]);
     let step = || {
         params.values_mut()[0] += 0.1;
-        linear.forward(&params, &x, &mut cache, &mut y);
-        linear.backward(&x, &mut cache, &y, &mut grads, Some(&mut dx));
+        linear.forward(&params, &x, &mut cache, &mut y).unwrap();
+        linear
+            .backward(&x, &mut cache, &y, &mut grads, Some(&mut dx))
+            .unwrap();
     };
     assert_eq!(steady(step), 0);
 }

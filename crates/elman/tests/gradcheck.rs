@@ -81,15 +81,18 @@ fn linear() {
         let mut cache = LinearCache::default();
         let mut loss = |params: &Params<f64>, x: &[f64]| -> f64 {
             let mut y = vec![f64::NAN; n * outputs];
-            linear.forward(params, x, &mut cache, &mut y);
+            linear.forward(params, x, &mut cache, &mut y).unwrap();
             y.iter().zip(&dy).map(|(y, d)| y * d).sum()
         };
         loss(&params, &x);
         let mut cache = LinearCache::default();
-        linear.forward(&params, &x, &mut cache, &mut vec![0.0; n * outputs]);
+        let mut y = vec![0.0; n * outputs];
+        linear.forward(&params, &x, &mut cache, &mut y).unwrap();
         let mut grads = Params::zeros(params.layout().clone());
         let mut dx = vec![0.0; x.len()];
-        linear.backward(&x, &mut cache, &dy, &mut grads, Some(&mut dx));
+        linear
+            .backward(&x, &mut cache, &dy, &mut grads, Some(&mut dx))
+            .unwrap();
 
         let found = gradcheck(&mut x, |x| loss(&params, x), &dx);
         assert!(found.error <= 1e-6 && found.kinks == 0, "{found:?}");

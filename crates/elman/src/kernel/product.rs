@@ -74,6 +74,11 @@ impl<F: Float> Default for Packed<F> {
 }
 
 impl<F: Float> Packed<F> {
+    /// Rows and columns.
+    pub fn dim(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
     /// Packs one matrix. No allocation once the buffer is large enough, here
     /// and below.
     pub fn pack(&mut self, b: Matrix<'_, F>) {

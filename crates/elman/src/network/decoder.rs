@@ -127,7 +127,8 @@ impl Decoder {
             let first = cache.states.len();
             cache.states.extend(&cache.h);
             let h = &cache.states[first..];
-            self.head.forward(params, h, &mut cache.head, &mut cache.y);
+            self.head
+                .forward(params, h, &mut cache.head, &mut cache.y)?;
             let mut y = y.index_axis_mut(Axis(0), t);
             y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
         }
@@ -161,7 +162,7 @@ impl Decoder {
             cache.d_states.resize(batch * h, F::zero());
             let d_states = Some(&mut cache.d_states[..]);
             self.head
-                .backward(states, &mut cache.head, dy, grads, d_states);
+                .backward(states, &mut cache.head, dy, grads, d_states)?;
             cache.d_x.fill(F::zero());
             let dh = ArrayView2::from_shape((batch, h), &cache.d_states)
                 .map_err(|e| Error::shape(e.to_string()))?;

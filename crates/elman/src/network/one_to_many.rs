@@ -145,7 +145,7 @@ impl<F: Float> Network<F> for OneToMany {
         let width = self.start.out_features();
         cache.h.resize(batch * width, F::zero());
         self.start
-            .forward(params, &cache.v, &mut cache.start, &mut cache.h);
+            .forward(params, &cache.v, &mut cache.start, &mut cache.h)?;
         cache.h.iter_mut().for_each(|h| *h = h.tanh_fast());
         state.clear();
         let h = self.config.recurrent.hidden_size;
@@ -187,7 +187,7 @@ impl<F: Float> Network<F> for OneToMany {
         cache.dv.resize(cache.v.len(), F::zero());
         let dv = Some(&mut cache.dv[..]);
         self.start
-            .backward(&cache.v, &mut cache.start, &cache.dh, grads, dv);
+            .backward(&cache.v, &mut cache.start, &cache.dh, grads, dv)?;
         if let Some(mut dx) = dx {
             same_dim("d_input", inputs.input.dim(), dx.dim())?;
             dx.iter_mut().zip(&cache.dv).for_each(|(x, v)| *x += *v);

@@ -403,7 +403,7 @@ impl<F: Float> Network<F> for Sequence {
         }
         cache.y.resize(y.len(), F::zero());
         self.head
-            .forward(params, &cache.features, &mut cache.head, &mut cache.y);
+            .forward(params, &cache.features, &mut cache.head, &mut cache.y)?;
         y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
         self.add_skip(params, inputs, pass, cache, &mut y)
     }
@@ -431,7 +431,7 @@ impl<F: Float> Network<F> for Sequence {
             &cache.y,
             grads,
             d_features,
-        );
+        )?;
         for (d, m) in cache.d_features.iter_mut().zip(&cache.mask) {
             *d *= *m;
         }
