@@ -834,8 +834,8 @@ impl<C> Stack<C> {
             mask.resize(rows * width, F::zero());
             let places = cache.steps.places().zip(mask.chunks_exact_mut(width));
             for ((t, row), mask) in places {
-                let row = (pass.first_row + row) as u64;
-                let key = key.layer(pass.first_layer + layer as u32);
+                let row = pass.first_row.wrapping_add(row) as u64;
+                let key = key.layer(pass.first_layer.wrapping_add(layer as u32));
                 let stream = key.stream(row, t as u64);
                 dropout::draw(stream, self.config.dropout, mask);
             }

@@ -138,9 +138,10 @@ impl<F: Float> Network<F> for EncoderDecoder {
         let (x, h) = (inputs.input, cache.outputs.view_mut());
         self.encoder
             .forward(params, x, pass, state, &mut cache.encoder, h)?;
+        let layers = self.config.recurrent.stack.num_layers as u32;
         let pass = Pass {
             lengths: None,
-            first_layer: self.config.recurrent.stack.num_layers as u32,
+            first_layer: pass.first_layer.wrapping_add(layers),
             ..*pass
         };
         self.decoder

@@ -267,9 +267,9 @@ impl Sequence {
         };
         mask.resize(len, F::zero());
         let layers = self.stack.config().num_layers as u32;
-        let key = key.layer(pass.first_layer + layers + part);
+        let key = key.layer(pass.first_layer.wrapping_add(layers + part));
         for (i, mask) in mask.chunks_exact_mut(width).enumerate() {
-            let row = (pass.first_row + i % batch) as u64;
+            let row = pass.first_row.wrapping_add(i % batch) as u64;
             dropout::draw(key.stream(row, (i / batch) as u64), p, mask);
         }
     }
