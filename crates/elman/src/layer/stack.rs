@@ -709,7 +709,13 @@ impl<C> Stack<C> {
         )))
     }
 
-    fn check_state<F: Float>(&self, name: &str, state: &State<F>, batch: usize) -> Result<()>
+    /// Refuses a state that is not one of this stack for so many rows.
+    pub(crate) fn check_state<F: Float>(
+        &self,
+        name: &str,
+        state: &State<F>,
+        batch: usize,
+    ) -> Result<()>
     where
         C: Cell<F>,
     {

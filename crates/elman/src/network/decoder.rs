@@ -149,6 +149,13 @@ impl Decoder {
     ) -> Result<()> {
         let (steps, batch, o) = dy.dim();
         let (i, h) = (self.stack.input_size(), self.stack.output_size());
+        self.check(feed, steps, batch)?;
+        let states = steps * batch * h;
+        same_dim(
+            "cache, states of the forward pass",
+            states,
+            cache.states.len(),
+        )?;
         if cache.d_x.dim() != (batch, i) {
             cache.d_x = Array2::zeros((batch, i));
         }

@@ -4,7 +4,7 @@
 //! its own previous output and what is known of each step to predict.
 
 use super::decoder::{Decoder, DecoderCache, Feed};
-use super::{Inputs, Network, same_dim, time_first};
+use super::{Inputs, Network, check_steps, same_dim, same_layout, time_first, unread};
 use crate::cell::AnyCell;
 use crate::layer::{Linear, Pass, RecurrentConfig, Stack, StackCache, State};
 use crate::params::{Grads, Layout, Params};
@@ -69,13 +69,11 @@ impl EncoderDecoder {
                 "bidirectional: the state of a bidirectional encoder does not fit a decoder",
             ));
         }
-        if config.steps == 0 {
-            return Err(Error::option("steps must be greater than zero"));
-        }
+        check_steps(config.steps)?;
         let mut layout = Layout::new();
         let encoder = config.recurrent.stack(&mut layout, "encoder")?;
         let decoder = RecurrentConfig {
-            input_size: config.outputs + config.known,
+            input_size: config.outputs.saturating_add(config.known),
             ..config.recurrent.clone()
         };
         let stack = decoder.stack(&mut layout, "decoder")?;
@@ -117,6 +115,7 @@ impl<F: Float> Network<F> for EncoderDecoder {
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        unread("skip", inputs.skip.is_some())?;
         Ok((self.config.steps, inputs.input.dim().1, self.config.outputs))
     }
 
@@ -129,6 +128,7 @@ impl<F: Float> Network<F> for EncoderDecoder {
         cache: &mut Self::Cache,
         y: ArrayViewMut3<'_, F>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
         same_dim("prediction", self.output_dim(inputs)?, y.dim())?;
         let (seq_len, batch, _) = inputs.input.dim();
         let dim = (seq_len, batch, self.encoder.output_size());
@@ -158,6 +158,8 @@ impl<F: Float> Network<F> for EncoderDecoder {
         grads: &mut Grads<F>,
         dx: Option<ArrayViewMut3<'_, F>>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
+        same_layout("gradients", &self.layout, grads)?;
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
         let decoder = &mut cache.decoder;
         self.decoder

@@ -24,13 +24,15 @@ pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderCon
 pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
 pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig, Skip};
 
+use crate::error::expect;
 use crate::layer::{Pass, State};
-use crate::params::{Grads, Layout, Params};
+use crate::params::{Entry, Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
 use std::sync::Arc;
 
-/// What goes into a network; each kind of network says what it reads.
+/// What goes into a network; each kind of network says what it reads, and
+/// refuses the rest.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a, F> {
     /// The sequences, (T, B, I).
@@ -125,6 +127,48 @@ fn same_dim<D: PartialEq + std::fmt::Debug>(name: &str, expected: D, got: D) -> 
     Err(Error::shape(format!(
         "{name}: expected {expected:?}, got {got:?}"
     )))
+}
+
+/// Refuses parameters, or gradients, of another network.
+fn same_layout<F: Float>(name: &str, expected: &Arc<Layout>, got: &Params<F>) -> Result<()> {
+    if Arc::ptr_eq(expected, got.layout()) || expected == got.layout() {
+        return Ok(());
+    }
+    let (ours, theirs) = (expected.entries(), got.layout().entries());
+    let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+    let show = |entry: Option<&Entry>| {
+        entry.map_or("no more".to_owned(), |e| {
+            format!("{} {:?}", e.name, e.shape)
+        })
+    };
+    Err(Error::shape(format!(
+        "{name} of another network: expected {}, got {}",
+        show(ours.get(same)),
+        show(theirs.get(same))
+    )))
+}
+
+/// Refuses what the network does not read.
+fn unread(name: &str, given: bool) -> Result<()> {
+    if given {
+        return Err(Error::option(format!(
+            "{name}: this network does not read it; leave it out"
+        )));
+    }
+    Ok(())
+}
+
+/// The most steps that a network predicts.
+const MAX_STEPS: usize = 1 << 20;
+
+/// Refuses a number of steps to predict that is 0, or beyond all reason: a
+/// model file of a few bytes would ask for all memory.
+fn check_steps(steps: usize) -> Result<()> {
+    if steps == 0 {
+        return Err(Error::option("steps must be greater than zero"));
+    }
+    let expected = format!("at most {MAX_STEPS}");
+    expect(steps <= MAX_STEPS, "steps", &expected, steps)
 }
 
 /// Networks have time on the first axis.

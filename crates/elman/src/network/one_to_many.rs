@@ -7,7 +7,7 @@
 //! The first input is zero; an LSTM's cells start at zero.
 
 use super::decoder::{Decoder, DecoderCache, Feed};
-use super::{Inputs, Network, same_dim, time_first};
+use super::{Inputs, Network, check_steps, same_dim, same_layout, time_first, unread};
 use crate::layer::{Linear, LinearCache, Pass, RecurrentConfig, State};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
@@ -63,12 +63,11 @@ impl OneToMany {
                 "bidirectional: a network that reads its own output goes forward in time only",
             ));
         }
-        if config.steps == 0 {
-            return Err(Error::option("steps must be greater than zero"));
-        }
+        check_steps(config.steps)?;
         let recurrent = &config.recurrent;
+        recurrent.stack.validate()?;
         let mut layout = Layout::new();
-        let states = recurrent.stack.num_layers * recurrent.hidden_size;
+        let states = (recurrent.hidden_size).saturating_mul(recurrent.stack.num_layers);
         let start = Linear::new(&mut layout, "start", config.inputs, states, true)?;
         let stack = recurrent.stack(&mut layout, "decoder")?;
         let (h, o) = (recurrent.hidden_size, recurrent.input_size);
@@ -86,8 +85,11 @@ impl OneToMany {
         &self.config
     }
 
-    /// Refuses an input that is not one vector a row.
+    /// Refuses an input that is not one vector a row; returns the rows.
     fn check<F: Float>(&self, inputs: &Inputs<'_, F>) -> Result<usize> {
+        unread("known", inputs.known.is_some())?;
+        unread("start", inputs.start.is_some())?;
+        unread("skip", inputs.skip.is_some())?;
         let dim = inputs.input.dim();
         same_dim("input", (1, dim.1, self.config.inputs), dim)?;
         Ok(dim.1)
@@ -137,9 +139,11 @@ impl<F: Float> Network<F> for OneToMany {
         cache: &mut Self::Cache,
         y: ArrayViewMut3<'_, F>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
         same_dim("prediction", self.output_dim(inputs)?, y.dim())?;
+        unread("lengths", pass.lengths.is_some())?;
         let batch = self.check(inputs)?;
-        same_dim("state", batch, state.batch())?;
+        self.decoder.stack.check_state("state", state, batch)?;
         cache.v.clear();
         cache.v.extend(inputs.input.iter());
         let width = self.start.out_features();
@@ -168,7 +172,12 @@ impl<F: Float> Network<F> for OneToMany {
         grads: &mut Grads<F>,
         dx: Option<ArrayViewMut3<'_, F>>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
+        same_layout("gradients", &self.layout, grads)?;
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
+        if let Some(dx) = &dx {
+            same_dim("d_input", inputs.input.dim(), dx.dim())?;
+        }
         let feed = own(inputs);
         let decoder = &mut cache.decoder;
         self.decoder
@@ -189,7 +198,6 @@ impl<F: Float> Network<F> for OneToMany {
         self.start
             .backward(&cache.v, &mut cache.start, &cache.dh, grads, dv)?;
         if let Some(mut dx) = dx {
-            same_dim("d_input", inputs.input.dim(), dx.dim())?;
             dx.iter_mut().zip(&cache.dv).for_each(|(x, v)| *x += *v);
         }
         d_state.clear();

@@ -8,7 +8,7 @@
 //! prediction: what is linear need not go through the recurrent layers (the
 //! autoregressive part of LSTNet, Lai et al. 2018).
 
-use super::{Inputs, Network, same_dim, time_first};
+use super::{Inputs, Network, same_dim, same_layout, time_first, unread};
 use crate::cell::AnyCell;
 use crate::layer::{Linear, LinearCache, Pass, RecurrentConfig, Stack, StackCache, State, dropout};
 use crate::params::{Grads, Layout, Params};
@@ -62,7 +62,8 @@ pub struct Skip {
     pub dropout: f64,
 }
 
-/// A recurrent stack with a linear head.
+/// A recurrent stack with a linear head. Reads `input` and, where it has a skip
+/// connection, `skip`.
 #[derive(Debug, Clone)]
 pub struct Sequence {
     config: SequenceConfig,
@@ -143,7 +144,7 @@ impl Sequence {
                     "readout: the number of steps must be greater than zero",
                 ));
             }
-            Readout::AllStates(steps) => steps * width,
+            Readout::AllStates(steps) => width.saturating_mul(steps),
             _ => width,
         };
         let head = Linear::new(&mut layout, "head", features, config.outputs, true)?;
@@ -159,7 +160,7 @@ impl Sequence {
                     Readout::LastSteps(k) => k,
                     _ => 1,
                 };
-                let outputs = steps * config.outputs;
+                let outputs = config.outputs.saturating_mul(steps);
                 Some(Linear::new(
                     &mut layout,
                     "skip",
@@ -302,7 +303,7 @@ impl Sequence {
             *x *= *m;
         }
         cache.skipped.resize(y.len(), F::zero());
-        skip.forward(params, &cache.vectors, &mut cache.skip, &mut cache.skipped);
+        skip.forward(params, &cache.vectors, &mut cache.skip, &mut cache.skipped)?;
         let width = skip.out_features();
         for ((k, b, o), y) in y.indexed_iter_mut() {
             *y += cache.skipped[b * width + k * outputs + o];
@@ -316,14 +317,16 @@ impl Sequence {
         cache: &mut SequenceCache<F>,
         dy: &ArrayView3<'_, F>,
         grads: &mut Grads<F>,
-    ) {
-        let Some(skip) = &self.skip else { return };
+    ) -> Result<()> {
+        let Some(skip) = &self.skip else {
+            return Ok(());
+        };
         let (outputs, width) = (dy.dim().2, skip.out_features());
         cache.skipped.resize(dy.len(), F::zero());
         for ((k, b, o), d) in dy.indexed_iter() {
             cache.skipped[b * width + k * outputs + o] = *d;
         }
-        skip.backward(&cache.vectors, &mut cache.skip, &cache.skipped, grads, None);
+        skip.backward(&cache.vectors, &mut cache.skip, &cache.skipped, grads, None)
     }
 }
 
@@ -347,6 +350,10 @@ impl<F: Float> Network<F> for Sequence {
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        unread("known", inputs.known.is_some())?;
+        unread("start", inputs.start.is_some())?;
+        unread("teacher", inputs.teacher.is_some())?;
+        unread("skip", inputs.skip.is_some() && self.skip.is_none())?;
         let (seq_len, batch, _) = inputs.input.dim();
         let steps = match self.config.readout {
             Readout::EveryStep => seq_len,
@@ -376,6 +383,7 @@ impl<F: Float> Network<F> for Sequence {
         cache: &mut Self::Cache,
         mut y: ArrayViewMut3<'_, F>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
         same_dim("prediction", self.output_dim(inputs)?, y.dim())?;
         let fixed = matches!(
             self.config.readout,
@@ -418,8 +426,14 @@ impl<F: Float> Network<F> for Sequence {
         grads: &mut Grads<F>,
         dx: Option<ArrayViewMut3<'_, F>>,
     ) -> Result<()> {
+        same_layout("parameters", &self.layout, params)?;
+        same_layout("gradients", &self.layout, grads)?;
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
-        self.skip_back(cache, &dy, grads);
+        let (seq_len, batch, _) = inputs.input.dim();
+        let of_pass = (seq_len, batch, self.stack.output_size());
+        same_dim("cache, from the forward pass", of_pass, cache.states.dim())?;
+        self.stack.check_state("d_state", d_state, batch)?;
+        self.skip_back(cache, &dy, grads)?;
         cache.y.clear();
         cache.y.extend(dy.iter());
         cache.d_features.clear();
