@@ -22,7 +22,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readout {
-    /// The output of every step: K = T.
+    /// The output of every step: K = T. The prediction past a row's length is
+    /// zero, and its gradient there is not read.
     EveryStep,
     /// The outputs of the last steps: K as given.
     LastSteps(usize),
@@ -83,6 +84,8 @@ pub struct SequenceCache<F: Float> {
     features: Vec<F>,
     d_features: Vec<F>,
     mask: Vec<F>,
+    /// Steps of each row that are predicted; empty where all are.
+    lengths: Vec<usize>,
     y: Vec<F>,
     skip: LinearCache<F>,
     /// The skip connection's vectors (B, S), its mask, and its outputs, a row
@@ -90,6 +93,18 @@ pub struct SequenceCache<F: Float> {
     vectors: Vec<F>,
     skip_mask: Vec<F>,
     skipped: Vec<F>,
+}
+
+/// Sets to zero what lies past the rows' lengths in `y` (K, B, O).
+fn blank<F: Float>(lengths: &[usize], outputs: usize, y: &mut [F]) {
+    let steps = y.chunks_exact_mut(outputs * lengths.len().max(1));
+    for (t, step) in steps.enumerate() {
+        for (row, length) in step.chunks_exact_mut(outputs).zip(lengths) {
+            if t >= *length {
+                row.fill(F::zero());
+            }
+        }
+    }
 }
 
 impl<F: Float> Default for SequenceCache<F> {
@@ -102,6 +117,7 @@ impl<F: Float> Default for SequenceCache<F> {
             features: Vec::new(),
             d_features: Vec::new(),
             mask: Vec::new(),
+            lengths: Vec::new(),
             y: Vec::new(),
             skip: LinearCache::default(),
             vectors: Vec::new(),
@@ -412,6 +428,11 @@ impl<F: Float> Network<F> for Sequence {
         cache.y.resize(y.len(), F::zero());
         self.head
             .forward(params, &cache.features, &mut cache.head, &mut cache.y)?;
+        cache.lengths.clear();
+        if self.config.readout == Readout::EveryStep {
+            cache.lengths.extend(pass.lengths.unwrap_or_default());
+        }
+        blank(&cache.lengths, self.config.outputs, &mut cache.y);
         y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
         self.add_skip(params, inputs, pass, cache, &mut y)
     }
@@ -436,6 +457,7 @@ impl<F: Float> Network<F> for Sequence {
         self.skip_back(cache, &dy, grads)?;
         cache.y.clear();
         cache.y.extend(dy.iter());
+        blank(&cache.lengths, self.config.outputs, &mut cache.y);
         cache.d_features.clear();
         cache.d_features.resize(cache.features.len(), F::zero());
         let d_features = Some(&mut cache.d_features[..]);
