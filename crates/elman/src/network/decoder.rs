@@ -26,8 +26,18 @@ pub(super) struct Feed<'a, F> {
     pub start: Option<ArrayView2<'a, F>>,
     /// What is known of each step, (K, B, C).
     pub known: Option<ArrayView3<'a, F>>,
-    /// The true outputs, (K, B, O), read in place of the own.
+    /// The true outputs, (K, B, O), read in place of the own where they are
+    /// numbers.
     pub teacher: Option<ArrayView3<'a, F>>,
+}
+
+impl<'a, F: Float> Feed<'a, F> {
+    /// The true output that step `t` reads in place of the decoder's own,
+    /// (B, O); the own one where it is NaN.
+    fn truth_before(&self, t: usize) -> Option<ArrayView2<'a, F>> {
+        let teacher = self.teacher.filter(|_| t > 0)?;
+        Some(teacher.index_axis_move(Axis(0), t - 1))
+    }
 }
 
 /// The cache of a decoder.
@@ -112,11 +122,17 @@ impl Decoder {
             .begin_at(steps, batch, &pass, state, &mut cache.stack)?;
         for t in 0..steps {
             let mut own = cache.x.slice_mut(s![.., ..o]);
-            match (t, feed.start, feed.teacher) {
-                (0, Some(start), _) => own.assign(&start),
-                (0, None, _) => own.fill(F::zero()),
-                (_, _, Some(teacher)) => own.assign(&teacher.index_axis(Axis(0), t - 1)),
-                (_, _, None) => own.assign(&y.index_axis(Axis(0), t - 1)),
+            match (t, feed.start) {
+                (0, Some(start)) => own.assign(&start),
+                (0, None) => own.fill(F::zero()),
+                _ => own.assign(&y.index_axis(Axis(0), t - 1)),
+            }
+            if let Some(truth) = feed.truth_before(t) {
+                own.zip_mut_with(&truth, |own, y| {
+                    if !y.is_nan() {
+                        *own = *y;
+                    }
+                });
             }
             if let Some(known) = feed.known {
                 let known = known.index_axis(Axis(0), t);
@@ -176,9 +192,16 @@ impl Decoder {
             let dx = cache.d_x.view_mut();
             self.stack
                 .backward_at(params, t, &mut cache.stack, dh, grads, dx)?;
-            if t > 0 && feed.teacher.is_none() {
+            if t > 0 {
+                let mut own = cache.d_x.slice_mut(s![.., ..o]);
+                if let Some(truth) = feed.truth_before(t) {
+                    own.zip_mut_with(&truth, |d, y| {
+                        if !y.is_nan() {
+                            *d = F::zero();
+                        }
+                    });
+                }
                 let before = &mut cache.dy[(t - 1) * batch * o..][..batch * o];
-                let own = cache.d_x.slice(s![.., ..o]);
                 before.iter_mut().zip(own).for_each(|(d, x)| *d += *x);
             }
         }

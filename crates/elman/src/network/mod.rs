@@ -44,7 +44,8 @@ pub struct Inputs<'a, F> {
     /// What a skip connection reads, (B, S).
     pub skip: Option<ArrayView2<'a, F>>,
     /// The true outputs, (K, B, O), read in place of a decoder's own (teacher
-    /// forcing); in training only.
+    /// forcing); in training only. Where one is NaN, a missing value, the
+    /// decoder's own is read.
     pub teacher: Option<ArrayView3<'a, F>>,
 }
 
