@@ -202,6 +202,9 @@ const KNOWN: [&str; 10] = [
     "input", "h_0", "c_0", "lengths", "known", "start", "skip", "d_output", "d_h_n", "d_c_n",
 ];
 
+/// The longest other axis of an empty input.
+const LONGEST_EMPTY: usize = 1 << 16;
+
 /// The output's tensors, by name.
 type Tensors<F> = Vec<(String, ArrayD<F>)>;
 
@@ -360,7 +363,7 @@ impl<'a> Run<'a> {
         };
         let mut cache = StackCache::default();
         let dim = input.dim();
-        let mut output = Array3::zeros((dim.0, dim.1, stack.output_size()));
+        let mut output = zeros((dim.0, dim.1, stack.output_size()))?;
         let (x, y) = (input.view(), output.view_mut());
         stack.forward(&params, x, &pass, &mut state, &mut cache, y)?;
         let mut out = vec![("output".to_owned(), self.out(output, batch_axis))];
@@ -424,7 +427,7 @@ impl<'a> Run<'a> {
         let mut state = network.start(dim.1);
         self.state(&mut state, "", "0")?;
         let mut cache = AnyCache::Empty;
-        let mut output = Array3::zeros(dim);
+        let mut output = zeros(dim)?;
         let y = output.view_mut();
         network.forward(params, &inputs, &pass, &mut state, &mut cache, y)?;
         let mut out = vec![("output".to_owned(), self.out(output, 1))];
@@ -463,8 +466,19 @@ impl<'a> Run<'a> {
     }
 
     fn input<F: Float>(&self, batch_axis: usize) -> Result<Array3<F>> {
-        self.array("input", batch_axis)?
-            .ok_or_else(|| Error::file("input: the tensor `input` is missing"))
+        let input: Array3<F> = self
+            .array("input", batch_axis)?
+            .ok_or_else(|| Error::file("input: the tensor `input` is missing"))?;
+        // A file need not hold what an empty array multiplies its other axes
+        // into.
+        let (a, b, features) = input.dim();
+        if features == 0 || input.is_empty() && a.max(b) > LONGEST_EMPTY {
+            return Err(Error::shape(format!(
+                "input: expected numbers, got the empty shape {:?}",
+                input.shape()
+            )));
+        }
+        Ok(input)
     }
 
     fn put_trace<F: Float>(
@@ -488,6 +502,21 @@ fn fixed<F: Float, D: Dimension>(name: &str, array: ArrayD<F>) -> Result<Array<F
     array
         .into_dimensionality::<D>()
         .map_err(|e| Error::shape(format!("{name}: shape {shape:?}: {e}")))
+}
+
+/// Zeros, where there is memory for them.
+fn zeros<F: Float>(dim: (usize, usize, usize)) -> Result<Array3<F>> {
+    let refuse = || {
+        Error::shape(format!(
+            "output: {dim:?} is more than memory can hold; give fewer rows at a time"
+        ))
+    };
+    let len = dim.0.checked_mul(dim.1).and_then(|n| n.checked_mul(dim.2));
+    let len = len.ok_or_else(refuse)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| refuse())?;
+    values.resize(len, F::zero());
+    Array3::from_shape_vec(dim, values).map_err(|_| refuse())
 }
 
 fn put_grads<F: Float>(out: &mut Tensors<F>, grads: &Grads<F>) {

@@ -7,31 +7,34 @@ use elman::Float;
 use elman::cell::{CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
 use elman::ndarray::{ArrayD, array};
-use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
+use elman::network::{
+    EncoderDecoderConfig, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
+};
 use elman::run::{RunOptions, run};
-use elman::weights::{Model, TensorFile, write_tensors};
+use elman::weights::{METADATA_KEY, Model, TensorFile, write_tensors};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
-/// The case's tensors that `keep` names anew, as a file. Lengths are added by
-/// hand: `write_tensors` takes floating-point numbers only.
-fn file<F: Float>(case: &Case<'_>, keep: impl Fn(&str) -> Option<String>) -> Vec<u8> {
-    let tensors: Vec<(String, ArrayD<F>)> = case
-        .names("")
-        .iter()
-        .filter_map(|n| Some((keep(n)?, case.need(n))))
-        .collect();
-    write_tensors(tensors.iter().map(|(n, a)| (n.clone(), a.view())), None).unwrap()
+/// The case's tensors that `keep` names anew, as they are, as a file.
+fn file(case: &Case<'_>, keep: impl Fn(&str) -> Option<String>) -> Vec<u8> {
+    let names = case.names("");
+    let tensors = names.iter().filter_map(|n| Some((keep(n)?, case.view(n))));
+    safetensors::serialize(tensors, None).unwrap()
 }
 
-const GIVEN: [&str; 6] = ["input", "h_0", "c_0", "d_output", "d_h_n", "d_c_n"];
+const GIVEN: [&str; 7] = [
+    "input", "h_0", "c_0", "lengths", "d_output", "d_h_n", "d_c_n",
+];
 
 #[test]
 fn fixtures_through_files() {
-    let mut seen = 0;
+    let (mut seen, mut ragged) = (0, 0);
     for name in ["rnn.safetensors", "gru.safetensors", "lstm.safetensors"] {
         for case in Fixtures::open(name).cases() {
-            if case.options["proj_size"] != 0 || case.lengths().is_some() {
+            if case.options["proj_size"] != 0 {
                 continue;
             }
+            ragged += usize::from(case.lengths().is_some());
             if case.options["dtype"] == "f64" {
                 check::<f64>(&case, 1e-12);
             } else {
@@ -40,12 +43,12 @@ fn fixtures_through_files() {
             seen += 1;
         }
     }
-    assert!(seen > 60, "{seen}");
+    assert!(seen > 100 && ragged > 40, "{seen}, {ragged}");
 }
 
 fn check<F: Float>(case: &Case<'_>, bar: f64) {
-    let model = file::<F>(case, |n| n.strip_prefix("param.").map(str::to_owned));
-    let input = file::<F>(case, |n| GIVEN.contains(&n).then(|| n.to_owned()));
+    let model = file(case, |n| n.strip_prefix("param.").map(str::to_owned));
+    let input = file(case, |n| GIVEN.contains(&n).then(|| n.to_owned()));
     let options = RunOptions {
         cell: case.options["cell"].as_str().map(|c| c.parse().unwrap()),
         nonlinearity: (case.options["nonlinearity"] == "relu").then_some(Nonlinearity::Relu),
@@ -219,5 +222,117 @@ fn what_is_wrong_is_named() {
         };
         let e = run(&bytes(&model), &bytes(&input), &options).unwrap_err();
         assert!(e.to_string().contains(words), "{words}: {e}");
+    }
+}
+
+/// An empty axis lets a file claim any shape without holding a number.
+#[test]
+fn empty_inputs() {
+    let (w_ih, w_hh) = (
+        ArrayD::<f64>::zeros(&[3, 2][..]),
+        ArrayD::zeros(&[3, 3][..]),
+    );
+    let model = [
+        ("weight_ih_l0".to_owned(), w_ih.view()),
+        ("weight_hh_l0".to_owned(), w_hh.view()),
+    ];
+    let model = write_tensors(model, None).unwrap();
+    let out = |shape: [usize; 3]| {
+        let input = ArrayD::<f64>::zeros(&shape[..]);
+        let input = write_tensors([("input".to_owned(), input.view())], None).unwrap();
+        run(&model, &input, &RunOptions::default())
+    };
+    for (shape, output) in [([0, 4, 2], [0, 4, 3]), ([4, 0, 2], [4, 0, 3])] {
+        let bytes = out(shape).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        assert_eq!(file.shape("output"), Some(&output[..]));
+    }
+    for shape in [[1 << 60, 0, 2], [0, 1 << 60, 2], [1 << 40, 1, 0]] {
+        let e = out(shape).unwrap_err();
+        assert!(e.to_string().contains("the empty shape"), "{e}");
+    }
+}
+
+/// What a model file asks for is refused before memory is taken for it.
+#[test]
+fn sizes_beyond_reason() {
+    let recurrent = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    let sequence = NetworkConfig::Sequence(SequenceConfig {
+        recurrent: recurrent.clone(),
+        readout: Readout::AllStates(2),
+        outputs: 4,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let encoder_decoder = NetworkConfig::EncoderDecoder(EncoderDecoderConfig {
+        recurrent: recurrent.clone(),
+        known: 1,
+        outputs: 4,
+        steps: 2,
+    });
+    let one_to_many = NetworkConfig::OneToMany(OneToManyConfig {
+        recurrent,
+        inputs: 1,
+        steps: 2,
+    });
+    let x = ArrayD::<f64>::zeros(&[2, 1, 2][..]);
+    let mut refused = 0;
+    for config in [sequence, encoder_decoder, one_to_many] {
+        let json = serde_json::to_value(&config).unwrap();
+        for pointer in [
+            "/recurrent/input_size",
+            "/recurrent/hidden_size",
+            "/recurrent/stack/num_layers",
+            "/readout/all_states",
+            "/outputs",
+            "/known",
+            "/inputs",
+            "/steps",
+        ] {
+            for huge in [1_u64 << 60, u64::MAX, 1 << 40] {
+                let mut json = json.clone();
+                let Some(number) = json.pointer_mut(pointer) else {
+                    continue;
+                };
+                *number = huge.into();
+                let metadata = serde_json::json!({
+                    "format": 1, "network": json, "members": 1, "app": null,
+                });
+                let tensors = [("weight".to_owned(), x.view())];
+                let metadata = (METADATA_KEY, metadata.to_string());
+                let bytes = write_tensors(tensors, Some(metadata)).unwrap();
+                let e = Model::<f64>::from_bytes(&bytes).unwrap_err();
+                assert!(e.is_file(), "{pointer} {huge}: {e}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 3 * (5 + 6 + 5));
+}
+
+#[test]
+fn lengths_that_do_not_fit() {
+    let zeros = [0_u8; 8 * 9];
+    let numbers = |shape: &[usize]| {
+        let bytes = &zeros[..8 * shape.iter().product::<usize>()];
+        TensorView::new(Dtype::F64, shape.to_vec(), bytes).unwrap()
+    };
+    let model = [
+        ("weight_ih_l0", numbers(&[3, 1])),
+        ("weight_hh_l0", numbers(&[3, 3])),
+    ];
+    let model = safetensors::serialize(model, None).unwrap();
+    for (lengths, words) in [
+        (&[1, -1][..], "lengths: row 1 is negative: -1"),
+        (&[1, 5], "lengths: row 1 has 5 steps, the input has 4"),
+        (&[1], "lengths: expected 2 entries"),
+        (&[1, 2, 3], "lengths: expected 2 entries"),
+    ] {
+        let bytes: Vec<u8> = lengths.iter().flat_map(|n| i64::to_le_bytes(*n)).collect();
+        let lengths = TensorView::new(Dtype::I64, vec![lengths.len()], &bytes).unwrap();
+        let input = [("input", numbers(&[4, 2, 1])), ("lengths", lengths)];
+        let input = safetensors::serialize(input, None).unwrap();
+        let e = run(&model, &input, &RunOptions::default()).unwrap_err();
+        assert!(e.to_string().contains(words), "{e}");
     }
 }

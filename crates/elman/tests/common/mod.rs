@@ -10,6 +10,7 @@ use elman::Float;
 use elman::ndarray::{ArrayD, ArrayView, ArrayView1, Dimension, IxDyn};
 use elman::rng::TorchRng;
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,6 +56,13 @@ impl Case<'_> {
         );
         let values = view.data().chunks_exact(F::BYTES).map(F::from_le).collect();
         Some(ArrayD::from_shape_vec(IxDyn(view.shape()), values).unwrap())
+    }
+
+    /// A tensor as the file has it.
+    pub fn view(&self, name: &str) -> TensorView<'_> {
+        self.tensors
+            .tensor(&format!("{}/{name}", self.name))
+            .unwrap()
     }
 
     pub fn need<F: Float>(&self, name: &str) -> ArrayD<F> {
