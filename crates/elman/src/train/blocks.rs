@@ -50,6 +50,7 @@ impl<F: Float, N: Network<F>> Block<F, N> {
         training: bool,
     ) -> Result<()> {
         examples.gather(numbers, &mut self.batch);
+        self.batch.hide_weightless();
         self.rows = numbers.len();
         if self.state.batch() == self.rows {
             self.state.clear();

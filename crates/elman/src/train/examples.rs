@@ -17,11 +17,14 @@ pub struct Batch<F> {
     pub start: Option<Array2<F>>,
     /// What a skip connection reads, (B, S).
     pub skip: Option<Array2<F>>,
-    /// The decoder reads the targets in place of its own outputs, in training.
+    /// The decoder reads the targets in place of its own outputs, in training;
+    /// its own where a target is NaN or has no weight.
     pub teacher_forcing: bool,
     /// The true outputs, (K, B, O).
     pub target: Array3<F>,
-    /// What each target counts, (K, B, 1) or (K, B, O); 1 where absent.
+    /// What each target counts, (K, B, 1) or (K, B, O); 1 where absent. A
+    /// target of weight 0 may be anything, NaN included. Lengths alone leave
+    /// nothing out: the padding of a target needs weight 0.
     pub weight: Option<Array3<F>>,
 }
 
@@ -41,6 +44,22 @@ impl<F: Float> Default for Batch<F> {
 }
 
 impl<F: Float> Batch<F> {
+    /// Makes targets of weight 0 missing ones, so that a decoder under teacher
+    /// forcing does not read what does not count.
+    pub(super) fn hide_weightless(&mut self) {
+        let Some(weight) = self.weight.as_ref().filter(|_| self.teacher_forcing) else {
+            return;
+        };
+        // A weight of another shape is the loss's to refuse.
+        if let Some(weight) = weight.broadcast(self.target.dim()) {
+            self.target.zip_mut_with(&weight, |y, w| {
+                if *w == F::zero() {
+                    *y = F::nan();
+                }
+            });
+        }
+    }
+
     /// What goes into the network; `training` allows teacher forcing.
     pub fn inputs(&self, training: bool) -> Inputs<'_, F> {
         let teacher = training && self.teacher_forcing;
