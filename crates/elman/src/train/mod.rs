@@ -39,7 +39,8 @@ pub struct TrainConfig {
     pub schedule_unit: Unit,
     /// Gradients are scaled down to this norm.
     pub clip_norm: Option<f64>,
-    /// Epochs without a better validation loss after which training stops.
+    /// Epochs without a better validation loss after which training stops;
+    /// counted where there are validation examples, and 0 is as 1.
     pub patience: Option<usize>,
     /// The parameters of the last epoch are kept whose validation loss is at
     /// most this share above the least one so far; 0 keeps those of the least.
@@ -117,8 +118,8 @@ pub enum Ended {
     Early,
     /// The caller asked for it.
     Asked,
-    /// The loss was no longer finite at this step of the optimiser, counted
-    /// from 0; the last good parameters were kept.
+    /// A loss, a gradient or a parameter was no longer finite at this step of
+    /// the optimiser, counted from 0; the parameters kept are finite.
     NotFinite {
         /// The step.
         step: u64,
@@ -142,7 +143,7 @@ pub struct Trained<F> {
     pub ended: Ended,
 }
 
-/// The threads of a run, and its work space.
+/// How many threads a run has.
 ///
 /// Batches are divided into blocks of rows whose size does not depend on the
 /// number of threads, and the blocks' gradients are added in order.
@@ -157,8 +158,8 @@ pub struct Threads(pub usize);
 ///
 /// # Errors
 /// Where an option is out of its range, there are no examples, a shape does not
-/// fit, or the loss is not finite at the first steps, before there is any good
-/// network to keep.
+/// fit, or the numbers are no longer finite before the end of the first epoch,
+/// when there is no good network to keep: the error names the step.
 pub fn fit<F: Float, N: Network<F>>(
     network: &N,
     params: Params<F>,
@@ -179,6 +180,7 @@ pub fn fit<F: Float, N: Network<F>>(
             return Err(Error::option(format!("{name} must be greater than zero")));
         }
     }
+    config.loss.validate()?;
     if train.is_empty() {
         return Err(Error::shape("no training examples"));
     }
@@ -211,7 +213,7 @@ pub fn fit<F: Float, N: Network<F>>(
             let step = optimizer.steps();
             let key = Some(masks.step(step));
             let (loss, divisor) = team.gradients(&params, train, batch, &config.loss, key)?;
-            let mut finite = loss.is_finite();
+            let mut finite = loss.is_finite() && all_finite(team.grads());
             if finite && let Some(max_norm) = config.clip_norm {
                 finite = clip_grad_norm(team.grads().values_mut(), max_norm)?.is_finite();
             }
@@ -240,7 +242,7 @@ pub fn fit<F: Float, N: Network<F>>(
                 team.loss_of(&params, train, first, &config.loss)?
             }
         };
-        if !check.is_finite() {
+        if !(check.is_finite() && all_finite(&params)) {
             let step = optimizer.steps();
             trained.ended = Ended::NotFinite { step };
             break;
@@ -274,18 +276,22 @@ pub fn fit<F: Float, N: Network<F>>(
             break;
         }
         let waited = epoch - least_epoch;
-        if valid.is_some() && config.patience.is_some_and(|p| waited >= p) {
+        if valid.is_some() && config.patience.is_some_and(|p| waited >= p.max(1)) {
             trained.ended = Ended::Early;
             break;
         }
     }
     match trained.ended {
         Ended::NotFinite { step } if !good => Err(Error::numeric(format!(
-            "the loss is not finite at step {step}, before the first epoch was complete; look for huge values in the data, or lower the learning rate ({})",
+            "training left the finite numbers at step {step}, before an epoch gave a network to keep; look for missing or huge values in the examples, or lower the learning rate ({})",
             config.learning_rate
         ))),
         _ => Ok(trained),
     }
+}
+
+fn all_finite<F: Float>(params: &Params<F>) -> bool {
+    params.values().iter().all(|w| w.is_finite())
 }
 
 /// The mean loss of a network over examples, without dropout.
