@@ -4,7 +4,7 @@ use super::{
     EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig, Inputs, Network, OneToMany,
     OneToManyCache, OneToManyConfig, Sequence, SequenceCache, SequenceConfig,
 };
-use crate::layer::{Pass, State};
+use crate::layer::{Pass, RecurrentConfig, State};
 use crate::params::{Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
@@ -24,6 +24,15 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The recurrent layers; where there are several stacks, what they share.
+    pub(crate) fn recurrent(&self) -> &RecurrentConfig {
+        match self {
+            Self::Sequence(c) => &c.recurrent,
+            Self::EncoderDecoder(c) => &c.recurrent,
+            Self::OneToMany(c) => &c.recurrent,
+        }
+    }
+
     /// Builds the network.
     ///
     /// # Errors

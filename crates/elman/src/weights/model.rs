@@ -155,6 +155,14 @@ impl<F: Float> Model<F> {
                 metadata.format
             )));
         }
+        // Before anything is computed from them.
+        let layers = metadata.network.recurrent().stack.num_layers;
+        let sizes = serde_json::to_value(&metadata.network);
+        if layers > file.names().len() || sizes.is_ok_and(|sizes| too_large(&sizes)) {
+            return Err(Error::file(
+                "metadata `elman`: the network is larger than its file",
+            ));
+        }
         let network = metadata
             .network
             .build()
@@ -193,6 +201,18 @@ impl<F: Float> Model<F> {
             }
         }
         Self::new(metadata.network, members, metadata.app)
+    }
+}
+
+/// True where a size is beyond all that a file holds; a product of three
+/// smaller ones fits a number.
+fn too_large(sizes: &Value) -> bool {
+    const LARGEST: u64 = 1 << 20;
+    match sizes {
+        Value::Number(size) => size.as_u64().is_some_and(|size| size > LARGEST),
+        Value::Array(parts) => parts.iter().any(too_large),
+        Value::Object(parts) => parts.values().any(too_large),
+        _ => false,
     }
 }
 
@@ -260,5 +280,21 @@ mod tests {
         other[at + key.len()] = b'4';
         let e = Model::<f32>::from_bytes(&other).unwrap_err();
         assert!(e.to_string().contains("expected shape"), "{e}");
+
+        let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+        let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+        let header = std::str::from_utf8(header).unwrap();
+        for (size, huge) in [
+            ("hidden_size\\\":3", "hidden_size\\\":18446744073709551615"),
+            ("num_layers\\\":1", "num_layers\\\":1000000000"),
+            ("last_steps\\\":2", "last_steps\\\":18446744073709551615"),
+        ] {
+            assert!(header.contains(size), "{header}");
+            let header = header.replace(size, huge);
+            let length = (header.len() as u64).to_le_bytes();
+            let bytes = [&length, header.as_bytes(), data].concat();
+            let e = Model::<f32>::from_bytes(&bytes).unwrap_err();
+            assert!(e.to_string().contains("larger than its file"), "{e}");
+        }
     }
 }
