@@ -64,7 +64,7 @@ fn main() -> Result<()> {
 
     for baseline in Baseline::ALL {
         let forecasts = weeks.iter().map(|origin| {
-            let history = prepared.filled().until(*origin);
+            let history = prepared.history(*origin);
             baseline.forecast(&history, plan.season, HORIZON)
         });
         let rmse = rmse(&prepared, &weeks, &forecasts.collect::<Vec<_>>());

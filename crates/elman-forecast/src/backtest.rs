@@ -45,7 +45,7 @@ impl Method<'_> {
             Self::Naive(baseline) => Ok(origins
                 .iter()
                 .map(|o| {
-                    let history = prepared.filled().until(*o);
+                    let history = prepared.history(*o);
                     baseline.forecast(&history, plan.season, plan.horizon)
                 })
                 .collect()),

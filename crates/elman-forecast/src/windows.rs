@@ -5,14 +5,15 @@
 //! `look_back` steps before it, filled from what is known there; nothing at or
 //! after the origin goes into an input.
 
-use crate::Result;
 use crate::calendar::Calendar;
 use crate::gaps::Filled;
 use crate::options::{Gaps, Scaling};
 use crate::time::TimeAxis;
+use crate::{Error, Result};
 use elman::ndarray::{Array2, Array3};
 use elman::train::{Batch, Examples};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A series made ready for windows.
@@ -48,11 +49,22 @@ impl Prepared {
     /// Where a gap is refused, or every value is missing.
     pub fn new(values: &[f64], axis: &TimeAxis, by: Preparation<'_>) -> Result<Self> {
         let len = values.len() + by.horizon;
+        let first = values.iter().position(|v| !v.is_nan()).unwrap_or(0);
+        let mut missing = (first..values.len()).filter(|i| values[*i].is_nan());
+        if by.gaps == Gaps::Refuse
+            && let Some(gap) = missing.next()
+        {
+            return Err(Error::input(format!(
+                "{} values are missing, the first at {}; fill them in, or choose another way than --gaps refuse",
+                1 + missing.count(),
+                axis.label(gap)
+            )));
+        }
         Ok(Self {
-            filled: Filled::new(values, by.gaps, by.season)?,
+            filled: Filled::new(&values[first..], by.gaps, by.season)?,
             calendar: by.calendar.rows(axis, by.offset, len),
             calendar_width: by.calendar.width(),
-            first: values.iter().position(|v| !v.is_nan()).unwrap_or(0),
+            first,
             values: values.to_vec(),
         })
     }
@@ -72,9 +84,14 @@ impl Prepared {
         self.values.is_empty()
     }
 
-    /// The steps before an origin, filled as known there.
-    pub fn filled(&self) -> &Filled {
-        &self.filled
+    /// The steps from the first value to an origin, filled as known there.
+    pub fn history(&self, origin: usize) -> Cow<'_, [f64]> {
+        self.filled.until(origin.saturating_sub(self.first))
+    }
+
+    /// The last `out.len()` of them.
+    fn window(&self, origin: usize, out: &mut [f64]) {
+        self.filled.window(origin - self.first, out);
     }
 
     /// The values of some steps, NaN where missing or not there yet.
@@ -88,14 +105,9 @@ impl Prepared {
     /// it: the slope of their mean on the window's mean. About 1 where the
     /// level wanders, about 0 where it returns.
     pub fn persistence(&self, origins: &[usize], look_back: usize, steps: usize) -> f64 {
-        let mean = |values: &[f64]| {
-            let known = values.iter().filter(|v| !v.is_nan());
-            let count = known.clone().count() as f64;
-            known.map(|v| v / count).sum::<f64>()
-        };
         let mut window = vec![0.0; look_back];
         let pairs = origins.iter().map(|origin| {
-            self.filled.window(*origin, &mut window);
+            self.window(*origin, &mut window);
             (mean(&window), mean(&self.truth(*origin..origin + steps)))
         });
         let pairs: Vec<(f64, f64)> = pairs.filter(|(_, next)| next.is_finite()).collect();
@@ -125,10 +137,7 @@ pub struct Scale {
 impl Scale {
     /// From the values before `end` and the windows of the training origins.
     pub fn of(prepared: &Prepared, shape: Shape, origins: &[usize], end: usize) -> Self {
-        let known = || prepared.values[..end].iter().filter(|v| !v.is_nan());
-        let count = known().count().max(1) as f64;
-        // Divided one by one, so that large values do not overflow.
-        let mean = known().map(|v| v / count).sum();
+        let mean = mean(&prepared.values[..end]);
         let unit = Self { mean, spread: 1.0 };
         let windows = Windows::new(prepared, shape, unit, origins.to_vec());
         let errors = (0..origins.len()).flat_map(|i| windows.regression(i).1);
@@ -147,6 +156,11 @@ impl Scale {
     /// True where nothing but the centre is to be forecast.
     pub fn is_constant(&self) -> bool {
         self.spread == 0.0
+    }
+
+    /// False where it cannot have come from any values.
+    pub(crate) fn is_legal(&self) -> bool {
+        self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0
     }
 
     fn down(&self, value: f64, centre: f64) -> f64 {
@@ -183,18 +197,31 @@ impl Shape {
     /// Features of the vector beside the sequence: the window and the calendar
     /// of the first step to forecast.
     pub fn beside(&self, calendar: &Calendar) -> usize {
-        self.look_back + calendar.width()
+        self.look_back.saturating_add(calendar.width())
     }
 
     fn centre(&self, window: &[f64], scale: &Scale) -> f64 {
         match self.scaling {
             Scaling::Last => window.last().copied().unwrap_or(scale.mean),
-            Scaling::Mean => {
-                let count = window.len() as f64;
-                window.iter().map(|v| v / count).sum()
-            }
+            Scaling::Mean => mean(window),
             Scaling::None => scale.mean,
         }
+    }
+}
+
+/// The mean of the values that are there, NaN where none is. It lies between
+/// the least and the largest: that of a constant is the constant.
+fn mean(values: &[f64]) -> f64 {
+    let known = || values.iter().copied().filter(|v| !v.is_nan());
+    let count = known().count() as f64;
+    // Divided one by one, so that large values do not overflow.
+    let mean: f64 = known().map(|v| v / count).sum();
+    let least = known().fold(f64::NAN, f64::min);
+    let largest = known().fold(f64::NAN, f64::max);
+    if count > 0.0 {
+        mean.max(least).min(largest)
+    } else {
+        f64::NAN
     }
 }
 
@@ -243,9 +270,7 @@ impl<'a> Windows<'a> {
             Some(windows) => windows[example].clone(),
             None => {
                 let mut window = vec![0.0; self.shape.look_back];
-                self.prepared
-                    .filled
-                    .window(self.origins[example], &mut window);
+                self.prepared.window(self.origins[example], &mut window);
                 window
             }
         }
