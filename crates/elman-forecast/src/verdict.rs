@@ -4,7 +4,7 @@ use crate::outcome::MethodScore;
 
 /// Says in one to three sentences whether the network is worth using: against
 /// the best of the naive methods and against ridge regression, by mean absolute
-/// error, and whether the 80 % intervals held.
+/// error, and whether the 80 % intervals held where errors were made at all.
 ///
 /// `methods` are those of `Backtest::methods`, found by name: `elman`, `ridge`,
 /// and the naive ones, which are all others. A method that could not be scored
@@ -54,8 +54,9 @@ pub fn verdict(methods: &[MethodScore]) -> String {
 
     let comparison = compare(own, &rivals);
     match elman.scores.coverage_80 {
-        Some(held) => format!("{comparison} {}", intervals(held)),
-        None => comparison,
+        // Where no error was made an interval may have no width: nothing to judge.
+        Some(held) if own > 0.0 => format!("{comparison} {}", intervals(held)),
+        _ => comparison,
     }
 }
 
