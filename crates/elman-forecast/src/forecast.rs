@@ -8,7 +8,7 @@ use crate::options::ForecastOptions;
 use crate::outcome::{Backtest, Choice, Observation, Outcome, Split};
 use crate::plan::{Parts, Plan};
 use crate::series::Series;
-use crate::table::{ReadOptions, Table};
+use crate::table::{ReadOptions, Table, lists};
 use crate::time::TimeAxis;
 use crate::verdict::verdict;
 use crate::windows::{Preparation, Prepared};
@@ -65,9 +65,9 @@ pub fn forecast(
     )?;
     let Some(target) = &options.target else {
         return Err(Error::input(format!(
-            "{}: --target is missing: which column is to be forecast? It could be {}",
+            "{}: --target is missing; columns that can be forecast: {}",
             path.display(),
-            table.numeric_columns().join(", ")
+            lists(&table.numeric_columns())
         )));
     };
     let series = table.series(target)?;

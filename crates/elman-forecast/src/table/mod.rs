@@ -158,7 +158,10 @@ impl Table {
 
         let choice = match &options.time {
             Some(named) => times::Choice {
-                column: find(&columns, named, &[]).map_err(|e| e.at("--time"))?,
+                column: find(&columns, named, &[]).map_err(|e| match options.like {
+                    None => e.at("--time"),
+                    Some(_) => e.at("the time column"),
+                })?,
                 note: None,
             },
             None => times::choose(&columns, rows, |column| {
@@ -556,7 +559,7 @@ fn find(columns: &[Column], name: &str, offers: &[&str]) -> Result<usize> {
     let part = name.to_lowercase();
     let near = all
         .iter()
-        .min_by_key(|other| distance(other))
+        .min_by_key(|other| (distance(other), !offers.contains(other)))
         .filter(|other| distance(other) <= 1 + name.chars().count() / 3)
         .or_else(|| {
             all.iter()
@@ -640,7 +643,7 @@ fn broken(cell: &str) -> String {
 }
 
 /// Names in one line, at most twenty.
-fn lists(names: &[&str]) -> String {
+pub(crate) fn lists(names: &[&str]) -> String {
     const SHOWN: usize = 20;
     if names.is_empty() {
         return "none".to_string();

@@ -119,8 +119,12 @@ pub(super) fn choose(
         });
     }
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let apart = match names.len() {
+        1 => " (where there should be more, set them apart with commas, semicolons, tabs or `|`)",
+        _ => "",
+    };
     Err(Error::input(format!(
-        "no column holds times; columns: {}; name it with --time, or add a column of {READABLE}",
+        "no column holds times; columns: {}{apart}; name it with --time, or add a column of {READABLE}",
         lists(&names)
     )))
 }
