@@ -93,14 +93,10 @@ impl Plan {
             (Strategy::Direct, "default".into())
         });
 
+        refuse_too_few(options, rows, first, &series.axis)?;
         let test_rows = choices.take("--test-rows", options.test_rows, || {
             test_rows(rows, &series.axis, horizon)
         });
-        // One window at least for the test, and one to train on before it.
-        let least = test_rows.max(horizon) + horizon + options.look_back.unwrap_or(1);
-        if test_rows < horizon || rows < least || rows < LEAST_ROWS {
-            return Err(too_few(rows, horizon, test_rows, least, options.look_back));
-        }
         let before = rows - test_rows;
         let look_back = choices.take("--look-back", options.look_back, || {
             let wanted = wanted_look_back(season, horizon);
@@ -449,32 +445,61 @@ fn epochs(windows: usize, batch_size: usize, steps: usize) -> (usize, String) {
     }
 }
 
-fn too_few(
+/// Refuses a series without rows for one window of the test part, and for one
+/// to train on before it; `blank` rows before the first value are not counted.
+fn refuse_too_few(
+    options: &ForecastOptions,
     rows: usize,
-    horizon: usize,
-    test_rows: usize,
-    least: usize,
-    look_back: Option<usize>,
-) -> Error {
-    if test_rows < horizon {
-        return Error::input(format!(
-            "--test-rows {test_rows}: a forecast of {horizon} steps cannot be tested on {test_rows} rows; give {horizon} or more, or a shorter --horizon"
-        ));
+    blank: usize,
+    axis: &TimeAxis,
+) -> Result<()> {
+    let horizon = options.horizon;
+    let back = options.look_back.unwrap_or(1);
+    let test = |horizon| {
+        let default = || test_rows(rows, axis, horizon).0;
+        options.test_rows.unwrap_or_else(default)
+    };
+    let needed = |horizon| test(horizon) + horizon + back;
+    let fits = |horizon: &usize| *horizon <= test(*horizon) && needed(*horizon) <= rows;
+    if fits(&horizon) && rows >= LEAST_ROWS {
+        return Ok(());
     }
-    let least = least.max(LEAST_ROWS);
-    let back = look_back.map_or("1 step to look back on".to_owned(), |l| {
-        format!("{l} steps to look back on (--look-back)")
-    });
-    let shorter = rows
-        .checked_sub(2 + look_back.unwrap_or(1))
-        .map_or(0, |r| r / 2);
-    let mend = if rows >= LEAST_ROWS && shorter > 0 && shorter < horizon {
-        format!("; with these rows --horizon {shorter} is the longest")
+    let test_rows = test(horizon);
+    if test_rows < horizon {
+        return Err(Error::input(format!(
+            "--test-rows {test_rows}: a forecast of {horizon} steps cannot be tested on {test_rows} rows; give {horizon} or more, or a shorter --horizon"
+        )));
+    }
+    let not_counted = match blank {
+        0 => String::new(),
+        1 => " (without the blank one before the first value)".into(),
+        n => format!(" (without the {n} blank ones before the first value)"),
+    };
+    if needed(horizon) <= LEAST_ROWS {
+        return Err(Error::input(format!(
+            "too few rows: {rows}{not_counted}, at least {LEAST_ROWS} are needed for any forecast"
+        )));
+    }
+    let look_back = match options.look_back {
+        None => "1 to look back on".to_owned(),
+        Some(n) => format!("{n} to look back on (--look-back)"),
+    };
+    let shorter = || (1..horizon.min(rows)).rev().find(fits);
+    let mend = if rows < LEAST_ROWS {
+        String::new()
+    } else if let Some(longest) = shorter() {
+        format!("; with these rows --horizon {longest} is the longest")
+    } else if options.look_back.is_some() && rows > test_rows + horizon {
+        let most = rows - test_rows - horizon;
+        format!("; with these rows --look-back {most} is the longest")
+    } else if options.test_rows.is_some() && rows >= 2 * horizon + back {
+        let most = rows - horizon - back;
+        format!("; with these rows --test-rows {most} is the most")
     } else {
         String::new()
     };
-    Error::input(format!(
-        "too few rows: {rows}, at least {least} are needed: {} to test on, {horizon} to train on, {back}{mend}",
-        test_rows.max(horizon)
-    ))
+    Err(Error::input(format!(
+        "too few rows: {rows}{not_counted}, at least {} are needed: {test_rows} to test on, {horizon} to train on, {look_back}{mend}",
+        needed(horizon).max(LEAST_ROWS)
+    )))
 }
