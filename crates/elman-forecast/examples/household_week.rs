@@ -82,6 +82,7 @@ fn main() -> Result<()> {
             train: Parts::windows(&train, plan.shape.look_back, HORIZON),
             stopping: Vec::new(),
             end: train.end,
+            epochs: Vec::new(),
         };
         let threads = Threads(std::thread::available_parallelism().map_or(1, usize::from));
         let watch = &mut |_: &_| Control::Continue;

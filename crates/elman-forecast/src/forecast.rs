@@ -140,9 +140,17 @@ impl<'a> Run<'a> {
         };
         let column = format!("column {}", plan.target);
         let prepared = Prepared::new(&series.values, &series.axis, by).map_err(|e| e.at(column))?;
+        let parts = Parts::of(plan, prepared.first()..series.len());
+        if let Some(patience) = plan.patience
+            && parts.stopping.is_empty()
+        {
+            return Err(Error::input(format!(
+                "--patience {patience}: the rows before the test part are too few to keep some for early stopping; leave it out, or give more rows"
+            )));
+        }
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
-            parts: Parts::of(plan, prepared.first()..series.len()),
+            parts,
             plan,
             axis: &series.axis,
             prepared,
@@ -159,6 +167,7 @@ impl<'a> Run<'a> {
             train: Parts::windows(&parts.train, look_back, steps),
             stopping: Parts::origins(&parts.stopping, steps),
             end: parts.train.end,
+            epochs: Vec::new(),
         };
         let (learned, report) = self.train(lesson, watch)?;
         let mut interrupted = report.stopped;
@@ -196,6 +205,10 @@ impl<'a> Run<'a> {
                 train: Parts::windows(&all, look_back, steps),
                 stopping: Vec::new(),
                 end: all.end,
+                epochs: match plan.patience {
+                    Some(_) => curves.iter().map(|curve| curve.best + 1).collect(),
+                    None => Vec::new(),
+                },
             };
             let (learned, report) = self.train(lesson, watch)?;
             interrupted = report.stopped;

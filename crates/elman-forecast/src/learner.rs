@@ -66,6 +66,9 @@ pub struct Lesson<'a> {
     pub stopping: Vec<usize>,
     /// The end of the rows that the training may see.
     pub end: usize,
+    /// Epochs of each network, where they are to be fewer than the plan's: what
+    /// an earlier training with a stopping part has found.
+    pub epochs: Vec<usize>,
 }
 
 impl Learned {
@@ -99,17 +102,24 @@ impl Learned {
         };
         for member in 0..plan.members {
             let params = learned.network.init(plan.member_seed(member));
+            let epochs = lesson.epochs.get(member).map_or(plan.epochs, |n| *n);
             let mut each = |p: &train::Progress| {
-                watch(&Progress {
+                let control = watch(&Progress {
                     stage: lesson.stage.to_owned(),
                     member,
                     members: plan.members,
                     epoch: p.epoch,
-                    epochs: p.epochs,
+                    epochs,
                     train_loss: p.train_loss,
                     valid_loss: p.valid_loss,
                     best: p.best_loss,
-                })
+                });
+                report.stopped = control == Control::Stop;
+                if p.epoch + 1 < epochs {
+                    control
+                } else {
+                    Control::Stop
+                }
             };
             let valid: Option<&dyn Examples<f32>> = Some(&stopping);
             let config = config(member);
@@ -132,11 +142,10 @@ impl Learned {
                     "{}: the loss was no longer finite at step {step}; the last good network was kept",
                     lesson.stage
                 )),
-                Ended::Asked => {
-                    report.stopped = true;
-                    break;
-                }
-                Ended::Completed | Ended::Early => {}
+                Ended::Completed | Ended::Early | Ended::Asked => {}
+            }
+            if report.stopped {
+                break;
             }
         }
         Ok((learned, report))

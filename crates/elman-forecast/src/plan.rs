@@ -279,24 +279,29 @@ pub struct Parts {
 
 impl Parts {
     /// Of the steps of a series from its first value on. A part too short to be
-    /// of use is left out, and its rows go to the training.
+    /// of use is left out, and its rows go to the training. Where rows are
+    /// short, a plan with patience keeps them for early stopping, another one
+    /// for the intervals.
     pub fn of(plan: &Plan, steps: Range<usize>) -> Self {
         let (look_back, horizon) = (plan.shape.look_back, plan.horizon);
         let before = steps.len() - plan.test_rows;
         // Three quarters of the windows at least stay for the training.
         let spare = before.saturating_sub(look_back + horizon) / 4;
-        let wanted = (before.div_ceil(20)).max(horizon + NEEDED_AT_95);
-        let least = horizon + NEEDED_AT_80;
-        let calibration = if wanted <= spare {
-            wanted
-        } else if least <= spare {
-            spare
+        let for_stopping = before.div_ceil(20).max(horizon + 2);
+        let for_calibration = before.div_ceil(20).max(horizon + NEEDED_AT_95);
+        let room = match plan.patience {
+            Some(_) => spare.saturating_sub(for_stopping),
+            None => spare,
+        };
+        let calibration = if for_calibration <= room {
+            for_calibration
+        } else if horizon + NEEDED_AT_80 <= room {
+            room
         } else {
             0
         };
-        let wanted = before.div_ceil(20).max(horizon + 2);
-        let stopping = if wanted + calibration <= spare {
-            wanted
+        let stopping = if for_stopping + calibration <= spare {
+            for_stopping
         } else {
             0
         };
