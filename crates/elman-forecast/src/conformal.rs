@@ -109,6 +109,16 @@ impl Bands {
         }
     }
 
+    /// Number of steps ahead.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// True where there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// The intervals around the forecast `value` made `step + 1` steps ahead;
     /// none past the calibrated steps.
     pub fn apply(&self, step: usize, value: f64) -> Intervals {

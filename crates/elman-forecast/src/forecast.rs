@@ -75,10 +75,14 @@ pub fn forecast(
     let run = Run::new(&plan, &series, options.threads).map_err(|e| e.at(path.display()))?;
     let done = run.all(watch)?;
 
+    let splits = splits(&run.parts, &series.axis);
     let mut facts = table.facts();
     facts.extend(series.facts());
     let mut notes = table.notes();
     notes.extend(done.notes);
+    let time_column = table.time_column();
+    let model = ForecastModel::new(plan, done.learned, done.bands, time_column, &series.axis);
+    let plan = model.plan();
     let outcome = Outcome {
         target: plan.target.clone(),
         frequency: series.axis.frequency().to_string(),
@@ -88,7 +92,7 @@ pub fn forecast(
         seed: plan.seed,
         facts,
         choices: with_penalty(choices, done.penalty),
-        splits: splits(&run.parts, &series.axis),
+        splits,
         ignored: table.ignored(&[target]),
         notes,
         history: history(&series),
@@ -98,13 +102,6 @@ pub fn forecast(
         forecast: done.forecast,
         interrupted: done.interrupted,
     };
-    let model = ForecastModel::new(
-        plan,
-        done.learned,
-        done.bands,
-        table.time_column(),
-        &series.axis,
-    );
     Ok((outcome, model))
 }
 

@@ -13,6 +13,7 @@ use elman::network::{Network, NetworkConfig};
 use elman::train::Threads;
 use elman::weights::{Model, write_atomically};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// A trained forecaster: networks, scale, intervals, and what it takes to read
@@ -67,11 +68,13 @@ impl ForecastModel {
         time_column: &str,
         axis: &TimeAxis,
     ) -> Self {
+        // Fewer than planned where the training was interrupted.
+        let members = learned.members().len();
         Self {
             app: App {
                 kind: Kind::Forecast,
                 scale: learned.scale(),
-                plan,
+                plan: Plan { members, ..plan },
                 bands,
                 time_column: time_column.to_owned(),
                 axis: axis.clone(),
@@ -103,9 +106,22 @@ impl ForecastModel {
         let model = Model::<f32>::from_bytes(bytes)?;
         let app: App = App::deserialize(model.app())
             .map_err(|e| Error::input(format!("this model is no forecaster: {e}")))?;
-        if *model.config() != app.plan.network() {
+        let Plan {
+            horizon,
+            strategy,
+            shape,
+            members,
+            ..
+        } = &app.plan;
+        let whole = *model.config() == app.plan.network()
+            && model.members().len() == *members
+            && shape.steps == strategy.steps(*horizon)
+            && app.bands.len() == *horizon
+            && *horizon > 0
+            && app.scale.is_legal();
+        if !whole {
             return Err(Error::input(
-                "damaged: the network is not the one that its plan describes",
+                "damaged: what is stored in the model file contradicts itself; train the model again",
             ));
         }
         let members = model.members().to_vec();
@@ -127,9 +143,15 @@ impl ForecastModel {
     /// # Errors
     /// Where it cannot be read, or is none.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path)
-            .map_err(|e| Error::input(format!("{}: cannot be read: {e}", path.display())))?;
-        Self::from_bytes(&bytes).map_err(|e| e.at(path.display()))
+        let bytes = std::fs::read(path).map_err(|e| {
+            Error::input(match e.kind() {
+                ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
+                _ => format!("cannot be read: {e}"),
+            })
+        });
+        bytes
+            .and_then(|bytes| Self::from_bytes(&bytes))
+            .map_err(|e| e.at(path.display()))
     }
 
     /// Forecasts after the last row of a table, without training.

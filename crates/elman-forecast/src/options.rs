@@ -103,6 +103,16 @@ named! {
     }
 }
 
+impl Strategy {
+    /// Steps that the network forecasts at once.
+    pub(crate) fn steps(self, horizon: usize) -> usize {
+        match self {
+            Self::Direct => horizon,
+            Self::Recursive => 1,
+        }
+    }
+}
+
 named! {
     /// The recurrent cell.
     Cell, "--cell" {

@@ -151,10 +151,7 @@ impl Plan {
         });
 
         let calendar = Calendar::of(&series.axis, season);
-        let steps = match strategy {
-            Strategy::Direct => horizon,
-            Strategy::Recursive => 1,
-        };
+        let steps = strategy.steps(horizon);
         let scaling = choices.take("--scaling", options.scaling, || {
             scaling(series, gaps, season, test_rows, look_back, horizon)
         });
