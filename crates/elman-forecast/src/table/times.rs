@@ -85,11 +85,11 @@ pub(super) fn choose(
         return Ok(only(column));
     }
     let whole = |i: &usize| columns[*i].is_whole() && columns[*i].missing == 0;
-    for column in indices()
-        .filter(whole)
-        .filter(|i| is_time_name(&columns[*i].name))
-    {
-        if columns[column].run.ascends || mostly_distinct(column)? {
+    for column in indices().filter(|i| is_time_name(&columns[*i].name)) {
+        // One that ascends is the time also where a cell is blank, which the
+        // reader then refuses.
+        let ascends = columns[column].is_whole() && columns[column].run.ascends;
+        if ascends || whole(&column) && mostly_distinct(column)? {
             return Ok(only(column));
         }
     }
