@@ -5,9 +5,11 @@ use crate::failure::Failure;
 use crate::files::{self, File, Written};
 use crate::plan::PredictPlan;
 use crate::render::{self, json};
+use crate::weights;
 use elman_forecast::model::ForecastModel;
 
 pub fn run(plan: &PredictPlan, console: &Console) -> Result<(), Failure> {
+    weights::read(&plan.model)?;
     let model = ForecastModel::load(&plan.model)?;
     let prediction = model.predict(&plan.table)?;
     let mut written = Written::default();

@@ -12,6 +12,8 @@ use std::path::Path;
 
 pub fn run(plan: &RunPlan, console: &Console) -> Result<(), Failure> {
     let read = |path: &Path| {
+        // Says of which file it is what is wrong with it.
+        weights::read(path)?;
         std::fs::read(path)
             .map_err(|e| Failure::Input(format!("{}: cannot be read: {e}", path.display())))
     };

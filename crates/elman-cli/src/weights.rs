@@ -6,7 +6,7 @@ use safetensors::tensor::Metadata;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Bytes before the header, which hold its length.
@@ -55,7 +55,14 @@ pub fn read(path: &Path) -> Result<Header, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::Input(format!("{}: not a safetensors file: {why}", path.display()))
     };
-    let unread = |e: std::io::Error| Failure::Input(format!("{}: {e}", path.display()));
+    let unread = |e: io::Error| {
+        let why = match e.kind() {
+            io::ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
+            io::ErrorKind::IsADirectory => "this is a folder; name a file in it".to_owned(),
+            _ => format!("cannot be read: {e}"),
+        };
+        Failure::Input(format!("{}: {why}", path.display()))
+    };
 
     let mut file = fs::File::open(path).map_err(unread)?;
     let size = file.metadata().map_err(unread)?.len();
