@@ -311,9 +311,25 @@ fn json_is_one_object_and_agrees_with_the_files() {
 }
 
 #[test]
+fn threads_change_nothing_and_the_seed_does() {
+    let folder = folder_with(400);
+    let files = |more: &[&str]| {
+        assert_done(&quick(folder.path(), "table.csv", more));
+        OWN.map(|name| fs::read(folder.path().join(name)).unwrap())
+    };
+    let one = files(&["--seed", "5", "--threads", "1"]);
+    for threads in ["2", "3"] {
+        assert!(files(&["--seed", "5", "--threads", threads]) == one);
+    }
+    let other = files(&["--seed", "6"]);
+    assert!(other[0] != one[0] && other[1] != one[1]);
+}
+
+#[test]
 fn a_saved_model_predicts_and_can_be_inspected() {
     let folder = folder_with(400);
     assert_done(&quick(folder.path(), "table.csv", &[]));
+    let forecast = fs::read(folder.path().join("forecast.csv")).unwrap();
     let predict = [
         "predict",
         "model.safetensors",
@@ -327,6 +343,8 @@ fn a_saved_model_predicts_and_can_be_inspected() {
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(object["forecast"].as_array().map(Vec::len), Some(3));
     assert_eq!(names(&folder.path().join("next")), ["forecast.csv"]);
+    let again = fs::read(folder.path().join("next/forecast.csv")).unwrap();
+    assert!(again == forecast);
 
     let output = run(folder.path(), &["inspect", "model.safetensors", "--json"]);
     assert_done(&output);
