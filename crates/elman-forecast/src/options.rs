@@ -220,7 +220,8 @@ pub struct ForecastOptions {
     /// Networks whose forecasts are averaged, 1 to 1000.
     pub members: Option<usize>,
     /// Epochs without a better validation loss before training stops, 1 or
-    /// more.
+    /// more. The final model, which has no validation part, is then trained for
+    /// as many epochs as the tested one kept.
     pub patience: Option<usize>,
     /// Rows at the end of the table that the backtest is made on, 1 or more.
     pub test_rows: Option<usize>,

@@ -99,10 +99,10 @@ impl Plan {
         });
         let before = rows - test_rows;
         let look_back = choices.take("--look-back", options.look_back, || {
-            let wanted = wanted_look_back(season, horizon);
+            let (wanted, why) = wanted_look_back(season, horizon);
             let most = ((before - horizon) / 2).max(1);
             if wanted <= most {
-                (wanted, "four seasons, and no less than the horizon".into())
+                (wanted, why)
             } else {
                 (
                     most,
@@ -364,13 +364,25 @@ impl Choices {
     }
 }
 
-fn wanted_look_back(season: usize, horizon: usize) -> usize {
-    let seasons = if season > 1 {
-        (4 * season).min(168.max(season))
-    } else {
-        24
+/// Four seasons, but not so many steps that a network has to remember for too
+/// long; where a season is longer still, the calendar inputs tell it.
+fn wanted_look_back(season: usize, horizon: usize) -> (usize, String) {
+    const MANY: usize = 168;
+    const MOST: usize = 2 * MANY;
+    let (steps, why) = match season {
+        0 | 1 => (24, "usual where there is no season".to_owned()),
+        _ if 4 * season <= MANY => (4 * season, "four seasons".to_owned()),
+        _ if season <= MANY => (MANY, format!("enough for a season of {season}")),
+        _ if season <= MOST => (season, "one season".to_owned()),
+        _ => (MOST, format!("the most, for a season of {season}")),
     };
-    seasons.max(horizon.min(4 * seasons))
+    if horizon <= steps {
+        (steps, why)
+    } else if horizon <= 4 * steps {
+        (horizon, "the horizon".to_owned())
+    } else {
+        (4 * steps, format!("the horizon of {horizon} is longer"))
+    }
 }
 
 /// The smaller of 26 weeks and a fifth of the rows, and the horizon at least.
