@@ -22,7 +22,7 @@ use elman_forecast::learner::{Learned, Lesson};
 use elman_forecast::options::ForecastOptions;
 use elman_forecast::plan::{Parts, Plan};
 use elman_forecast::table::{ReadOptions, Table};
-use elman_forecast::windows::{Preparation, Prepared};
+use elman_forecast::windows::Prepared;
 use elman_forecast::{Error, Result};
 use std::path::Path;
 
@@ -43,14 +43,7 @@ fn main() -> Result<()> {
         ..ForecastOptions::new(HORIZON)
     };
     let (plan, _) = Plan::resolve(&options, &series)?;
-    let by = Preparation {
-        calendar: &plan.calendar,
-        horizon: plan.horizon,
-        gaps: plan.gaps,
-        season: plan.season,
-        offset: 0,
-    };
-    let prepared = Prepared::new(&series.values, &series.axis, by)?;
+    let prepared = plan.prepare(&series.values, &series.axis, 0)?;
     let train = prepared.first()..prepared.len() - LAST_DAYS;
     let weeks: Vec<usize> = (0..TEST_WEEKS).map(|w| train.end + HORIZON * w).collect();
     println!(

@@ -6,7 +6,7 @@ use crate::baseline::{Baseline, Ridge};
 use crate::conformal::{Bands, Intervals};
 use crate::learner::Learned;
 use crate::metrics::{Tally, seasonal_scale};
-use crate::outcome::{ForecastRow, MethodScore, Origin};
+use crate::outcome::{Choice, ForecastRow, MethodScore, Origin};
 use crate::plan::{Parts, Plan};
 use crate::time::TimeAxis;
 use crate::windows::{Prepared, Scale, Shape, Windows};
@@ -58,6 +58,8 @@ impl Method<'_> {
 pub struct Linear {
     ridge: Ridge,
     penalty: f64,
+    /// False where there were too few windows to choose by.
+    chosen: bool,
     scale: Scale,
 }
 
@@ -91,17 +93,29 @@ impl Linear {
             let (x_valid, y_valid) = (x.slice(last), y.slice(last));
             Ridge::choose(x_train, y_train, x_valid, y_valid, &Ridge::PENALTIES).ok()
         };
-        let penalty = chosen.map_or(DEFAULT_PENALTY, |(_, penalty)| penalty);
+        let (penalty, chosen) = match chosen {
+            Some((_, penalty)) => (penalty, true),
+            None => (DEFAULT_PENALTY, false),
+        };
         Ok(Self {
             ridge: Ridge::fit(x.view(), y.view(), penalty)?,
             penalty,
+            chosen,
             scale,
         })
     }
 
-    /// The penalty it was fitted with.
-    pub fn penalty(&self) -> f64 {
-        self.penalty
+    /// The penalty and where it comes from, as a setting.
+    pub fn choice(&self) -> Choice {
+        Choice {
+            flag: "penalty of ridge".into(),
+            value: self.penalty.to_string(),
+            why: if self.chosen {
+                "least error on the last quarter of its training windows".into()
+            } else {
+                "default: too few windows to choose it by".into()
+            },
+        }
     }
 
     fn forecast(

@@ -11,7 +11,7 @@ use crate::series::Series;
 use crate::table::{ReadOptions, Table, lists};
 use crate::time::TimeAxis;
 use crate::verdict::verdict;
-use crate::windows::{Preparation, Prepared};
+use crate::windows::Prepared;
 use crate::{Error, Result};
 use elman::train::{Control, Threads};
 use std::ops::Range;
@@ -91,7 +91,7 @@ pub fn forecast(
         model: plan.describe(),
         seed: plan.seed,
         facts,
-        choices: with_penalty(choices, done.penalty),
+        choices: choices.into_iter().chain(done.penalty).collect(),
         splits,
         ignored: table.ignored(&[target]),
         notes,
@@ -121,22 +121,18 @@ struct Done {
     forecast: Vec<crate::outcome::ForecastRow>,
     learned: Learned,
     bands: crate::conformal::Bands,
-    penalty: Option<f64>,
+    /// The penalty of ridge, as a setting.
+    penalty: Option<Choice>,
     interrupted: bool,
     notes: Vec<String>,
 }
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, series: &'a Series, threads: Option<usize>) -> Result<Self> {
-        let by = Preparation {
-            calendar: &plan.calendar,
-            horizon: plan.horizon,
-            gaps: plan.gaps,
-            season: plan.season,
-            offset: 0,
-        };
         let column = format!("column {}", plan.target);
-        let prepared = Prepared::new(&series.values, &series.axis, by).map_err(|e| e.at(column))?;
+        let prepared = plan
+            .prepare(&series.values, &series.axis, 0)
+            .map_err(|e| e.at(column))?;
         let parts = Parts::of(plan, prepared.first()..series.len());
         if let Some(patience) = plan.patience
             && parts.stopping.is_empty()
@@ -227,7 +223,7 @@ impl<'a> Run<'a> {
             forecast: backtest::rows(self.axis, origin, &values, &intervals),
             learned,
             bands,
-            penalty: linear.ok().map(|l| l.penalty()),
+            penalty: linear.ok().map(|l| l.choice()),
             interrupted,
             notes,
         })
@@ -240,17 +236,6 @@ impl<'a> Run<'a> {
     ) -> Result<(Learned, Report)> {
         Learned::train(self.plan, &self.prepared, lesson, self.threads, watch)
     }
-}
-
-fn with_penalty(mut choices: Vec<Choice>, penalty: Option<f64>) -> Vec<Choice> {
-    if let Some(penalty) = penalty {
-        choices.push(Choice {
-            flag: "penalty of ridge".into(),
-            value: penalty.to_string(),
-            why: "least error on the last quarter of its training windows".into(),
-        });
-    }
-    choices
 }
 
 fn splits(parts: &Parts, axis: &TimeAxis) -> Vec<Split> {

@@ -7,7 +7,7 @@ use crate::outcome::{Fact, ForecastRow};
 use crate::plan::Plan;
 use crate::table::{ReadOptions, Table};
 use crate::time::TimeAxis;
-use crate::windows::{Preparation, Prepared, Scale};
+use crate::windows::Scale;
 use crate::{Error, Result};
 use elman::network::{Network, NetworkConfig};
 use elman::train::Threads;
@@ -174,16 +174,11 @@ impl ForecastModel {
         };
         let table = Table::open(file, &options)?;
         let series = table.series(&plan.target)?;
-        let by = Preparation {
-            calendar: &plan.calendar,
-            horizon: plan.horizon,
-            gaps: plan.gaps,
-            season: plan.season,
-            offset: axis.step_of(&series.axis).unwrap_or(0),
-        };
+        let offset = axis.step_of(&series.axis).unwrap_or(0);
         let column = || format!("{}: column {}", file.display(), plan.target);
-        let prepared =
-            Prepared::new(&series.values, &series.axis, by).map_err(|e| e.at(column()))?;
+        let prepared = plan
+            .prepare(&series.values, &series.axis, offset)
+            .map_err(|e| e.at(column()))?;
         let (rows_there, needed) = (series.len() - prepared.first(), plan.shape.look_back);
         if rows_there < needed {
             return Err(Error::input(format!(

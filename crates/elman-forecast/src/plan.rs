@@ -189,6 +189,22 @@ impl Plan {
         Ok((plan, choices.0))
     }
 
+    /// Makes a series ready for windows; `offset` is the number of its first
+    /// step in the series that the plan was made for.
+    ///
+    /// # Errors
+    /// Where a gap is refused, or every value is missing.
+    pub fn prepare(&self, values: &[f64], axis: &TimeAxis, offset: i64) -> Result<Prepared> {
+        let by = Preparation {
+            calendar: &self.calendar,
+            horizon: self.horizon,
+            gaps: self.gaps,
+            season: self.season,
+            offset,
+        };
+        Prepared::new(values, axis, by)
+    }
+
     /// The network of every member.
     pub fn network(&self) -> NetworkConfig {
         let features = self.shape.features(&self.calendar);

@@ -35,7 +35,12 @@ pub fn outcome(outcome: &Outcome, table: &Path, written: &Written, paint: Paint)
     verdict(&mut page, outcome);
     page.section("Forecast", &rows(&outcome.forecast, paint));
     if let Some(plot) = plot(&outcome.history, &outcome.forecast, outcome.season, paint) {
-        let title = "History | forecast, dots: 80 % interval";
+        let bands = outcome.forecast.iter().any(|row| row.lo_80.is_some());
+        let title = if bands {
+            "History | forecast, dots: 80 % interval"
+        } else {
+            "History | forecast"
+        };
         page.section(title, &plot);
     }
     page.section("Files", &files(written, paint));
