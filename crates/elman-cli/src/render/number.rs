@@ -55,7 +55,7 @@ pub fn significant(value: Option<f64>) -> String {
 /// A share from 0 to 1 in percent.
 pub fn percent(share: Option<f64>) -> String {
     match share {
-        Some(share) if share.is_finite() => format!("{:.1} %", 100.0 * share),
+        Some(share) if (0.0..=1.0).contains(&share) => format!("{:.1} %", 100.0 * share),
         _ => "-".into(),
     }
 }

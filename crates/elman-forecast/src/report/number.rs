@@ -58,7 +58,7 @@ pub const MISSING: &str = "\u{2013}";
 /// A share from 0 to 1 in percent.
 pub fn percent(share: Option<f64>) -> String {
     match share {
-        Some(s) if s.is_finite() => format!("{:.1}\u{a0}%", 100.0 * s),
+        Some(s) if (0.0..=1.0).contains(&s) => format!("{:.1}\u{a0}%", 100.0 * s),
         _ => MISSING.to_owned(),
     }
 }
@@ -149,7 +149,9 @@ mod tests {
         assert_eq!(count(1440), "1440");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(percent(Some(0.8034)), "80.3\u{a0}%");
-        assert_eq!(percent(None), MISSING);
+        for undefined in [None, Some(f64::NAN), Some(1e307)] {
+            assert_eq!(percent(undefined), MISSING);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod synthetic;
 use elman_forecast::outcome::{Observation, Outcome};
 use elman_forecast::report;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use synthetic::{Case, day};
 
 /// Holds what is true of every report, and returns the page.
@@ -206,7 +207,12 @@ fn only_reports_are_recognised() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        rng_seed: RngSeed::Fixed(0),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn no_number_breaks_the_page(
         values in prop::collection::vec(prop::option::of(any::<f64>()), 0..40),
