@@ -1,6 +1,6 @@
 //! Time series forecasting with recurrent networks.
 //!
-//! | module | what it is |
+//! | modules | what they are |
 //! |---|---|
 //! | [`table`], [`time`], [`series`], [`gaps`] | CSV in, a column on a regular grid, missing values |
 //! | [`options`], [`plan`], [`calendar`] | what was asked, what is run and why, what the calendar tells |
@@ -10,25 +10,17 @@
 //!
 //! Start with [`forecast()`].
 
-pub mod backtest;
-pub mod baseline;
-pub mod calendar;
-pub mod conformal;
+mod data;
 pub mod error;
 pub mod forecast;
-pub mod gaps;
-pub mod learner;
-pub mod metrics;
-pub mod model;
+mod judge;
+mod learn;
 pub mod options;
 pub mod outcome;
-pub mod plan;
 pub mod report;
-pub mod series;
-pub mod table;
-pub mod time;
-pub mod verdict;
-pub mod windows;
 
+pub use data::{gaps, series, table, time};
 pub use error::{Error, Result};
 pub use forecast::forecast;
+pub use judge::{backtest, baseline, conformal, metrics, verdict};
+pub use learn::{calendar, learner, model, plan, windows};

@@ -1,0 +1,7 @@
+//! How good a forecast is, and compared to what.
+
+pub mod backtest;
+pub mod baseline;
+pub mod conformal;
+pub mod metrics;
+pub mod verdict;
