@@ -5,10 +5,15 @@
 //! it takes to rebuild the network, and what the application put beside it.
 //! Several networks of the same kind (an ensemble) have their number before
 //! each name, as in a `ModuleList`: `0.rnn.weight_ih_l0`.
+//!
+//! [`TensorFile`] reads the tensors of any safetensors file, and of the files
+//! that `torch.save` writes.
 
 mod file;
+mod half;
 mod model;
 mod tensors;
+mod torch;
 
 pub use file::write_atomically;
 pub use model::{METADATA_KEY, Model, is_model};

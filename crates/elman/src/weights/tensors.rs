@@ -1,12 +1,14 @@
-//! Named tensors in a safetensors file.
+//! Named tensors in a safetensors file or in one of PyTorch's own.
 
+use super::half::{bf16, f16};
+use super::torch::{self, StateDict};
 use crate::{Error, Float, Result};
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayView, ArrayViewD, IxDyn, ShapeBuilder};
 use safetensors::SafeTensors;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// What the numbers of a tensor are stored as.
+/// A floating-point type that networks compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
     /// 32-bit floating point.
@@ -25,62 +27,101 @@ impl Dtype {
     }
 }
 
-/// A safetensors file in memory, checked: offsets, sizes and shapes agree.
+/// Named tensors in a file in memory, checked: places, sizes and shapes agree.
+///
+/// The file is a safetensors file, or what `torch.save` wrote of a state_dict
+/// or of a checkpoint with one. The numbers stay in the bytes of the file until
+/// they are asked for.
+///
+/// ```
+/// use elman::ndarray::array;
+/// use elman::weights::{TensorFile, write_tensors};
+///
+/// let bias = array![0.5_f32, 1.0].into_dyn();
+/// let bytes = write_tensors([("bias".to_owned(), bias.view())], None)?;
+/// let file = TensorFile::read(&bytes)?;
+/// assert_eq!(file.names(), ["bias"]);
+/// assert_eq!(file.get::<f32>("bias")?, Some(bias));
+/// # Ok::<(), elman::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TensorFile<'a> {
-    tensors: SafeTensors<'a>,
-    shapes: HashMap<String, Vec<usize>>,
+    tensors: Vec<(String, Tensor<'a>)>,
+    index: HashMap<String, usize>,
     metadata: HashMap<String, String>,
+    place: String,
+    widened: bool,
 }
 
 impl<'a> TensorFile<'a> {
-    /// Reads the header.
+    /// Finds the tensors of a safetensors file, or of a PyTorch file: the zip
+    /// archive of `torch.save` or its format before version 1.6, with the
+    /// state_dict as its object or at most two keys deep.
+    ///
+    /// A PyTorch file is not run. Whatever is not needed for a state_dict, a
+    /// whole module among it, is refused by its Python name.
     ///
     /// # Errors
-    /// Where the bytes are not a safetensors file, or a damaged one.
+    /// Where the bytes are neither, or a damaged file, or several state_dicts
+    /// are in it and none or several of them are called `state_dict`,
+    /// `model_state_dict` or `model`.
     pub fn read(bytes: &'a [u8]) -> Result<Self> {
-        let not = |e: safetensors::SafeTensorError| {
-            let pytorch = bytes.starts_with(b"PK") || bytes.starts_with(b"\x80");
-            let mend = if pytorch {
-                "; it looks like a PyTorch file: save its state_dict with safetensors.torch.save_file"
-            } else {
-                ""
-            };
-            Error::file(format!("not a safetensors file: {e}{mend}"))
+        let (tensors, metadata, place) = if Self::is_torch(bytes) {
+            let StateDict { tensors, place } = torch::read(bytes)?;
+            (tensors, HashMap::new(), place)
+        } else {
+            let (tensors, metadata) = read_safetensors(bytes)?;
+            (tensors, metadata, String::new())
         };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let tensors = SafeTensors::deserialize(bytes).map_err(not)?;
-        let shapes = tensors
-            .iter()
-            .map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+        let names = tensors.iter().map(|(name, _)| name.clone());
         Ok(Self {
-            shapes: shapes.collect(),
+            index: names.zip(0..).collect(),
             tensors,
             metadata,
+            place,
+            widened: false,
         })
     }
 
-    /// The metadata of that key.
+    /// True where bytes that begin so are, if anything, a PyTorch file; a
+    /// safetensors file is told from it by its first nine bytes.
+    pub fn is_torch(start: &[u8]) -> bool {
+        torch::is_torch(start)
+    }
+
+    /// From now on numbers of fewer bits count as wider ones, which have the
+    /// same values: `F16` and `BF16` as `F32`, whole numbers as `I64`.
+    #[must_use]
+    pub fn widened(mut self) -> Self {
+        self.widened = true;
+        self
+    }
+
+    /// The metadata of that key; a PyTorch file has none.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// Names of the tensors, sorted.
+    /// Where in a checkpoint of PyTorch the tensors are, its keys joined by
+    /// dots (`model_state_dict`); `None` where they are the file itself.
+    /// Everything else in the checkpoint is passed over.
+    pub fn place(&self) -> Option<&str> {
+        Some(&*self.place).filter(|place| !place.is_empty())
+    }
+
+    /// Names of the tensors, in the order of the file.
     pub fn names(&self) -> Vec<&str> {
-        let mut names = self.tensors.names();
-        names.sort_unstable();
-        names
+        self.tensors.iter().map(|(name, _)| &**name).collect()
     }
 
     /// Shape of a tensor; `None` where there is none of that name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.shapes.get(name).map(Vec::as_slice)
+        Some(&self.tensor(name)?.shape)
     }
 
     /// What a tensor is stored as, in safetensors' words: `F32`.
     pub fn stored(&self, name: &str) -> Option<String> {
-        Some(self.tensors.tensor(name).ok()?.dtype().to_string())
+        Some(self.tensor(name)?.dtype.to_string())
     }
 
     /// The floating-point type that all of the named tensors have; `None` where
@@ -94,10 +135,10 @@ impl<'a> TensorFile<'a> {
     ) -> Result<Option<Dtype>> {
         let mut found: Option<(&str, Dtype)> = None;
         for name in names {
-            let Ok(view) = self.tensors.tensor(name) else {
+            let Some(tensor) = self.tensor(name) else {
                 continue;
             };
-            let dtype = match view.dtype() {
+            let dtype = match self.dtype(tensor) {
                 safetensors::Dtype::F32 => Dtype::F32,
                 safetensors::Dtype::F64 => Dtype::F64,
                 other => {
@@ -121,50 +162,162 @@ impl<'a> TensorFile<'a> {
     /// The numbers of a tensor; `None` where there is none of that name.
     ///
     /// # Errors
-    /// Where it is not stored as `F`.
+    /// Where its type is not `F`.
     pub fn get<F: Float>(&self, name: &str) -> Result<Option<ArrayD<F>>> {
-        let Some((shape, bytes)) = self.bytes(name, Dtype::stored::<F>())? else {
+        use safetensors::Dtype as Stored;
+        let Some(tensor) = self.expect(name, Dtype::stored::<F>())? else {
             return Ok(None);
         };
-        let values = bytes.chunks_exact(F::BYTES).map(F::from_le).collect();
-        shaped(name, shape, values).map(Some)
+        let lit = |x: f32| F::lit(x.into());
+        let values = match tensor.dtype {
+            Stored::F16 => tensor.map(|b| lit(f16(u16::from_le_bytes(*b)))),
+            Stored::BF16 => tensor.map(|b| lit(bf16(u16::from_le_bytes(*b)))),
+            Stored::F32 => tensor.map(|b: &[u8; 4]| F::from_le(b)),
+            _ => tensor.map(|b: &[u8; 8]| F::from_le(b)),
+        };
+        values.map(Some).map_err(|e| e.at(name))
     }
 
     /// The 64-bit integers of a tensor; `None` where there is none of that
     /// name.
     ///
     /// # Errors
-    /// Where it is not stored as 64-bit integers.
+    /// Where its type is not a 64-bit integer.
     pub fn get_i64(&self, name: &str) -> Result<Option<ArrayD<i64>>> {
-        let Some((shape, bytes)) = self.bytes(name, safetensors::Dtype::I64)? else {
+        use safetensors::Dtype as Stored;
+        let Some(tensor) = self.expect(name, Stored::I64)? else {
             return Ok(None);
         };
-        let numbers = bytes.as_chunks().0.iter();
-        let values = numbers.map(|b| i64::from_le_bytes(*b)).collect();
-        shaped(name, shape, values).map(Some)
+        let values = match tensor.dtype {
+            Stored::U8 => tensor.map(|b| u8::from_le_bytes(*b).into()),
+            Stored::I8 => tensor.map(|b| i8::from_le_bytes(*b).into()),
+            Stored::U16 => tensor.map(|b| u16::from_le_bytes(*b).into()),
+            Stored::I16 => tensor.map(|b| i16::from_le_bytes(*b).into()),
+            Stored::U32 => tensor.map(|b| u32::from_le_bytes(*b).into()),
+            Stored::I32 => tensor.map(|b| i32::from_le_bytes(*b).into()),
+            _ => tensor.map(|b| i64::from_le_bytes(*b)),
+        };
+        values.map(Some).map_err(|e| e.at(name))
     }
 
-    fn bytes(
-        &self,
-        name: &str,
-        expected: safetensors::Dtype,
-    ) -> Result<Option<(&[usize], &'a [u8])>> {
-        let (Ok(view), Some(shape)) = (self.tensors.tensor(name), self.shape(name)) else {
-            return Ok(None);
-        };
-        if view.dtype() != expected {
-            return Err(Error::file(format!(
-                "{name}: expected {expected} numbers, got {}",
-                view.dtype()
-            )));
+    fn tensor(&self, name: &str) -> Option<&Tensor<'a>> {
+        let (_, tensor) = self.tensors.get(*self.index.get(name)?)?;
+        Some(tensor)
+    }
+
+    /// What a tensor counts as.
+    fn dtype(&self, tensor: &Tensor<'_>) -> safetensors::Dtype {
+        use safetensors::Dtype::{BF16, F16, F32, I8, I16, I32, I64, U8, U16, U32};
+        match tensor.dtype {
+            F16 | BF16 if self.widened => F32,
+            I8 | I16 | I32 | U8 | U16 | U32 if self.widened => I64,
+            stored => stored,
         }
-        Ok(Some((shape, view.data())))
+    }
+
+    fn expect(&self, name: &str, expected: safetensors::Dtype) -> Result<Option<&Tensor<'a>>> {
+        match self.tensor(name) {
+            Some(tensor) if self.dtype(tensor) != expected => Err(Error::file(format!(
+                "{name}: expected {expected} numbers, got {}",
+                tensor.dtype
+            ))),
+            tensor => Ok(tensor),
+        }
     }
 }
 
-fn shaped<T>(name: &str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>> {
-    ArrayD::from_shape_vec(IxDyn(shape), values)
-        .map_err(|e| Error::file(format!("{name}: shape {shape:?}: {e}")))
+type Tensors<'a> = Vec<(String, Tensor<'a>)>;
+
+fn read_safetensors(bytes: &[u8]) -> Result<(Tensors<'_>, HashMap<String, String>)> {
+    let not = |e: safetensors::SafeTensorError| Error::file(format!("not a safetensors file: {e}"));
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(not)?;
+    let file = SafeTensors::deserialize(bytes).map_err(not)?;
+    let mut tensors = Vec::new();
+    for name in header.offset_keys() {
+        let view = file.tensor(&name).map_err(not)?;
+        let tensor = Tensor {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            strides: None,
+            data: view.data(),
+        };
+        tensors.push((name, tensor));
+    }
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
+}
+
+/// A tensor in the bytes of a file.
+#[derive(Debug)]
+pub(super) struct Tensor<'a> {
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+    /// Numbers from one place to the next along each axis; `None`: row-major.
+    strides: Option<Vec<usize>>,
+    /// From the first number on.
+    data: &'a [u8],
+}
+
+impl<'a> Tensor<'a> {
+    /// A tensor anywhere in a storage; strides and offset count numbers.
+    pub(super) fn strided(
+        dtype: safetensors::Dtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        offset: usize,
+        storage: &'a [u8],
+    ) -> Result<Self> {
+        if strides.len() != shape.len() {
+            return Err(Error::file(format!(
+                "{} axes, but {} strides",
+                shape.len(),
+                strides.len()
+            )));
+        }
+        let width = dtype.bitsize() / 8;
+        let empty = shape.contains(&0);
+        let steps = shape.iter().zip(&strides);
+        // A sum that saturates is beyond every storage.
+        let last = steps.fold(offset, |last, (side, stride)| {
+            last.saturating_add(side.saturating_sub(1).saturating_mul(*stride))
+        });
+        let inside = last < storage.len() / width;
+        if !empty && !inside {
+            return Err(Error::file(format!(
+                "shape {shape:?}, strides {strides:?} and offset {offset} reach beyond the storage of {} numbers",
+                storage.len() / width
+            )));
+        }
+        let data = if empty {
+            None
+        } else {
+            storage.get(offset * width..)
+        };
+        Ok(Self {
+            dtype,
+            shape,
+            strides: (!empty).then_some(strides),
+            data: data.unwrap_or_default(),
+        })
+    }
+
+    /// Bytes of all its numbers; `None` where no memory holds them.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        let mut sides = self.shape.iter();
+        sides.try_fold(self.dtype.bitsize() / 8, |n, side| n.checked_mul(*side))
+    }
+
+    /// Its numbers of N bytes, each changed by `f`, row-major.
+    fn map<const N: usize, T>(&self, f: impl Fn(&[u8; N]) -> T) -> Result<ArrayD<T>> {
+        let (numbers, _) = self.data.as_chunks();
+        let dim = IxDyn(&self.shape);
+        let view = match &self.strides {
+            Some(strides) => ArrayView::from_shape(dim.clone().strides(IxDyn(strides)), numbers),
+            None => ArrayView::from_shape(dim.clone(), numbers),
+        };
+        let values = |view: ArrayViewD<'_, _>| view.iter().map(f).collect();
+        view.and_then(|view| ArrayD::from_shape_vec(dim, values(view)))
+            .map_err(|e| Error::file(format!("shape {:?}: {e}", self.shape)))
+    }
 }
 
 /// The bytes of a safetensors file with these tensors and at most one entry of
@@ -250,6 +403,6 @@ mod tests {
         huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(TensorFile::read(&huge).unwrap_err().is_file());
         let e = TensorFile::read(b"PK\x03\x04rest of an archive").unwrap_err();
-        assert!(e.to_string().contains("state_dict"), "{e}");
+        assert!(e.to_string().contains("PyTorch file"), "{e}");
     }
 }

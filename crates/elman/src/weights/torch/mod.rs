@@ -1,0 +1,31 @@
+//! PyTorch's own files: what `torch.save` writes, from a state_dict or a
+//! checkpoint that holds one.
+//!
+//! The file is never trusted and never run: its pickle is read as a tree
+//! ([`pickle`]), and only a `state_dict`'s own words are known there.
+
+mod archive;
+mod legacy;
+mod pickle;
+mod state_dict;
+
+use super::tensors::Tensor;
+use crate::Result;
+
+pub(super) use state_dict::StateDict;
+
+/// True where the bytes begin as a PyTorch file does, and not as a
+/// safetensors file, which may begin with the same two bytes.
+pub(super) fn is_torch(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK") || (bytes.starts_with(b"\x80") && bytes.get(8) != Some(&b'{'))
+}
+
+/// The tensors of the file.
+pub(super) fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
+    let read = if bytes.starts_with(b"PK") {
+        archive::read(bytes)
+    } else {
+        legacy::read(bytes)
+    };
+    read.map_err(|e| e.at("PyTorch file"))
+}
