@@ -1,8 +1,10 @@
 //! Arrays in, arrays out: a recurrent layer or a network from a file, applied
 //! to the tensors of another.
 //!
-//! The model is the `state_dict` of one bare `nn.RNN`, `nn.GRU` or `nn.LSTM`
-//! as safetensors, or a model file of this crate.
+//! The model is the `state_dict` of one bare `nn.RNN`, `nn.GRU` or `nn.LSTM`,
+//! as safetensors or as `torch.save` wrote it, or a model file of this crate.
+//! Half-precision parameters are widened to `f32`. The input is safetensors, or
+//! a dict of tensors as `torch.save` wrote it.
 //!
 //! | tensor in | meaning |
 //! |---|---|
@@ -25,6 +27,7 @@ use crate::params::{Grads, Layout, Params};
 use crate::weights::{Dtype, METADATA_KEY, Model, TensorFile, write_tensors};
 use crate::{Error, Float, Result};
 use ndarray::{Array, Array2, Array3, ArrayD, Axis, Dimension, Ix2, Ix3};
+use std::collections::HashSet;
 
 /// What the files do not say by themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +50,9 @@ pub struct RunOptions {
 /// Where a file is damaged, a tensor is missing, extra or misshapen, number
 /// types are mixed, or an option does not go with the model.
 pub fn run(model: &[u8], input: &[u8], options: &RunOptions) -> Result<Vec<u8>> {
-    let model = TensorFile::read(model).map_err(|e| e.at("model"))?;
+    let model = TensorFile::read(model)
+        .map_err(|e| e.at("model"))?
+        .widened();
     let input = TensorFile::read(input).map_err(|e| e.at("input"))?;
     let of_model = model
         .float_dtype(model.names())
@@ -99,7 +104,7 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
         )));
     }
     let (rows, hidden_size) = matrix(first)?;
-    let (_, input_size) = matrix("weight_ih_l0")?;
+    let (input_rows, input_size) = matrix("weight_ih_l0")?;
     let found = CellKind::ALL
         .into_iter()
         .find(|k| Some(rows) == hidden_size.checked_mul(k.gates()));
@@ -120,6 +125,11 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
             )));
         }
     };
+    if input_rows != rows {
+        return Err(Error::file(format!(
+            "weight_ih_l0: expected {rows} rows, as {first} has, got {input_rows}"
+        )));
+    }
     let has = |name: &str| file.shape(&format!("{prefix}{name}")).is_some();
     let mut config = RecurrentConfig::new(cell, input_size, hidden_size);
     config.stack.bidirectional = has("weight_hh_l0_reverse");
@@ -138,33 +148,38 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
 
 /// Parameters by a layout, from a file that has them and nothing else.
 fn load<F: Float>(file: &TensorFile<'_>, layout: Layout, prefix: &str) -> Result<Params<F>> {
-    let mut params = Params::zeros(layout.into());
-    let layout = params.layout().clone();
-    for name in file.names() {
-        if name
-            .strip_prefix(prefix)
-            .is_none_or(|n| layout.find(n).is_none())
-        {
-            let expected: Vec<_> = layout.entries().iter().map(|e| &*e.name).collect();
-            return Err(Error::file(format!(
-                "model: {name} does not belong to this layer; expected {}",
-                list(&expected)
-            )));
-        }
+    let expected: Vec<_> = layout.entries().iter().map(|e| &*e.name).collect();
+    let known: HashSet<_> = expected.iter().collect();
+    let belongs = |name: &&str| {
+        name.strip_prefix(prefix)
+            .is_some_and(|n| known.contains(&n))
+    };
+    if let Some(name) = file.names().into_iter().find(|n| !belongs(n)) {
+        return Err(Error::file(format!(
+            "model: {name} does not belong to this layer; expected {}",
+            list(&expected)
+        )));
     }
+    // All shapes are checked before memory is taken for the parameters.
     for entry in layout.entries() {
         let name = format!("{prefix}{}", entry.name);
-        let Some(values) = file.get::<F>(&name)? else {
-            return Err(Error::file(format!("model: {name}: the tensor is missing")));
-        };
-        if values.shape() != entry.shape {
-            return Err(Error::file(format!(
-                "model: {name}: expected shape {:?}, got {:?}",
-                entry.shape,
-                values.shape()
-            )));
+        match file.shape(&name) {
+            Some(shape) if shape == entry.shape => {}
+            Some(shape) => {
+                return Err(Error::file(format!(
+                    "model: {name}: expected shape {:?}, got {shape:?}",
+                    entry.shape
+                )));
+            }
+            None => return Err(Error::file(format!("model: {name}: the tensor is missing"))),
         }
-        params.set(&entry.name, &values.into_iter().collect::<Vec<_>>())?;
+    }
+    let mut params = Params::zeros(layout.into());
+    for entry in params.layout().clone().entries() {
+        if let Some(values) = file.get::<F>(&format!("{prefix}{}", entry.name))? {
+            let places = &mut params.values_mut()[entry.range.clone()];
+            places.iter_mut().zip(&values).for_each(|(to, x)| *to = *x);
+        }
     }
     Ok(params)
 }

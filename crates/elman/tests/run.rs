@@ -152,6 +152,12 @@ fn what_is_wrong_is_named() {
             "bias_hh_l0",
         ),
         (change("weight_ih_l0", None), x.clone(), plain, "missing"),
+        (
+            change("weight_ih_l0", Some(w(&[0, 1 << 60]))),
+            x.clone(),
+            plain,
+            "expected 9 rows",
+        ),
         (change("extra", Some(w(&[8]))), x.clone(), plain, "extra"),
         (
             change("weight_hr_l0", Some(w(&[2, 3]))),
