@@ -34,16 +34,17 @@ Examples:
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  elman run lstm.safetensors --input in.safetensors --output out.safetensors
+  elman run lstm.pt --input in.safetensors --output out.safetensors
   elman run rnn.safetensors --nonlinearity relu --batch-first \\
       --input in.safetensors --output out.safetensors --trace";
 
 const RUN_ABOUT: &str = "\
 Run arrays through a recurrent layer, and gradients back
 
-MODEL is a safetensors file with the state_dict of one bare nn.RNN, nn.GRU or
-nn.LSTM. Layers, directions, biases and the cell are read from the names and
-shapes in it. A model file of elman's own needs no flag.
+MODEL is a safetensors or PyTorch file with the state_dict of one bare nn.RNN,
+nn.GRU or nn.LSTM, or a PyTorch checkpoint that holds one. Layers, directions,
+biases and the cell are read from the names and shapes in it. A model file of
+elman's own needs no flag.
 
 IN is a safetensors file with `input`; optionally `h_0`, `c_0` and `lengths`
 (int64); and, to get gradients, any of `d_output`, `d_h_n`, `d_c_n`. All of it
@@ -209,13 +210,13 @@ pub struct PredictArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A model file of elman, or any safetensors file
+    /// A model file of elman, any safetensors file, or a PyTorch file
     pub model: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A safetensors file with the layer's parameters
+    /// A safetensors or PyTorch file with the layer's parameters
     pub model: PathBuf,
     /// A safetensors file with the arrays to run
     #[arg(long, value_name = "IN")]

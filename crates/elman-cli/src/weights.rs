@@ -1,12 +1,13 @@
-//! What a safetensors file says about itself: its tensors and its metadata,
-//! read from the header, however large the rest is.
+//! What a weights file says about itself: its tensors and its metadata. Of a
+//! safetensors file the header is read, however large the rest is.
 
 use crate::failure::Failure;
+use elman::weights::TensorFile;
 use safetensors::tensor::Metadata;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Bytes before the header, which hold its length.
@@ -14,7 +15,7 @@ const LENGTH: u64 = 8;
 /// The longest header the format allows.
 const LONGEST: u64 = 100_000_000;
 
-/// The header of a safetensors file.
+/// What a weights file holds.
 #[derive(Debug)]
 pub struct Header {
     /// In the order they are stored.
@@ -50,7 +51,7 @@ impl Tensor {
     }
 }
 
-/// Reads the header of the safetensors file at `path`.
+/// Reads the header of the safetensors file at `path`, or a PyTorch file.
 pub fn read(path: &Path) -> Result<Header, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::Input(format!("{}: not a safetensors file: {why}", path.display()))
@@ -67,22 +68,22 @@ pub fn read(path: &Path) -> Result<Header, Failure> {
     let mut file = fs::File::open(path).map_err(unread)?;
     let size = file.metadata().map_err(unread)?.len();
     let mut start = Vec::new();
+    // One byte more: with it a PyTorch file is known.
     (&mut file)
-        .take(LENGTH)
+        .take(LENGTH + 1)
         .read_to_end(&mut start)
         .map_err(unread)?;
-    if start.starts_with(b"PK\x03\x04") {
-        return Err(wrong(
-            &"it looks like a PyTorch file; in Python, save the state_dict with safetensors.torch.save_file",
-        ));
+    if TensorFile::is_torch(&start) {
+        return read_torch(path);
     }
-    let length = match <[u8; LENGTH as usize]>::try_from(start) {
-        Ok(bytes) => u64::from_le_bytes(bytes),
-        Err(_) => return Err(wrong(&format!("it has {size} bytes"))),
+    let length = match start.first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => return Err(wrong(&format!("it has {size} bytes"))),
     };
     if length > LONGEST || length > size - LENGTH {
         return Err(wrong(&"its first 8 bytes give no length of a header"));
     }
+    file.seek(SeekFrom::Start(LENGTH)).map_err(unread)?;
     let mut header = Vec::new();
     (&mut file)
         .take(length)
@@ -114,6 +115,26 @@ pub fn read(path: &Path) -> Result<Header, Failure> {
     })
 }
 
+/// A PyTorch file has no header: all of it is read.
+fn read_torch(path: &Path) -> Result<Header, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", path.display()));
+    let bytes = fs::read(path).map_err(|e| wrong(&e))?;
+    let file = TensorFile::read(&bytes).map_err(|e| wrong(&e))?;
+    let tensors = file.names().into_iter().filter_map(|name| {
+        Some(Tensor {
+            name: name.to_owned(),
+            dtype: file.stored(name)?,
+            shape: file.shape(name)?.to_vec(),
+        })
+    });
+    let place = file.place().map(|place| ("state_dict", place));
+    let metadata = [("format", "PyTorch")].into_iter().chain(place);
+    Ok(Header {
+        tensors: tensors.collect(),
+        metadata: metadata.map(|(k, v)| (k.into(), v.into())).collect(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +163,24 @@ mod tests {
             .map(|t| (&*t.name, &*t.dtype))
             .collect();
         assert_eq!(names, [("b", "F32"), ("a", "F64")]);
+    }
+
+    #[test]
+    fn a_pytorch_file_says_where_its_state_dict_is() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/torch/files");
+        for name in ["checkpoint.pt", "checkpoint_legacy.pt"] {
+            let header = read(&folder.join(name)).unwrap();
+            assert_eq!(header.metadata["format"], "PyTorch");
+            assert_eq!(header.metadata["state_dict"], "model_state_dict");
+            assert_eq!(header.tensors[1].name, "model.rnn.weight_hh_l0");
+            assert_eq!(header.tensors[1].dtype, "F32");
+            assert_eq!(header.tensors[1].shape, [12, 3]);
+            assert!(!header.is_own());
+        }
+        match read(&folder.join("attack.pt")) {
+            Err(Failure::Input(message)) => assert!(message.contains("os.system"), "{message}"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
