@@ -374,6 +374,7 @@ impl<C> Stack<C> {
             d_output,
             d_input,
         } = cache;
+        self.make_room(steps.rows(), [&mut *d_output, &mut *d_input]);
         match dy {
             Some(dy) => steps.gather(dy, d_output),
             None => refill(d_output, steps.rows() * self.output_size()),
@@ -595,7 +596,7 @@ impl<C> Stack<C> {
             )));
         }
         let rows = steps.at(t);
-        d_output.clear();
+        self.make_room(batch, [&mut *d_output, &mut *d_input]);
         d_output.extend(dy.iter());
         for (at, slot) in self.slots.iter().enumerate().rev() {
             let (run, x) = (&mut runs[at], &inputs[slot.layer]);
@@ -903,6 +904,17 @@ impl<C> Stack<C> {
             for (to, m) in to.iter_mut().zip(mask.iter().skip(place)) {
                 *to *= *m;
             }
+        }
+    }
+
+    /// Empties two buffers that are swapped from layer to layer; each has room
+    /// for the widest.
+    fn make_room<F: Float>(&self, rows: usize, buffers: [&mut Vec<F>; 2]) {
+        let inputs = self.slots.iter().map(|s| s.input_size);
+        let widest = inputs.fold(self.output_size(), usize::max);
+        for buffer in buffers {
+            buffer.clear();
+            buffer.reserve(rows * widest);
         }
     }
 
