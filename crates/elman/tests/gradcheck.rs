@@ -12,8 +12,8 @@ use elman::layer::{Linear, LinearCache, RecurrentConfig, StackCache, StackConfig
 use elman::params::{Layout, Params};
 use std::collections::HashSet;
 
-/// Choices of every option.
-const OPTIONS: [usize; 8] = [4, 3, 2, 2, 3, 2, 3, 2];
+/// Choices of every option; the fifth cell is an LSTM with a projection.
+const OPTIONS: [usize; 8] = [5, 3, 2, 2, 3, 2, 3, 2];
 
 #[test]
 fn sequences() {
@@ -131,7 +131,7 @@ fn grid(offset: usize, check: impl Fn(Shape, Arrival) -> Tally) {
     let all: usize = OPTIONS.iter().product();
     let mut pairs = HashSet::new();
     let mut relu = Tally::default();
-    for number in (offset..all).step_by(5) {
+    for number in (offset..all).step_by(7) {
         let mut rest = number;
         let choice = OPTIONS.map(|n| {
             let digit = rest % n;
@@ -153,10 +153,14 @@ fn grid(offset: usize, check: impl Fn(Shape, Arrival) -> Tally) {
             arrival,
             dropout,
         ] = choice;
-        let kind = CellKind::ALL[cell % 3];
+        let (rnn, lstm) = (CellKind::Rnn, CellKind::Lstm);
+        let kind = [rnn, CellKind::Gru, lstm, rnn, lstm][cell];
         let mut config = RecurrentConfig::new(kind, 2, 3);
         if cell == 3 {
             config.nonlinearity = Nonlinearity::Relu;
+        }
+        if cell == 4 {
+            config.proj_size = 2;
         }
         config.bias = [Bias::Both, Bias::Single, Bias::None][bias];
         config.stack = StackConfig {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Case, Fixtures};
 use elman::Float;
-use elman::cell::Bias;
+use elman::cell::{Bias, CellKind};
 use elman::layer::{Linear, Recurrent, RecurrentConfig};
 use elman::params::{Layout, Params};
 use elman::rng::TorchRng;
@@ -15,9 +15,6 @@ fn same_seed_same_weights() {
     let fixtures = Fixtures::open("init.safetensors");
     let mut seen = BTreeSet::new();
     for case in fixtures.cases() {
-        if !case.options["proj_size"].is_null() {
-            continue; // projections do not exist yet
-        }
         if case.options["dtype"] == "f64" {
             check::<f64>(&case);
         } else {
@@ -27,6 +24,25 @@ fn same_seed_same_weights() {
         seen.insert((option("cell"), option("dtype"), option("seed")));
     }
     assert_eq!(seen.len(), 4 * 2 * 3, "{seen:?}");
+}
+
+/// What PyTorch would draw for `bias_hh` is drawn and dropped.
+#[test]
+fn a_single_bias_moves_nothing() {
+    let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    config.proj_size = 2;
+    config.stack.bidirectional = true;
+    let both = Recurrent::<f32>::new(&config, 1).unwrap();
+    config.bias = Bias::Single;
+    let single = Recurrent::<f32>::new(&config, 1).unwrap();
+    let entries = single.params().layout().entries();
+    assert_eq!(entries.len(), 2 * 4);
+    for entry in entries {
+        assert_eq!(
+            single.params().get(&entry.name),
+            both.params().get(&entry.name)
+        );
+    }
 }
 
 fn check<F: Float>(case: &Case<'_>) {
@@ -70,6 +86,7 @@ fn initial<F: Float>(case: &Case<'_>) -> Params<F> {
     let cell = options["cell"].as_str().unwrap().parse().unwrap();
     let mut config = RecurrentConfig::new(cell, size("input_size"), size("hidden_size"));
     config.stack.num_layers = options["num_layers"].as_u64().unwrap_or(1) as usize;
+    config.proj_size = options["proj_size"].as_u64().unwrap_or(0) as usize;
     config.stack.bidirectional = options["bidirectional"] == true;
     config.bias = if bias { Bias::Both } else { Bias::None };
     Recurrent::new(&config, seed).unwrap().params().clone()

@@ -16,14 +16,23 @@ use elman::rng::{Key, Purpose};
 use elman::{Error, Result};
 use proptest::prelude::*;
 
-/// RNN with tanh and with relu, GRU, LSTM; two features in, three units.
+/// RNN with tanh and with relu, GRU, LSTM without and with a projection; two
+/// features in, three units.
 fn recurrent(cell: usize, num_layers: usize) -> RecurrentConfig {
-    let kinds = [CellKind::Rnn, CellKind::Rnn, CellKind::Gru, CellKind::Lstm];
+    let (rnn, lstm) = (CellKind::Rnn, CellKind::Lstm);
+    let kinds = [rnn, rnn, CellKind::Gru, lstm, lstm];
     let mut config = RecurrentConfig::new(kinds[cell], 2, 3);
+    config.proj_size = [0, 0, 0, 0, 2][cell];
     if cell == 1 {
         config.nonlinearity = Nonlinearity::Relu;
     }
-    config.bias = [Bias::Both, Bias::Single, Bias::None, Bias::Both][cell];
+    config.bias = [
+        Bias::Both,
+        Bias::Single,
+        Bias::None,
+        Bias::Both,
+        Bias::Single,
+    ][cell];
     config.stack.num_layers = num_layers;
     if num_layers > 1 {
         config.stack.dropout = 0.3;
@@ -227,7 +236,7 @@ impl Problem {
 fn problems() -> Vec<(String, bool, Problem)> {
     let mut problems = Vec::new();
     let mut add = |name: String, relu, problem| problems.push((name, relu, problem));
-    for cell in 0..4 {
+    for cell in 0..5 {
         for layers in [1, 2] {
             let seed = (10 * cell + layers) as u64 * 1000;
             let stack = recurrent(cell, layers);
@@ -381,7 +390,7 @@ fn padding_is_never_read() {
 /// An encoder-decoder is its layers by hand, each with masks of its own.
 #[test]
 fn layers_by_hand() {
-    for cell in 0..4 {
+    for cell in 0..5 {
         let config = recurrent(cell, 3);
         let mut problem = Problem::new(&encoder_decoder(config.clone(), 1), 4, 2, 5);
         problem.known = Some(array(8, (3, 3, 1)));
@@ -426,7 +435,7 @@ fn by_hand(problem: &Problem, config: &RecurrentConfig, decoder_layer: u32) -> A
             first_layer,
             ..Pass::default()
         };
-        let mut h = Array3::zeros((x.len_of(Axis(0)), 3, 3));
+        let mut h = Array3::zeros((x.len_of(Axis(0)), 3, stack.output_size()));
         let (params, view) = (of(layout, prefix), h.view_mut());
         let mut cache = StackCache::default();
         stack
@@ -449,7 +458,7 @@ fn by_hand(problem: &Problem, config: &RecurrentConfig, decoder_layer: u32) -> A
         decoder_layer,
     );
     let mut layout = Layout::new();
-    let head = Linear::new(&mut layout, "", 3, 2, true).unwrap();
+    let head = Linear::new(&mut layout, "", h.len_of(Axis(2)), 2, true).unwrap();
     let params = of(layout, "head");
     let mut y = vec![0.0; 18];
     let h = h.as_slice().unwrap();

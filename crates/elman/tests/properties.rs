@@ -185,13 +185,19 @@ fn traces_are_the_numbers<F: Float>(shape: &Shape) {
     let names = match shape.config.cell {
         CellKind::Rnn => vec!["h", "a"],
         CellKind::Gru => vec!["h", "n", "r", "z", "hn"],
+        CellKind::Lstm if shape.config.proj_size > 0 => vec!["h", "c", "i", "f", "g", "o", "m"],
         CellKind::Lstm => vec!["h", "c", "i", "f", "g", "o"],
     };
     assert_eq!(traces.len(), slots * names.len());
-    let h = shape.config.hidden_size;
+    let r = problem.stack.output_size() / problem.stack.num_directions();
     for (at, trace) in traces.iter().enumerate() {
         assert_eq!(trace.name, names[at % names.len()]);
-        let columns = usize::from(trace.reverse) * h..(usize::from(trace.reverse) + 1) * h;
+        let width = match trace.name {
+            "h" => r,
+            _ => shape.config.hidden_size,
+        };
+        assert_eq!(trace.values.len_of(Axis(2)), width);
+        let columns = usize::from(trace.reverse) * r..(usize::from(trace.reverse) + 1) * r;
         if trace.layer + 1 == shape.config.stack.num_layers && trace.name == "h" {
             let mut values = trace.values.view();
             if shape.config.stack.batch_first {
@@ -277,6 +283,15 @@ fn kernels_equal_the_plain_loop() {
                     shape.config.nonlinearity = Nonlinearity::Relu;
                     check::<f64>(&shape, 1e-13);
                     check::<f32>(&shape, 1e-5);
+                }
+                for proj_size in [1, 2, 16, 33, hidden_size.saturating_sub(1)] {
+                    if kind == CellKind::Lstm && (1..hidden_size).contains(&proj_size) {
+                        // A projected h has no bound: weights from U(-1, 1)
+                        // make rounding grow from step to step.
+                        shape.config.proj_size = proj_size;
+                        check::<f64>(&shape, 1e-13);
+                        check::<f32>(&shape, 1e-4);
+                    }
                 }
             }
         }
@@ -416,7 +431,7 @@ fn masks<F: Float>(p: f64, num_layers: usize, key: Option<Key>, first_row: usize
     };
     let mut layout = Layout::new();
     let stack = Stack::new::<F>(&mut layout, "", config, WIDTH, |i| {
-        AnyCell::new(CellKind::Rnn, i, WIDTH, Bias::None, Nonlinearity::Relu)
+        AnyCell::new(CellKind::Rnn, i, WIDTH, Bias::None, Nonlinearity::Relu, 0)
     })
     .unwrap();
     let mut params = Params::zeros(layout.into());

@@ -66,6 +66,18 @@ fn options() {
         &|c| c.nonlinearity = Nonlinearity::Relu,
         "nonlinearity: only an RNN has a choice of activation, not a LSTM",
     );
+    for kind in [CellKind::Rnn, CellKind::Gru] {
+        check(
+            &|c| (c.cell, c.proj_size) = (kind, 2),
+            "proj_size argument is only supported for LSTM, not RNN or GRU",
+        );
+    }
+    for proj_size in [3, 4, usize::MAX] {
+        check(
+            &|c| c.proj_size = proj_size,
+            "proj_size has to be smaller than hidden_size",
+        );
+    }
     assert_eq!("relu".parse(), Ok(Nonlinearity::Relu));
     let error = "gelu".parse::<Nonlinearity>().unwrap_err();
     assert_eq!(
@@ -104,13 +116,22 @@ fn unknown_options() {
         serde_json::from_value::<RecurrentConfig>(json.clone()).unwrap(),
         config
     );
-    json["proj_size"] = 2.into();
+    // Files of before there were projections have none.
+    assert_eq!(
+        json.as_object_mut().unwrap().remove("proj_size"),
+        Some(0.into())
+    );
+    assert_eq!(
+        serde_json::from_value::<RecurrentConfig>(json.clone()).unwrap(),
+        config
+    );
+    json["projection"] = 2.into();
     let error = serde_json::from_value::<RecurrentConfig>(json.clone()).unwrap_err();
     assert!(
-        error.to_string().contains("unknown field `proj_size`"),
+        error.to_string().contains("unknown field `projection`"),
         "{error}"
     );
-    let _ = json.as_object_mut().unwrap().remove("proj_size");
+    let _ = json.as_object_mut().unwrap().remove("projection");
     json["nonlinearity"] = "gelu".into();
     let error = serde_json::from_value::<RecurrentConfig>(json).unwrap_err();
     assert!(
@@ -332,7 +353,7 @@ fn calls() -> impl Strategy<Value = Call> {
     (shapes(), shapes(), prop::bool::weighted(0.8)).prop_flat_map(|(shape, other, same)| {
         let (t, b) = (shape.seq_len, shape.batch);
         let i = shape.config.input_size;
-        let o = shape.config.hidden_size * (1 + usize::from(shape.config.stack.bidirectional));
+        let o = shape.config.output_size();
         let arrays = (
             array(t, b, i),
             array(t, b, o),
@@ -369,8 +390,7 @@ fn fits(call: &Call, state: &State<f64>, expected: &State<f64>) -> bool {
     };
     let (t, b) = (call.x.shape()[axes[0]], call.x.shape()[axes[1]]);
     let features = call.shape.config.input_size;
-    let out =
-        call.shape.config.hidden_size * (1 + usize::from(call.shape.config.stack.bidirectional));
+    let out = call.shape.config.output_size();
     call.x.shape()[2] == features
         && call.y.shape() == [call.x.shape()[0], call.x.shape()[1], out]
         && call

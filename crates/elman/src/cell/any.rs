@@ -72,13 +72,15 @@ pub enum AnyCell {
 }
 
 impl AnyCell {
-    /// The cell of that name; `nonlinearity` concerns the simple cell only.
+    /// The cell of that name; `nonlinearity` concerns the simple cell only,
+    /// `proj_size` (0 for none) the LSTM only.
     pub fn new(
         kind: CellKind,
         input_size: usize,
         hidden_size: usize,
         bias: Bias,
         nonlinearity: Nonlinearity,
+        proj_size: usize,
     ) -> Self {
         let sizes = Sizes {
             input_size,
@@ -91,7 +93,7 @@ impl AnyCell {
                 nonlinearity,
             }),
             CellKind::Gru => Self::Gru(Gru { sizes }),
-            CellKind::Lstm => Self::Lstm(Lstm { sizes }),
+            CellKind::Lstm => Self::Lstm(Lstm { sizes, proj_size }),
         }
     }
 }
@@ -114,6 +116,10 @@ impl<F: Float> Cell<F> for AnyCell {
 
     fn hidden_size(&self) -> usize {
         each!(self, c => Cell::<F>::hidden_size(c))
+    }
+
+    fn proj_size(&self) -> usize {
+        each!(self, c => Cell::<F>::proj_size(c))
     }
 
     fn states(&self) -> Vec<Part> {
@@ -181,9 +187,10 @@ impl<F: Float> Cell<F> for AnyCell {
         packs: &mut Packs<F>,
         x: &[F],
         prev: &[F],
+        saved: &[F],
         d_saved: &[F],
         d_weights: &mut [F],
     ) {
-        each!(self, c => c.weights_back(packs, x, prev, d_saved, d_weights));
+        each!(self, c => c.weights_back(packs, x, prev, saved, d_saved, d_weights));
     }
 }

@@ -4,6 +4,9 @@
 //! the old state of one unit to its new state. The sums of a row lie in blocks
 //! of `H`; a cell says which of its sums take the input's product and which
 //! the state's (in the GRU, `W_hn h` is a sum of its own).
+//!
+//! The first part of the new state is the output `h`. With a projection it is
+//! an intermediate `m` (H), saved after the sums, and `h = W_hr m` (R).
 
 use super::{Bias, Cell, Packs, Part, Rows, RowsBack, Weights};
 use crate::Float;
@@ -54,6 +57,12 @@ pub trait GatedCell: Clone + Send + Sync {
     /// The sizes.
     fn sizes(&self) -> Sizes;
 
+    /// `R`, the size of `h` under a projection; 0 for none. A cell with a
+    /// projection is given no old `h` in its update.
+    fn proj_size(&self) -> usize {
+        0
+    }
+
     /// The new state of one unit. Must be `#[inline(always)]`.
     fn update<S: Scalar>(&self, sums: &mut [S; SUMS], prev: [S; STATES]) -> [S; STATES];
 
@@ -73,7 +82,11 @@ pub trait GatedCell: Clone + Send + Sync {
 struct Places {
     i: usize,
     h: usize,
-    /// Numbers in one row of sums.
+    /// Features of the output.
+    r: usize,
+    /// Sums in one row.
+    sums: usize,
+    /// Numbers in one saved row: the sums, and `m` under a projection.
     v: usize,
     /// Numbers in one row of state.
     s: usize,
@@ -81,6 +94,7 @@ struct Places {
     weight_hh: usize,
     bias_ih: Option<usize>,
     bias_hh: Option<usize>,
+    weight_hr: Option<usize>,
 }
 
 impl Places {
@@ -90,18 +104,44 @@ impl Places {
             hidden_size: h,
             bias,
         } = cell.sizes();
+        let projected = cell.proj_size() > 0;
+        let r = if projected { cell.proj_size() } else { h };
         let gates = C::INPUT.gates.len() * h;
-        let end = gates * (i + h);
+        let end = gates * (i + r);
+        let biases = match bias {
+            Bias::Both => 2,
+            Bias::Single => 1,
+            Bias::None => 0,
+        };
+        let sums = C::SAVED.len() * h;
         Self {
             i,
             h,
-            v: C::SAVED.len() * h,
-            s: C::STATE.len() * h,
+            r,
+            sums,
+            v: if projected { sums + h } else { sums },
+            s: r + (C::STATE.len() - 1) * h,
             weight_ih: 0,
             weight_hh: gates * i,
-            bias_ih: (bias != Bias::None).then_some(end),
-            bias_hh: (bias == Bias::Both).then_some(end + gates),
+            bias_ih: (biases > 0).then_some(end),
+            bias_hh: (biases > 1).then_some(end + gates),
+            weight_hr: projected.then_some(end + biases * gates),
         }
+    }
+
+    /// The parts of a row of state by units; `m` stands for the output under a
+    /// projection.
+    #[inline(always)]
+    fn units<'a, F>(&self, state: &'a [F], m: &'a [F]) -> [&'a [F]; STATES] {
+        let (output, rest) = state.split_at(self.r);
+        [if self.weight_hr.is_some() { m } else { output }, rest]
+    }
+
+    /// As [`units`](Self::units), to be changed.
+    #[inline(always)]
+    fn units_mut<'a, F>(&self, state: &'a mut [F], m: &'a mut [F]) -> [&'a mut [F]; STATES] {
+        let (output, rest) = state.split_at_mut(self.r);
+        [if self.weight_hr.is_some() { m } else { output }, rest]
     }
 
     /// The weights of one side, a matrix (H, K) a gate, in the order of sums.
@@ -142,13 +182,19 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         self.sizes().hidden_size
     }
 
+    fn proj_size(&self) -> usize {
+        GatedCell::proj_size(self)
+    }
+
     fn states(&self) -> Vec<Part> {
-        let shape = vec![self.sizes().hidden_size];
+        let p = Places::of(self);
+        let sizes = std::iter::once(p.r).chain(std::iter::repeat(p.h));
         C::STATE
             .iter()
-            .map(|name| Part {
+            .zip(sizes)
+            .map(|(name, size)| Part {
                 name,
-                shape: shape.clone(),
+                shape: vec![size],
             })
             .collect()
     }
@@ -161,12 +207,16 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         } = self.sizes();
         // A layout refuses what is too large.
         let rows = h.saturating_mul(C::INPUT.gates.len());
-        let mut parts = vec![("weight_ih", vec![rows, i]), ("weight_hh", vec![rows, h])];
+        let r = Cell::<F>::output_size(self);
+        let mut parts = vec![("weight_ih", vec![rows, i]), ("weight_hh", vec![rows, r])];
         if bias != Bias::None {
             parts.push(("bias_ih", vec![rows]));
         }
         if bias == Bias::Both {
             parts.push(("bias_hh", vec![rows]));
+        }
+        if GatedCell::proj_size(self) > 0 {
+            parts.push(("weight_hr", vec![r, h]));
         }
         parts
             .into_iter()
@@ -175,7 +225,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     }
 
     fn saved(&self) -> Vec<&'static str> {
-        C::SAVED.to_vec()
+        let m = (GatedCell::proj_size(self) > 0).then_some("m");
+        C::SAVED.iter().copied().chain(m).collect()
     }
 
     fn state_size(&self) -> usize {
@@ -190,30 +241,32 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     /// of `bias_hh` are drawn and dropped, so that whatever comes after them is
     /// the same.
     fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
-        let Sizes {
-            hidden_size: h,
-            bias,
-            ..
-        } = self.sizes();
-        let s = 1.0 / (h as f64).sqrt();
+        let p = Places::of(self);
+        let s = 1.0 / (p.h as f64).sqrt();
+        let end = p.weight_hr.unwrap_or(weights.len());
+        let (weights, projection) = weights.split_at_mut(end);
         for w in weights {
             *w = uniform(-s, s);
         }
-        if bias == Bias::Single {
-            for _ in 0..C::INPUT.gates.len() * h {
+        if self.sizes().bias == Bias::Single {
+            for _ in 0..C::INPUT.gates.len() * p.h {
                 uniform(-s, s);
             }
         }
+        for w in projection {
+            *w = uniform(-s, s);
+        }
     }
 
-    /// The theory: every sum by its definition, then the update.
+    /// The theory: every sum by its definition, then the update, and `h = W_hr
+    /// m` under a projection.
     fn step(&self, weights: &[F], row: Rows<'_, F>) {
         let p = Places::of(self);
-        let sums = row.saved;
+        let (sums, m) = row.saved.split_at_mut(p.sums);
         p.biases::<C, F>(weights, sums);
         for (side, start, x) in [
             (C::INPUT, p.weight_ih, row.x),
-            (C::HIDDEN, p.weight_hh, &row.prev[..p.h]),
+            (C::HIDDEN, p.weight_hh, &row.prev[..p.r]),
         ] {
             for (s, gate) in side.gates.iter().enumerate() {
                 for j in 0..p.h {
@@ -225,32 +278,51 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 }
             }
         }
-        update_row::<C, F, F>(self, sums, row.prev, row.next);
+        let (prev, next) = (p.units(row.prev, &[]), p.units_mut(row.next, m));
+        update_row::<C, F, F>(self, p.h, sums, prev, next);
+        if let Some(start) = p.weight_hr {
+            for (h, w) in row.next[..p.r].iter_mut().zip(weights[start..].chunks(p.h)) {
+                *h = w.iter().zip(&*m).map(|(w, m)| *w * *m).sum();
+            }
+        }
     }
 
     /// The theory: with `a` the gradients of the sums, `dx = W_ih' a`,
-    /// `dh = W_hh' a` beside the direct part, `dW += a x'`, `db += a`.
+    /// `dh = W_hh' a` beside the direct part, `dW += a x'`, `db += a`; under a
+    /// projection `dm = W_hr' dh`, `dW_hr += dh m'`.
     fn step_back(&self, weights: &[F], row: RowsBack<'_, F>) {
         let p = Places::of(self);
-        let a = row.d_saved;
+        let (sums, m) = row.saved.split_at(p.sums);
+        let (a, dm) = row.d_saved.split_at_mut(p.sums);
+        let dw = row.d_weights;
+        if let Some(start) = p.weight_hr {
+            dm.fill(F::zero());
+            for (k, dh) in row.d_state[..p.r].iter_mut().enumerate() {
+                let at = start + k * p.h;
+                for j in 0..p.h {
+                    dm[j] += weights[at + j] * *dh;
+                    dw[at + j] += *dh * m[j];
+                }
+                *dh = F::zero();
+            }
+        }
         let update = RowBack {
-            saved: row.saved,
-            prev: row.prev,
-            next: row.next,
-            d_state: row.d_state,
+            saved: sums,
+            prev: p.units(row.prev, &[]),
+            next: p.units(row.next, m),
+            d_state: p.units_mut(row.d_state, dm),
             d_sums: a,
         };
-        update_row_back::<C, F, F>(self, update);
-        let dw = row.d_weights;
+        update_row_back::<C, F, F>(self, p.h, update);
         let mut unused = Vec::new();
         let d_x = row.d_x.unwrap_or_else(|| {
             unused.resize(p.i, F::zero());
             &mut unused
         });
-        let hidden = &mut row.d_state[..p.h];
+        let hidden = &mut row.d_state[..p.r];
         for (side, start, bias, x, d_x) in [
             (C::INPUT, p.weight_ih, p.bias_ih, row.x, d_x),
-            (C::HIDDEN, p.weight_hh, p.bias_hh, &row.prev[..p.h], hidden),
+            (C::HIDDEN, p.weight_hh, p.bias_hh, &row.prev[..p.r], hidden),
         ] {
             for (s, gate) in side.gates.iter().enumerate() {
                 for j in 0..p.h {
@@ -277,8 +349,12 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             let w = weights.values;
             let input = p.blocks(C::INPUT, p.weight_ih, p.i, w).map(Matrix::t);
             packs.input.pack_beside(input);
-            let hidden = p.blocks(C::HIDDEN, p.weight_hh, p.h, w).map(Matrix::t);
+            let hidden = p.blocks(C::HIDDEN, p.weight_hh, p.r, w).map(Matrix::t);
             packs.hidden.pack_beside(hidden);
+            if let Some(start) = p.weight_hr {
+                let w_hr = Matrix::new(&w[start..], p.r, p.h, p.h);
+                packs.projection.pack(w_hr.t());
+            }
             packs.stamp = weights.stamp;
         }
         let (first, rest) = saved.split_at_mut(p.v);
@@ -295,10 +371,21 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         if n == 0 {
             return;
         }
-        let h = Matrix::new(rows.prev, n, p.h, p.s);
+        let h = Matrix::new(rows.prev, n, p.r, p.s);
         let sums = &mut rows.saved[C::HIDDEN.first * p.h..];
         product(h, &packs.hidden, sums, p.v);
-        F::dispatch(Update { cell: self, rows });
+        let (saved, next) = F::dispatch(Update {
+            cell: self,
+            places: &p,
+            rows,
+        });
+        if p.weight_hr.is_some() {
+            for state in next.chunks_exact_mut(p.s) {
+                state[..p.r].fill(F::zero());
+            }
+            let m = Matrix::new(&saved[p.sums..], n, p.h, p.v);
+            product(m, &packs.projection, next, p.s);
+        }
     }
 
     fn backward(
@@ -313,7 +400,22 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             return;
         }
         pack_back::<C, F>(&p, weights, packs);
-        let (d_state, d_saved) = F::dispatch(UpdateBack { cell: self, rows });
+        if p.weight_hr.is_some() {
+            for d_saved in rows.d_saved.chunks_exact_mut(p.v) {
+                d_saved[p.sums..].fill(F::zero());
+            }
+            let dh = Matrix::new(rows.d_state, n, p.r, p.s);
+            let dm = &mut rows.d_saved[p.sums..];
+            product(dh, &packs.projection_back, dm, p.v);
+        }
+        let (d_state, d_saved) = F::dispatch(UpdateBack {
+            cell: self,
+            places: &p,
+            rows,
+        });
+        if p.weight_hr.is_some() {
+            keep_output_gradients(&p, d_state, d_saved);
+        }
         let a = &d_saved[C::HIDDEN.first * p.h..];
         let a = Matrix::new(a, n, C::HIDDEN.gates.len() * p.h, p.v);
         product(a, &packs.hidden_back, d_state, p.s);
@@ -341,6 +443,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         packs: &mut Packs<F>,
         x: &[F],
         prev: &[F],
+        saved: &[F],
         d_saved: &[F],
         d_weights: &mut [F],
     ) {
@@ -360,10 +463,10 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 C::HIDDEN,
                 p.weight_hh,
                 p.bias_hh,
-                Matrix::new(prev, n, p.h, p.s),
+                Matrix::new(prev, n, p.r, p.s),
             ),
         ] {
-            let k = if start == p.weight_ih { p.i } else { p.h };
+            let k = if start == p.weight_ih { p.i } else { p.r };
             packs.rows.pack(x);
             for (s, gate) in side.gates.iter().enumerate() {
                 let a = &d_saved[(side.first + s) * p.h..];
@@ -380,6 +483,22 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 }
             }
         }
+        if let Some(start) = p.weight_hr {
+            packs.rows.pack(Matrix::new(&saved[p.sums..], n, p.h, p.v));
+            let dh = Matrix::new(&d_saved[p.sums..], n, p.r, p.v);
+            product(dh.t(), &packs.rows, &mut d_weights[start..], p.h);
+        }
+    }
+}
+
+/// Under a projection: moves `dh` of every row to where `dm` has been, for the
+/// gradient of `W_hr` at the end.
+fn keep_output_gradients<F: Float>(p: &Places, d_state: &mut [F], d_saved: &mut [F]) {
+    let rows = d_state.chunks_exact_mut(p.s);
+    for (d_state, d_saved) in rows.zip(d_saved.chunks_exact_mut(p.v)) {
+        let (dh, kept) = (&mut d_state[..p.r], &mut d_saved[p.sums..][..p.r]);
+        kept.copy_from_slice(dh);
+        dh.fill(F::zero());
     }
 }
 
@@ -392,7 +511,11 @@ fn pack_back<C: GatedCell, F: Float>(p: &Places, weights: Weights<'_, F>, packs:
         packed.pack_below(p.blocks(side, start, k, weights.values));
     };
     pack(&mut packs.input_back, C::INPUT, p.weight_ih, p.i);
-    pack(&mut packs.hidden_back, C::HIDDEN, p.weight_hh, p.h);
+    pack(&mut packs.hidden_back, C::HIDDEN, p.weight_hh, p.r);
+    if let Some(start) = p.weight_hr {
+        let w_hr = Matrix::new(&weights.values[start..], p.r, p.h, p.h);
+        packs.projection_back.pack(w_hr);
+    }
     packs.back_stamp = weights.stamp;
 }
 
@@ -427,135 +550,170 @@ fn store<F: Float, V: Lanes<F>, const N: usize>(
     }
 }
 
-/// One row of the update: sums (V), prev (S) -> saved in their place, next (S).
+/// The numbers of units `j..` in the parts of a state.
+#[inline(always)]
+fn load_state<F: Float, V: Lanes<F>>(parts: [&[F]; STATES], used: usize, j: usize) -> [V; STATES] {
+    std::array::from_fn(|i| {
+        if i < used && !parts[i].is_empty() {
+            V::load(&parts[i][j..])
+        } else {
+            V::lit(0.0)
+        }
+    })
+}
+
+/// The way back from [`load_state`].
+#[inline(always)]
+fn store_state<F: Float, V: Lanes<F>>(
+    values: [V; STATES],
+    parts: &mut [&mut [F]; STATES],
+    used: usize,
+    j: usize,
+) {
+    for (part, value) in parts.iter_mut().zip(values).take(used) {
+        value.store(&mut part[j..]);
+    }
+}
+
+/// One row of the update: sums, prev -> saved in their place, next.
 #[inline(always)]
 fn update_row<C: GatedCell, F: Float, V: Lanes<F>>(
     cell: &C,
+    h: usize,
     sums: &mut [F],
-    prev: &[F],
-    next: &mut [F],
+    prev: [&[F]; STATES],
+    mut next: [&mut [F]; STATES],
 ) {
-    let h = prev.len() / C::STATE.len();
     let wide = h - h % V::N;
     for j in (0..wide).step_by(V::N) {
-        update_units::<C, F, V>(cell, sums, prev, next, h, j);
+        update_units::<C, F, V>(cell, h, sums, prev, &mut next, j);
     }
     for j in wide..h {
-        update_units::<C, F, F>(cell, sums, prev, next, h, j);
+        update_units::<C, F, F>(cell, h, sums, prev, &mut next, j);
     }
 }
 
 #[inline(always)]
 fn update_units<C: GatedCell, F: Float, V: Lanes<F>>(
     cell: &C,
-    sums: &mut [F],
-    prev: &[F],
-    next: &mut [F],
     h: usize,
+    sums: &mut [F],
+    prev: [&[F]; STATES],
+    next: &mut [&mut [F]; STATES],
     j: usize,
 ) {
     let mut unit: [V; SUMS] = load(sums, h, C::SAVED.len(), j);
-    let state = cell.update(&mut unit, load(prev, h, C::STATE.len(), j));
+    let state = cell.update(&mut unit, load_state(prev, C::STATE.len(), j));
     store(unit, sums, h, C::SAVED.len(), j);
-    store(state, next, h, C::STATE.len(), j);
+    store_state(state, next, C::STATE.len(), j);
 }
 
-/// One row of the update's derivative: `d_state` (S) changes from the new
-/// state's gradient to the direct part of the old state's.
+/// One row of the update's derivative: `d_state` changes from the new state's
+/// gradient to the direct part of the old state's.
 #[inline(always)]
-fn update_row_back<C: GatedCell, F: Float, V: Lanes<F>>(cell: &C, row: RowBack<'_, F>) {
-    let h = row.prev.len() / C::STATE.len();
+fn update_row_back<C: GatedCell, F: Float, V: Lanes<F>>(cell: &C, h: usize, row: RowBack<'_, F>) {
     let wide = h - h % V::N;
     let mut row = row;
     for j in (0..wide).step_by(V::N) {
-        update_units_back::<C, F, V>(cell, &mut row, h, j);
+        update_units_back::<C, F, V>(cell, h, &mut row, j);
     }
     for j in wide..h {
-        update_units_back::<C, F, F>(cell, &mut row, h, j);
+        update_units_back::<C, F, F>(cell, h, &mut row, j);
     }
 }
 
 /// What the derivative of the update reads and writes.
 struct RowBack<'a, F> {
     saved: &'a [F],
-    prev: &'a [F],
-    next: &'a [F],
-    d_state: &'a mut [F],
+    prev: [&'a [F]; STATES],
+    next: [&'a [F]; STATES],
+    d_state: [&'a mut [F]; STATES],
     d_sums: &'a mut [F],
 }
 
 #[inline(always)]
 fn update_units_back<C: GatedCell, F: Float, V: Lanes<F>>(
     cell: &C,
-    row: &mut RowBack<'_, F>,
     h: usize,
+    row: &mut RowBack<'_, F>,
     j: usize,
 ) {
     let (sums, states) = (C::SAVED.len(), C::STATE.len());
+    let d_next = std::array::from_fn(|i| {
+        if i < states {
+            V::load(&row.d_state[i][j..])
+        } else {
+            V::lit(0.0)
+        }
+    });
     let (d_sums, d_state) = cell.update_back::<V>(
         load(row.saved, h, sums, j),
-        load(row.prev, h, states, j),
-        load(row.next, h, states, j),
-        load(row.d_state, h, states, j),
+        load_state(row.prev, states, j),
+        load_state(row.next, states, j),
+        d_next,
     );
     store(d_sums, row.d_sums, h, sums, j);
-    store(d_state, row.d_state, h, states, j);
+    store_state(d_state, &mut row.d_state, states, j);
 }
 
 struct Update<'a, C, F> {
     cell: &'a C,
+    places: &'a Places,
     rows: Rows<'a, F>,
 }
 
-impl<C: GatedCell, F: Float> Task<F> for Update<'_, C, F> {
-    type Out = ();
+impl<'a, C: GatedCell, F: Float> Task<F> for Update<'a, C, F> {
+    /// What was saved, and the new states.
+    type Out = (&'a [F], &'a mut [F]);
 
     #[inline(always)]
-    fn run<V: Lanes<F>>(self) {
-        let h = self.cell.sizes().hidden_size;
-        let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
-        let Rows {
-            prev, next, saved, ..
-        } = self.rows;
-        let states = prev.chunks_exact(s).zip(next.chunks_exact_mut(s));
-        for (sums, (prev, next)) in saved.chunks_exact_mut(v).zip(states) {
-            update_row::<C, F, V>(self.cell, sums, prev, next);
+    fn run<V: Lanes<F>>(self) -> Self::Out {
+        let p = self.places;
+        let r = self.rows;
+        let states = r.prev.chunks_exact(p.s).zip(r.next.chunks_exact_mut(p.s));
+        for (saved, (prev, next)) in r.saved.chunks_exact_mut(p.v).zip(states) {
+            let (sums, m) = saved.split_at_mut(p.sums);
+            let (prev, next) = (p.units(prev, &[]), p.units_mut(next, m));
+            update_row::<C, F, V>(self.cell, p.h, sums, prev, next);
         }
+        (r.saved, r.next)
     }
 }
 
 struct UpdateBack<'a, C, F> {
     cell: &'a C,
+    places: &'a Places,
     rows: RowsBack<'a, F>,
 }
 
 impl<'a, C: GatedCell, F: Float> Task<F> for UpdateBack<'a, C, F> {
     /// The gradients of the state and of the sums.
-    type Out = (&'a mut [F], &'a [F]);
+    type Out = (&'a mut [F], &'a mut [F]);
 
     #[inline(always)]
     fn run<V: Lanes<F>>(self) -> Self::Out {
-        let h = self.cell.sizes().hidden_size;
-        let (s, v) = (C::STATE.len() * h, C::SAVED.len() * h);
+        let p = self.places;
         let r = self.rows;
         let forward = r
             .saved
-            .chunks_exact(v)
-            .zip(r.prev.chunks_exact(s))
-            .zip(r.next.chunks_exact(s));
+            .chunks_exact(p.v)
+            .zip(r.prev.chunks_exact(p.s))
+            .zip(r.next.chunks_exact(p.s));
         let back = r
             .d_state
-            .chunks_exact_mut(s)
-            .zip(r.d_saved.chunks_exact_mut(v));
-        for (((saved, prev), next), (d_state, d_sums)) in forward.zip(back) {
+            .chunks_exact_mut(p.s)
+            .zip(r.d_saved.chunks_exact_mut(p.v));
+        for (((saved, prev), next), (d_state, d_saved)) in forward.zip(back) {
+            let (saved, m) = saved.split_at(p.sums);
+            let (d_sums, dm) = d_saved.split_at_mut(p.sums);
             let row = RowBack {
                 saved,
-                prev,
-                next,
-                d_state,
+                prev: p.units(prev, &[]),
+                next: p.units(next, m),
+                d_state: p.units_mut(d_state, dm),
                 d_sums,
             };
-            update_row_back::<C, F, V>(self.cell, row);
+            update_row_back::<C, F, V>(self.cell, p.h, row);
         }
         (r.d_state, r.d_saved)
     }

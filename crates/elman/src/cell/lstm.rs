@@ -7,6 +7,13 @@
 //! c' = f * c + i * g                          h' = o * tanh(c')
 //! ```
 //!
+//! With a projection (Sak et al., 2014), which makes the recurrent weights
+//! fewer:
+//!
+//! ```text
+//! m = o * tanh(c')                            h' = W_hr m
+//! ```
+//!
 //! The gates lie in the weights in the order i, f, g, o.
 
 use super::gated::{GatedCell, STATES, SUMS, Side, Sizes};
@@ -17,6 +24,8 @@ use crate::float::Scalar;
 pub struct Lstm {
     /// Input and hidden size, and the biases.
     pub sizes: Sizes,
+    /// `R`, the size of `h` under a projection; 0 for none.
+    pub proj_size: usize,
 }
 
 impl GatedCell for Lstm {
@@ -33,6 +42,10 @@ impl GatedCell for Lstm {
 
     fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    fn proj_size(&self) -> usize {
+        self.proj_size
     }
 
     #[inline(always)]

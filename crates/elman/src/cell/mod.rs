@@ -8,7 +8,8 @@
 //! The order of the gates and the names of the parameters are those of
 //! PyTorch, and appear in this module only.
 //!
-//! Letters in shapes: `I` input size, `H` hidden size, `G` gates.
+//! Letters in shapes: `I` input size, `H` hidden size, `R` output size (`H`, or
+//! the size of a projection), `G` gates.
 
 mod any;
 mod gated;
@@ -73,6 +74,8 @@ pub struct Packs<F: Float> {
     back_stamp: (u64, usize),
     input_back: Packed<F>,
     hidden_back: Packed<F>,
+    projection: Packed<F>,
+    projection_back: Packed<F>,
     rows: Packed<F>,
 }
 
@@ -130,8 +133,22 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// `I`, features of an input row.
     fn input_size(&self) -> usize;
 
-    /// `H`, features of an output row: the first part of the state.
+    /// `H`, units of the cell: features of an output row, but for a projection.
     fn hidden_size(&self) -> usize;
+
+    /// `R`, features of an output row where the cell maps its units to fewer;
+    /// 0 where it does not.
+    fn proj_size(&self) -> usize {
+        0
+    }
+
+    /// `R`, features of an output row: the first part of the state.
+    fn output_size(&self) -> usize {
+        match self.proj_size() {
+            0 => self.hidden_size(),
+            projected => projected,
+        }
+    }
 
     /// The parts of the state; the first is the output `h`.
     fn states(&self) -> Vec<Part>;
@@ -228,12 +245,13 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     fn input_back(&self, _: Weights<'_, F>, _: &mut Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
 
     /// For many rows at once: adds the weights' gradients, from `x` (n, I),
-    /// `prev` (n, S) and `d_saved` (n, V).
+    /// `prev` (n, S), `saved` and `d_saved` (n, V).
     fn weights_back(
         &self,
         _: &mut Packs<F>,
         _x: &[F],
         _prev: &[F],
+        _saved: &[F],
         _d_saved: &[F],
         _d_weights: &mut [F],
     ) {

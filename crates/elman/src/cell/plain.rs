@@ -17,6 +17,10 @@ impl<F: Float, C: Cell<F>> Cell<F> for Plain<C> {
         self.0.hidden_size()
     }
 
+    fn proj_size(&self) -> usize {
+        self.0.proj_size()
+    }
+
     fn states(&self) -> Vec<Part> {
         self.0.states()
     }

@@ -8,7 +8,7 @@
 //! added.
 //!
 //! Letters in shapes: `T` steps, `B` batch, `I` input size, `H` hidden size,
-//! `L` layers, `D` directions.
+//! `R` output size of a cell (`proj_size`, or `H`), `L` layers, `D` directions.
 
 pub(crate) mod dropout;
 mod linear;

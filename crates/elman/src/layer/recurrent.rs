@@ -23,6 +23,10 @@ pub struct RecurrentConfig {
     pub bias: Bias,
     /// The activation; only an RNN may have another than tanh.
     pub nonlinearity: Nonlinearity,
+    /// `R`, features of `h` where an LSTM projects it (`h = W_hr m`, `m` the
+    /// `H` numbers that `h` is without); 0 for no projection.
+    #[serde(default)]
+    pub proj_size: usize,
     /// Layers, directions, dropout, order of axes.
     pub stack: StackConfig,
 }
@@ -43,6 +47,7 @@ impl RecurrentConfig {
             hidden_size,
             bias: Bias::Both,
             nonlinearity: Nonlinearity::Tanh,
+            proj_size: 0,
             stack: StackConfig::default(),
         }
     }
@@ -52,16 +57,31 @@ impl RecurrentConfig {
         self.stack.warnings()
     }
 
+    /// `D * R`, features of the output.
+    pub fn output_size(&self) -> usize {
+        let features = match self.proj_size {
+            0 => self.hidden_size,
+            projected => projected,
+        };
+        features.saturating_mul(1 + usize::from(self.stack.bidirectional))
+    }
+
     /// Adds the layer's parameters to a layout. `prefix` may be empty.
     ///
     /// # Errors
-    /// Where an option is out of its range, or `relu` is asked of a gated cell.
+    /// Where an option is out of its range, `relu` is asked of a gated cell, or
+    /// a projection of another cell than an LSTM.
     pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
         if self.nonlinearity != Nonlinearity::Tanh && self.cell != CellKind::Rnn {
             return Err(Error::option(format!(
                 "nonlinearity: only an RNN has a choice of activation, not a {}",
                 self.cell
             )));
+        }
+        if self.proj_size > 0 && self.cell != CellKind::Lstm {
+            return Err(Error::option(
+                "proj_size argument is only supported for LSTM, not RNN or GRU",
+            ));
         }
         let cell = |input_size| {
             AnyCell::new(
@@ -70,6 +90,7 @@ impl RecurrentConfig {
                 self.hidden_size,
                 self.bias,
                 self.nonlinearity,
+                self.proj_size,
             )
         };
         Stack::new::<f32>(layout, prefix, self.stack.clone(), self.input_size, cell)
@@ -86,8 +107,8 @@ impl RecurrentConfig {
 /// let layer = Recurrent::<f64>::new(&RecurrentConfig::new(CellKind::Rnn, 1, 2), 0)?;
 /// let input = array![[[0.1]], [[0.2]], [[0.3]]]; // (T, B, I) = (3, 1, 1)
 /// let (output, state) = layer.forward(input.view(), None, None)?;
-/// assert_eq!(output.dim(), (3, 1, 2)); // (T, B, D * H)
-/// assert_eq!(state.get("h").unwrap().dim(), (1, 1, 2)); // (L * D, B, H)
+/// assert_eq!(output.dim(), (3, 1, 2)); // (T, B, D * R)
+/// assert_eq!(state.get("h").unwrap().dim(), (1, 1, 2)); // (L * D, B, R)
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -139,7 +160,7 @@ impl<F: Float> Recurrent<F> {
     }
 
     /// Reads `input` (T, B, I), or (B, T, I) with `batch_first`; returns the
-    /// output (T, B, D*H), in the same order of axes, and the final state.
+    /// output (T, B, D*R), in the same order of axes, and the final state.
     /// `lengths` has the valid steps of each row; an absent state is zero.
     ///
     /// # Errors

@@ -89,7 +89,8 @@ pub struct Stack<C> {
     slots: Vec<Slot<C>>,
     config: StackConfig,
     input_size: usize,
-    hidden_size: usize,
+    /// `R`, features of the output of one direction.
+    cell_output: usize,
 }
 
 /// One layer and direction.
@@ -135,14 +136,15 @@ struct Run<F: Float> {
 
 /// A state or a gate of one layer and direction, (T, B, width) or (B, T, width)
 /// as the output is; zero in the padding. The width is `H` but for a state that
-/// a cell declares with another.
+/// a cell declares with another, such as `h` under a projection (`R`).
 #[derive(Debug, Clone)]
 pub struct Trace<F> {
     /// Layer.
     pub layer: usize,
     /// Direction.
     pub reverse: bool,
-    /// `h`, `c`; `r`, `z`, `n`, `hn`; `i`, `f`, `g`, `o`.
+    /// `h`, `c`; `r`, `z`, `n`, `hn`; `i`, `f`, `g`, `o`; `m` under a
+    /// projection.
     pub name: &'static str,
     /// The numbers.
     pub values: Array3<F>,
@@ -164,9 +166,9 @@ impl<C> Stack<C> {
         self.input_size
     }
 
-    /// `D * H`, features of the output.
+    /// `D * R`, features of the output.
     pub fn output_size(&self) -> usize {
-        self.hidden_size * self.num_directions()
+        self.cell_output * self.num_directions()
     }
 
     /// The slots of the last layer.
@@ -196,10 +198,14 @@ impl<C> Stack<C> {
         if input_size == 0 {
             return refuse("input_size must be greater than zero");
         }
-        let hidden_size = cell(input_size).hidden_size();
-        if hidden_size == 0 {
+        let first = cell(input_size);
+        if first.hidden_size() == 0 {
             return refuse("hidden_size must be greater than zero");
         }
+        if first.proj_size() >= first.hidden_size() {
+            return refuse("proj_size has to be smaller than hidden_size");
+        }
+        let cell_output = first.output_size();
         let mut grown = layout.clone();
         let directions = 1 + usize::from(config.bidirectional);
         let mut slots = Vec::with_capacity(config.num_layers * directions);
@@ -207,7 +213,7 @@ impl<C> Stack<C> {
             let width = if layer == 0 {
                 input_size
             } else {
-                hidden_size.saturating_mul(directions)
+                cell_output.saturating_mul(directions)
             };
             for reverse in [false, true].into_iter().take(directions) {
                 let cell = cell(width);
@@ -233,7 +239,7 @@ impl<C> Stack<C> {
             slots,
             config,
             input_size,
-            hidden_size,
+            cell_output,
         })
     }
 
@@ -257,7 +263,7 @@ impl<C> Stack<C> {
         State::zeros(batch, self.slots.iter().map(|s| s.cell.states()))
     }
 
-    /// A whole sequence: reads `x` (T, B, I), writes `y` (T, B, D*H), zero in
+    /// A whole sequence: reads `x` (T, B, I), writes `y` (T, B, D*R), zero in
     /// the padding, and replaces `state` by the one after each row's last step.
     /// With `batch_first`, `x` and `y` are (B, T, ..).
     ///
@@ -281,7 +287,7 @@ impl<C> Stack<C> {
         self.check_params("parameters", params)?;
         if y.dim() != (seq_len, batch, self.output_size()) {
             return Err(Error::shape(format!(
-                "output: expected ({seq_len}, {batch}, {}) = (T, B, D * H), got {:?}",
+                "output: expected ({seq_len}, {batch}, {}) = (T, B, D * R), got {:?}",
                 self.output_size(),
                 y.dim()
             )));
@@ -391,9 +397,10 @@ impl<C> Stack<C> {
                     let d_x = of(d_input, &rows, slot.input_size);
                     slot.retreat(weights, x, rows, run, d_x, dw);
                 }
-                let Run { packs, d_saved, .. } = run;
-                slot.cell.input_back(weights, packs, d_saved, d_input);
-                slot.cell.weights_back(packs, x, &run.prev, d_saved, dw);
+                let d_saved = &run.d_saved;
+                slot.cell
+                    .input_back(weights, &mut run.packs, d_saved, d_input);
+                slot.weights_back(x, run, dw);
             }
             if layer > 0 {
                 for (d, m) in d_input.iter_mut().zip(&masks[layer - 1]) {
@@ -410,7 +417,7 @@ impl<C> Stack<C> {
         Ok(())
     }
 
-    /// One step of a stream: reads `x` (B, I), writes `y` (B, H), carries
+    /// One step of a stream: reads `x` (B, I), writes `y` (B, R), carries
     /// `state`. The same bits as the sequence.
     ///
     /// # Errors
@@ -460,7 +467,7 @@ impl<C> Stack<C> {
     }
 
     /// Step `t` of a sequence whose inputs come one after the other (a decoder
-    /// that reads its own output): reads `x` (B, I), writes `y` (B, H).
+    /// that reads its own output): reads `x` (B, I), writes `y` (B, R).
     ///
     /// # Errors
     /// Where a shape does not fit, or [`begin_at`](Self::begin_at) has not
@@ -486,10 +493,10 @@ impl<C> Stack<C> {
             runs,
             ..
         } = cache;
-        let (batch, h) = (steps.batch(), self.hidden_size);
-        if x.nrows() != batch || y.dim() != (batch, h) {
+        let (batch, r) = (steps.batch(), self.cell_output);
+        if x.nrows() != batch || y.dim() != (batch, r) {
             return Err(Error::shape(format!(
-                "step {t} of {}: expected input ({batch}, {}) and output ({batch}, {h}), got {:?} and {:?}",
+                "step {t} of {}: expected input ({batch}, {}) and output ({batch}, {r}), got {:?} and {:?}",
                 steps.seq_len(),
                 self.input_size,
                 x.dim(),
@@ -554,7 +561,7 @@ impl<C> Stack<C> {
     }
 
     /// The derivative of [`forward_at`](Self::forward_at), from the last step
-    /// to the first: reads `dy` (B, H), adds to `dx` (B, I) at once, to the
+    /// to the first: reads `dy` (B, R), adds to `dx` (B, I) at once, to the
     /// gradients of the weights at the end, in
     /// [`end_back`](Self::end_back).
     ///
@@ -585,10 +592,10 @@ impl<C> Stack<C> {
             d_output,
             d_input,
         } = cache;
-        let (batch, h) = (steps.batch(), self.hidden_size);
-        if dy.dim() != (batch, h) || dx.dim() != (batch, self.input_size) {
+        let (batch, r) = (steps.batch(), self.cell_output);
+        if dy.dim() != (batch, r) || dx.dim() != (batch, self.input_size) {
             return Err(Error::shape(format!(
-                "step {t} of {} backward: expected ({batch}, {h}) and ({batch}, {}), got {:?} and {:?}",
+                "step {t} of {} backward: expected ({batch}, {r}) and ({batch}, {}), got {:?} and {:?}",
                 steps.seq_len(),
                 self.input_size,
                 dy.dim(),
@@ -642,9 +649,7 @@ impl<C> Stack<C> {
         self.check_state("d_state", d_state, cache.steps.batch())?;
         for (slot, run) in self.slots.iter().zip(&mut cache.runs) {
             let dw = slot.grads(grads);
-            let x = &cache.inputs[slot.layer];
-            slot.cell
-                .weights_back(&mut run.packs, x, &run.prev, &run.d_saved, dw);
+            slot.weights_back(&cache.inputs[slot.layer], run, dw);
         }
         self.write_d_state(cache, d_state);
         Ok(())
@@ -655,7 +660,6 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        let h = self.hidden_size;
         let steps = &cache.steps;
         let mut out = Vec::new();
         for (slot, run) in self.slots.iter().zip(&cache.runs) {
@@ -682,6 +686,7 @@ impl<C> Stack<C> {
                 start = columns.end;
                 take(part.name, &run.next, slot.state_size, columns);
             }
+            let h = slot.cell.hidden_size();
             for (i, name) in slot.cell.saved().into_iter().enumerate() {
                 let columns = i * h..(i + 1) * h;
                 take(name, &run.saved, slot.saved_size, columns);
@@ -864,8 +869,8 @@ impl<C> Stack<C> {
 
     /// The columns of a slot's outputs in those of its layer.
     fn columns(&self, at: usize) -> Range<usize> {
-        let start = at % self.num_directions() * self.hidden_size;
-        start..start + self.hidden_size
+        let start = at % self.num_directions() * self.cell_output;
+        start..start + self.cell_output
     }
 
     /// The outputs of a slot, row by row: the first part of its states.
@@ -878,10 +883,10 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        let (h, s) = (self.hidden_size, self.slots[at].state_size);
+        let (r, s) = (self.cell_output, self.slots[at].state_size);
         run.next[span(&rows, s)]
             .chunks_exact(s)
-            .map(move |row| &row[..h])
+            .map(move |row| &row[..r])
     }
 
     /// Copies a slot's outputs into the next layer's input, through the mask.
@@ -989,6 +994,16 @@ impl<C> Slot<C> {
             d_weights,
         };
         self.cell.backward(w, &mut run.packs, rows.len(), step);
+    }
+
+    /// The gradients of the weights, once all steps have gone back.
+    fn weights_back<F: Float>(&self, x: &[F], run: &mut Run<F>, d_weights: &mut [F])
+    where
+        C: Cell<F>,
+    {
+        let (prev, saved, d_saved) = (&run.prev, &run.saved, &run.d_saved);
+        self.cell
+            .weights_back(&mut run.packs, x, prev, saved, d_saved, d_weights);
     }
 }
 

@@ -67,10 +67,10 @@ impl OneToMany {
         let recurrent = &config.recurrent;
         recurrent.stack.validate()?;
         let mut layout = Layout::new();
-        let states = (recurrent.hidden_size).saturating_mul(recurrent.stack.num_layers);
+        let states = (recurrent.output_size()).saturating_mul(recurrent.stack.num_layers);
         let start = Linear::new(&mut layout, "start", config.inputs, states, true)?;
         let stack = recurrent.stack(&mut layout, "decoder")?;
-        let (h, o) = (recurrent.hidden_size, recurrent.input_size);
+        let (h, o) = (stack.output_size(), recurrent.input_size);
         let head = Linear::new(&mut layout, "head", h, o, true)?;
         Ok(Self {
             config: config.clone(),
@@ -97,7 +97,7 @@ impl OneToMany {
 
     /// Where the output of `start` goes: layer, row, and the place in it.
     fn places(&self, batch: usize) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
-        let h = self.config.recurrent.hidden_size;
+        let h = self.decoder.stack.output_size();
         let layers = self.config.recurrent.stack.num_layers;
         (0..batch).flat_map(move |b| (0..layers).map(move |l| (l, b, (b * layers + l) * h)))
     }
@@ -152,7 +152,7 @@ impl<F: Float> Network<F> for OneToMany {
             .forward(params, &cache.v, &mut cache.start, &mut cache.h)?;
         cache.h.iter_mut().for_each(|h| *h = h.tanh_fast());
         state.clear();
-        let h = self.config.recurrent.hidden_size;
+        let h = self.decoder.stack.output_size();
         for (layer, b, at) in self.places(batch) {
             let row = b * state.width(layer);
             state.slot_mut(layer)[row..row + h].copy_from_slice(&cache.h[at..at + h]);
@@ -182,7 +182,7 @@ impl<F: Float> Network<F> for OneToMany {
         let decoder = &mut cache.decoder;
         self.decoder
             .backward(params, &feed, decoder, dy, d_state, grads)?;
-        let h = self.config.recurrent.hidden_size;
+        let h = self.decoder.stack.output_size();
         cache.dh.resize(cache.h.len(), F::zero());
         for (layer, b, at) in self.places(dy.dim().1) {
             let row = b * d_state.width(layer);

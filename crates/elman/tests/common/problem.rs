@@ -29,6 +29,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         prop::sample::select(&[Bias::Both, Bias::Single, Bias::None][..]),
         prop::sample::select(&[1_usize, 3, 9][..]),
         prop::sample::select(&[1_usize, 2, 9, 17][..]),
+        prop::option::of(0..16_usize),
     );
     let stack = (
         1..=3_usize,
@@ -42,12 +43,15 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
     });
     (cell, stack, batch, any::<bool>(), any::<u64>()).prop_map(
         |(cell, stack, (seq_len, batch, lengths), training, seed)| {
-            let (kind, nonlinearity, bias, input_size, hidden_size) = cell;
+            let (kind, nonlinearity, bias, input_size, hidden_size, projection) = cell;
             let (num_layers, bidirectional, batch_first, dropout) = stack;
             let mut config = RecurrentConfig::new(kind, input_size, hidden_size);
             config.bias = bias;
             if kind == CellKind::Rnn {
                 config.nonlinearity = nonlinearity;
+            }
+            if kind == CellKind::Lstm {
+                config.proj_size = projection.map_or(0, |p| p % hidden_size);
             }
             config.stack = StackConfig {
                 num_layers,
@@ -119,10 +123,18 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
             hidden_size,
             bias,
             nonlinearity,
+            proj_size,
             ref stack,
         } = shape.config;
         let mut problem = Self::of(shape, stack.clone(), input_size, |i| {
-            wrap(AnyCell::new(cell, i, hidden_size, bias, nonlinearity))
+            wrap(AnyCell::new(
+                cell,
+                i,
+                hidden_size,
+                bias,
+                nonlinearity,
+                proj_size,
+            ))
         });
         if shape.training {
             problem.dropout = Some(Key::new(shape.seed, Purpose::Dropout));
