@@ -9,7 +9,7 @@
 //! | tensor in | meaning |
 //! |---|---|
 //! | `input` | (T, B, I); (B, T, I) with `batch_first`; (T, I) unbatched |
-//! | `h_0`, `c_0` | initial state (L*D, B, H), zero where absent; an LSTM takes both or neither |
+//! | `h_0`, `c_0` | initial state (L*D, B, H), `h_0` (L*D, B, R) under a projection, zero where absent; an LSTM takes both or neither |
 //! | `lengths` | int64, valid steps of each row |
 //! | `known`, `start`, `skip` | what else a network of a model file reads |
 //! | `d_output`, `d_h_n`, `d_c_n` | any of them asks for gradients |
@@ -98,21 +98,26 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
         ))),
         None => Err(Error::file(format!("{name}: the tensor is missing"))),
     };
-    if let Some(name) = names.iter().find(|n| n.contains("weight_hr")) {
-        return Err(Error::file(format!(
-            "{name}: projections (proj_size) are not supported"
-        )));
-    }
-    let (rows, hidden_size) = matrix(first)?;
+    let has = |name: &str| file.shape(&format!("{prefix}{name}")).is_some();
+    let (rows, columns) = matrix(first)?;
     let (input_rows, input_size) = matrix("weight_ih_l0")?;
+    let (proj_size, hidden_size) = if has("weight_hr_l0") {
+        matrix("weight_hr_l0")?
+    } else {
+        (0, columns)
+    };
     let found = CellKind::ALL
         .into_iter()
+        .filter(|k| proj_size == 0 || *k == CellKind::Lstm)
         .find(|k| Some(rows) == hidden_size.checked_mul(k.gates()));
     let cell = match (found, options.cell) {
         (Some(found), None) => found,
         (Some(found), Some(asked)) if found == asked => found,
         (found, asked) => {
             let expected = match asked {
+                _ if proj_size > 0 => format!(
+                    "(4*{hidden_size}, {proj_size}) for a LSTM with proj_size {proj_size}, whose weight_hr_l0 is ({proj_size}, {hidden_size})"
+                ),
                 Some(asked) => format!(
                     "({}*{hidden_size}, {hidden_size}) for a {asked}",
                     asked.gates()
@@ -121,7 +126,7 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
             };
             let suggest = found.map_or(String::new(), |f| format!("; the shape suggests a {f}"));
             return Err(Error::file(format!(
-                "{first}: expected {expected}, got ({rows}, {hidden_size}){suggest}"
+                "{first}: expected {expected}, got ({rows}, {columns}){suggest}"
             )));
         }
     };
@@ -130,8 +135,8 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
             "weight_ih_l0: expected {rows} rows, as {first} has, got {input_rows}"
         )));
     }
-    let has = |name: &str| file.shape(&format!("{prefix}{name}")).is_some();
     let mut config = RecurrentConfig::new(cell, input_size, hidden_size);
+    config.proj_size = proj_size;
     config.stack.bidirectional = has("weight_hh_l0_reverse");
     config.stack.batch_first = options.batch_first;
     config.stack.num_layers = (1..names.len().max(2))
@@ -503,8 +508,13 @@ impl<'a> Run<'a> {
         cache: &StackCache<F>,
         batch_axis: usize,
     ) {
-        // An RNN's pre-activation `a` is no gate: its `h` says all.
-        for trace in stack.trace(cache).into_iter().filter(|t| t.name != "a") {
+        // An RNN's pre-activation `a` and what an LSTM projects, `m`, are
+        // neither state nor gate.
+        let inner = ["a", "m"];
+        for trace in stack.trace(cache) {
+            if inner.contains(&trace.name) {
+                continue;
+            }
             let direction = if trace.reverse { "_reverse" } else { "" };
             let name = format!("trace.l{}{direction}.{}", trace.layer, trace.name);
             out.push((name, self.out(trace.values, batch_axis)));
