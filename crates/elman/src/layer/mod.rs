@@ -1,5 +1,5 @@
-//! Layers: the recurrent stack, its ragged batches and states, and the linear
-//! map.
+//! Layers: the recurrent stack, its ragged batches and states, the linear map,
+//! and PyTorch's helpers for sequences of different lengths.
 //!
 //! The call shape is the same everywhere: `forward(&self, params, x, pass,
 //! state, cache, y)` and `backward(&self, params, cache, dy, d_state, grads,
@@ -12,12 +12,17 @@
 
 pub(crate) mod dropout;
 mod linear;
+mod pack;
 mod recurrent;
 mod stack;
 mod state;
 mod steps;
 
 pub use linear::{Linear, LinearCache};
+pub use pack::{
+    PackedSequence, PaddingSide, pack_padded_sequence, pack_sequence, pad_packed_sequence,
+    pad_sequence, unpack_sequence, unpad_sequence,
+};
 pub use recurrent::{Recurrent, RecurrentConfig};
 pub use stack::{Stack, StackCache, StackConfig, Trace};
 pub use state::State;

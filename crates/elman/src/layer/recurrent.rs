@@ -1,7 +1,10 @@
 //! `nn.RNN`, `nn.GRU` and `nn.LSTM` as one type that owns its parameters: for
 //! people who just want an answer. It allocates; the [`Stack`] inside does not.
 
-use super::{Pass, Stack, StackCache, StackConfig, State};
+use super::{
+    PackedSequence, Pass, Stack, StackCache, StackConfig, State, pack_padded_sequence,
+    pad_packed_sequence,
+};
 use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
@@ -197,6 +200,24 @@ impl<F: Float> Recurrent<F> {
         self.stack
             .forward(&self.params, input, &pass, state, cache, y.view_mut())?;
         Ok(y)
+    }
+
+    /// As [`forward`](Self::forward) with `lengths`, from packed sequences to a
+    /// packed output; states are in the order in which the sequences came.
+    ///
+    /// # Errors
+    /// Where a shape does not fit, in PyTorch's words.
+    pub fn forward_packed(
+        &self,
+        input: &PackedSequence<F>,
+        state: Option<State<F>>,
+    ) -> Result<(PackedSequence<F>, State<F>)> {
+        let batch_first = self.stack.config().batch_first;
+        let (padded, lengths) = pad_packed_sequence(input, batch_first, F::zero(), None)?;
+        let (output, state) = self.forward(padded.view(), Some(&lengths), state)?;
+        let sorted = input.sorted_indices().is_none();
+        let output = pack_padded_sequence(output.view(), &lengths, batch_first, sorted)?;
+        Ok((output, state))
     }
 
     /// Gradients after [`forward_with`](Self::forward_with): of the input, and

@@ -1,6 +1,7 @@
 //! Recurrent layers on top of each other, in one or both directions.
 
 use super::dropout;
+use super::steps::time_first;
 use super::{Pass, State, Steps};
 use crate::cell::{Cell, Packs, Rows, RowsBack, Weights, full_name};
 use crate::error::expect;
@@ -695,14 +696,8 @@ impl<C> Stack<C> {
         out
     }
 
-    /// (T, B, ..) from (T, B, ..) or, with `batch_first`, (B, T, ..); the way
-    /// back is the same.
     fn time_first<S: RawData>(&self, array: ArrayBase<S, Ix3>) -> ArrayBase<S, Ix3> {
-        if self.config.batch_first {
-            array.permuted_axes([1, 0, 2])
-        } else {
-            array
-        }
+        time_first(array, self.config.batch_first)
     }
 
     fn check_features(&self, got: usize) -> Result<()> {

@@ -11,7 +11,7 @@
 //! Time is spent on valid steps only, and padding is never read.
 
 use crate::{Error, Float, Result};
-use ndarray::{ArrayView3, ArrayViewMut3, s};
+use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Ix3, RawData, s};
 use std::ops::Range;
 
 /// The geometry of a batch.
@@ -29,18 +29,7 @@ impl Steps {
     /// Where `lengths` has not one entry a row, or an entry above `seq_len`.
     pub fn set(&mut self, seq_len: usize, batch: usize, lengths: Option<&[usize]>) -> Result<()> {
         if let Some(lengths) = lengths {
-            if lengths.len() != batch {
-                return Err(Error::shape(format!(
-                    "lengths: expected {batch} entries, one a row of the batch, got {}",
-                    lengths.len()
-                )));
-            }
-            if let Some(row) = lengths.iter().position(|l| *l > seq_len) {
-                return Err(Error::shape(format!(
-                    "lengths: row {row} has {} steps, the input has {seq_len}",
-                    lengths[row]
-                )));
-            }
+            check_lengths(seq_len, batch, lengths)?;
         }
         self.order.clear();
         self.order.extend(0..batch);
@@ -99,7 +88,7 @@ impl Steps {
     }
 
     /// Copies `x` (T, B, I) into `packed` (rows, I).
-    pub fn gather<F: Float>(&self, x: ArrayView3<'_, F>, packed: &mut Vec<F>) {
+    pub fn gather<T: Copy>(&self, x: ArrayView3<'_, T>, packed: &mut Vec<T>) {
         packed.clear();
         for (t, b) in self.places() {
             packed.extend(x.slice(s![t, b, ..]).iter());
@@ -108,11 +97,11 @@ impl Steps {
 
     /// Hands every packed row to `f` with its place in `y` (T, B, O); the
     /// padding of `y` is passed over.
-    pub fn scatter<'a, F: Float>(
+    pub fn scatter<'a, T: Copy + 'a>(
         &self,
-        rows: impl Iterator<Item = &'a [F]>,
-        mut y: ArrayViewMut3<'_, F>,
-        f: impl Fn(&mut F, F),
+        rows: impl Iterator<Item = &'a [T]>,
+        mut y: ArrayViewMut3<'_, T>,
+        f: impl Fn(&mut T, T),
     ) {
         for ((t, b), row) in self.places().zip(rows) {
             for (y, v) in y.slice_mut(s![t, b, ..]).iter_mut().zip(row) {
@@ -136,6 +125,36 @@ impl Steps {
         for (i, b) in self.order.iter().enumerate() {
             rows[b * width..][..width].copy_from_slice(&sorted[i * width..][..width]);
         }
+    }
+}
+
+/// Refuses lengths that are not one a row of (T, B, ..), or above `T`.
+pub(super) fn check_lengths(seq_len: usize, batch: usize, lengths: &[usize]) -> Result<()> {
+    if lengths.len() != batch {
+        return Err(Error::shape(format!(
+            "lengths: expected {batch} entries, one a row of the batch, got {}",
+            lengths.len()
+        )));
+    }
+    match lengths.iter().position(|l| *l > seq_len) {
+        None => Ok(()),
+        Some(row) => Err(Error::shape(format!(
+            "lengths: row {row} has {} steps, the input has {seq_len}",
+            lengths[row]
+        ))),
+    }
+}
+
+/// (T, B, ..) from (T, B, ..) or, with `batch_first`, (B, T, ..); the way back
+/// is the same.
+pub(super) fn time_first<S: RawData>(
+    array: ArrayBase<S, Ix3>,
+    batch_first: bool,
+) -> ArrayBase<S, Ix3> {
+    if batch_first {
+        array.permuted_axes([1, 0, 2])
+    } else {
+        array
     }
 }
 
