@@ -6,7 +6,7 @@ use common::numbers;
 use common::problem::{Shape, shapes};
 use elman::cell::{AnyCell, Bias, CellKind, Nonlinearity};
 use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, State};
-use elman::ndarray::{Array2, Array3};
+use elman::ndarray::{Array1, Array2, Array3, ArrayD};
 use elman::params::{Layout, Params};
 use elman::{Error, Result};
 use proptest::prelude::*;
@@ -203,6 +203,7 @@ fn shapes_of_inputs_and_states() {
             text,
         );
     }
+    let mut one_row = state(gru, 3, 2, 1).unwrap();
     let mut state = state(gru, 3, 2, 5).unwrap();
     let error = state.set("h", Array3::zeros((5, 2, 3)).view()).unwrap_err();
     check(error, "h_0: Expected hidden size (2, 5, 3), got [5, 2, 3]");
@@ -212,6 +213,16 @@ fn shapes_of_inputs_and_states() {
         "{error}"
     );
 
+    let error = state.set("h", Array2::zeros((2, 3)).view()).unwrap_err();
+    check(
+        error,
+        "h_0: For batched 3-D input, hx should also be 3-D but got 2-D tensor",
+    );
+    let error = one_row.set("h", Array1::zeros(3).view()).unwrap_err();
+    check(error, "or 2-D for unbatched 2-D input, but got 1-D tensor");
+    one_row.set("h", Array2::zeros((2, 3)).view()).unwrap();
+    assert!(one_row.row("h", 1).is_none() && one_row.row("c", 0).is_none());
+
     check(
         forward(gru, input, Some(&[4, 4, 4, 4]), None),
         "lengths: expected 5 entries, one a row of the batch, got 4",
@@ -220,6 +231,50 @@ fn shapes_of_inputs_and_states() {
         forward(gru, input, Some(&[4, 0, 5, 1, 2]), None),
         "lengths: row 2 has 5 steps, the input has 4",
     );
+}
+
+#[test]
+fn ranks_of_inputs() {
+    let check = |error: Error, text: &str| {
+        assert!(
+            error.is_shape() && error.to_string().contains(text),
+            "{error}"
+        );
+    };
+    for kind in CellKind::ALL {
+        let layer = Recurrent::<f64>::new(&RecurrentConfig::new(kind, 2, 3), 0).unwrap();
+        for rank in [0, 1, 4] {
+            let input = ArrayD::zeros(vec![2; rank]);
+            let text = format!("{kind}: Expected input to be 2D or 3D, got {rank}D tensor instead");
+            check(layer.forward(input.view(), None, None).unwrap_err(), &text);
+            check(layer.start(&input.view()).unwrap_err(), &text);
+            let (mut state, mut cache) = (layer.stack().start(1), StackCache::default());
+            let dim = input.raw_dim();
+            let back = layer.backward(&mut cache, None, &mut state, dim);
+            check(back.unwrap_err(), &text);
+        }
+        let input = Array2::zeros((4, 2));
+        let forward = |input: &Array2<f64>, state| layer.forward(input.view(), None, Some(state));
+        let state = layer.stack().start(2);
+        check(
+            forward(&input, state).unwrap_err(),
+            "For unbatched 2-D input, hx should also be 2-D but got 3-D tensor: the state has 2 rows",
+        );
+        let wide = Array2::zeros((4, 5));
+        check(
+            forward(&wide, layer.stack().start(1)).unwrap_err(),
+            "input.size(-1) must be equal to input_size. Expected 2, got 5",
+        );
+        // No more memory is asked for than there is.
+        let mut state = layer.stack().start(1);
+        let back = layer.backward(
+            &mut StackCache::default(),
+            None,
+            &mut state,
+            (usize::MAX, 2),
+        );
+        check(back.unwrap_err(), "more than memory can hold");
+    }
 }
 
 #[test]

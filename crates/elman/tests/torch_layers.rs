@@ -7,7 +7,7 @@ mod common;
 use common::{Case, Fixtures, error};
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
-use elman::layer::{Pass, Stack, StackCache, StackConfig};
+use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, StackConfig, State};
 use elman::ndarray::{Array3, ArrayD, Axis, Ix3};
 use elman::params::{Layout, Params};
 
@@ -162,5 +162,87 @@ fn check<F: Float, C: Cell<F>>(case: &Case<'_>, bar: f64, wrap: impl Fn(AnyCell)
             case.need(&format!("d_param.{name}")).view(),
         );
         assert!(e <= bar, "{} d_{name}: {e:e}", case.name);
+    }
+}
+
+/// The layer that owns its parameters takes arrays of two or three axes, as
+/// PyTorch's does.
+#[test]
+fn arrays_as_they_are() {
+    let mut ranks = [0; 4];
+    for file in ["rnn.safetensors", "gru.safetensors", "lstm.safetensors"] {
+        for case in Fixtures::open(file).cases() {
+            if case.options["dtype"] == "f64" {
+                ranks[case.view("input").shape().len()] += 1;
+                check_wrapper(&case);
+            }
+        }
+    }
+    assert!(ranks[2] >= 3 * 2 && ranks[3] >= 3 * 29, "{ranks:?}");
+}
+
+fn check_wrapper(case: &Case<'_>) {
+    let options = case.options;
+    let size = |name: &str| options[name].as_u64().unwrap() as usize;
+    let cell = options["cell"].as_str().unwrap().parse().unwrap();
+    let mut config = RecurrentConfig::new(cell, size("input_size"), size("hidden_size"));
+    config.proj_size = size("proj_size");
+    config.stack.num_layers = size("num_layers");
+    config.stack.bidirectional = options["bidirectional"] == true;
+    config.stack.batch_first = options["batch_first"] == true;
+    if options["bias"] == false {
+        config.bias = Bias::None;
+    }
+    if options["nonlinearity"] == "relu" {
+        config.nonlinearity = Nonlinearity::Relu;
+    }
+    let mut layer = Recurrent::<f64>::new(&config, 0).unwrap();
+    for entry in layer.params().layout().clone().entries() {
+        let value = case.need::<f64>(&format!("param.{}", entry.name));
+        let value = value.as_slice().unwrap();
+        layer.params_mut().set(&entry.name, value).unwrap();
+    }
+    let input = case.need::<f64>("input");
+    let mut state = layer.start(&input.view()).unwrap();
+    let mut d_state = state.clone();
+    let parts: &[&str] = if state.has("c") { &["h", "c"] } else { &["h"] };
+    for part in parts {
+        for (state, name) in [(&mut state, "0"), (&mut d_state, "n")] {
+            let before = if name == "n" { "d_" } else { "" };
+            if let Some(value) = case.get::<f64>(&format!("{before}{part}_{name}")) {
+                state.set(part, value.view()).unwrap();
+            }
+        }
+    }
+    let equal = |name: &str, got: ArrayD<f64>| {
+        let e = error(got.view(), case.need(name).view());
+        assert!(e <= 1e-12, "{} {name}: {e:e}", case.name);
+    };
+    let of = |state: &State<f64>, part: &str| match input.ndim() {
+        2 => state.row(part, 0).unwrap().into_dyn(),
+        _ => state.get(part).unwrap().into_dyn(),
+    };
+    let mut cache = StackCache::default();
+    let lengths = case.lengths();
+    let output = layer
+        .forward_with(input.view(), lengths.as_deref(), &mut state, &mut cache)
+        .unwrap();
+    equal("output", output);
+    let d_output = case.get::<f64>("d_output");
+    let d_output = d_output.as_ref().map(|d| d.view());
+    let dim = input.raw_dim();
+    let (d_input, grads) = layer
+        .backward(&mut cache, d_output, &mut d_state, dim)
+        .unwrap();
+    equal("d_input", d_input);
+    for part in parts {
+        equal(&format!("{part}_n"), of(&state, part));
+        if case.get::<f64>(&format!("{part}_0")).is_some() {
+            equal(&format!("d_{part}_0"), of(&d_state, part));
+        }
+    }
+    for entry in grads.layout().entries() {
+        let grad = grads.get(&entry.name).unwrap().to_owned();
+        equal(&format!("d_param.{}", entry.name), grad);
     }
 }

@@ -1,6 +1,7 @@
 //! `nn.RNN`, `nn.GRU` and `nn.LSTM` as one type that owns its parameters: for
 //! people who just want an answer. It allocates; the [`Stack`] inside does not.
 
+use super::pack::filled;
 use super::{
     PackedSequence, Pass, Stack, StackCache, StackConfig, State, pack_padded_sequence,
     pad_packed_sequence,
@@ -9,7 +10,7 @@ use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array, Array3, ArrayView, ArrayView3, Axis, Dimension, IntoDimension};
 use serde::{Deserialize, Serialize};
 
 /// The options of PyTorch's recurrent layers, under their names.
@@ -102,6 +103,9 @@ impl RecurrentConfig {
 
 /// A recurrent layer with its parameters.
 ///
+/// Inputs are batched, (T, B, I) or with `batch_first` (B, T, I), or unbatched,
+/// (T, I); the output has as many axes, (T, B, D*R), (B, T, D*R) or (T, D*R).
+///
 /// ```
 /// use elman::cell::CellKind;
 /// use elman::layer::{Recurrent, RecurrentConfig};
@@ -112,10 +116,16 @@ impl RecurrentConfig {
 /// let (output, state) = layer.forward(input.view(), None, None)?;
 /// assert_eq!(output.dim(), (3, 1, 2)); // (T, B, D * R)
 /// assert_eq!(state.get("h").unwrap().dim(), (1, 1, 2)); // (L * D, B, R)
+///
+/// let input = array![[0.1], [0.2], [0.3]]; // (T, I)
+/// let (alone, state) = layer.forward(input.view(), None, None)?;
+/// assert_eq!(alone, output.index_axis(elman::ndarray::Axis(1), 0)); // (T, D * R)
+/// assert_eq!(state.row("h", 0).unwrap().dim(), (1, 2)); // (L * D, R)
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recurrent<F> {
+    cell: CellKind,
     stack: Stack<AnyCell>,
     params: Params<F>,
 }
@@ -131,7 +141,11 @@ impl<F: Float> Recurrent<F> {
         let mut params = Params::zeros(layout.into());
         let mut rng = TorchRng::new(seed);
         stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
-        Ok(Self { stack, params })
+        Ok(Self {
+            cell: config.cell,
+            stack,
+            params,
+        })
     }
 
     /// A layer with parameters of one's own, named and shaped as PyTorch's.
@@ -144,7 +158,11 @@ impl<F: Float> Recurrent<F> {
         if **params.layout() != layout {
             return Err(Error::shape("the parameters are not those of this layer"));
         }
-        Ok(Self { stack, params })
+        Ok(Self {
+            cell: config.cell,
+            stack,
+            params,
+        })
     }
 
     /// The layers.
@@ -162,19 +180,22 @@ impl<F: Float> Recurrent<F> {
         &mut self.params
     }
 
-    /// Reads `input` (T, B, I), or (B, T, I) with `batch_first`; returns the
-    /// output (T, B, D*R), in the same order of axes, and the final state.
-    /// `lengths` has the valid steps of each row; an absent state is zero.
+    /// Reads `input`, returns the output and the final state. `lengths` has the
+    /// valid steps of each row; an absent state is zero. Unbatched input has a
+    /// state of one row.
     ///
     /// # Errors
     /// Where a shape does not fit, in PyTorch's words.
-    pub fn forward(
+    pub fn forward<D: Dimension>(
         &self,
-        input: ArrayView3<'_, F>,
+        input: ArrayView<'_, F, D>,
         lengths: Option<&[usize]>,
         state: Option<State<F>>,
-    ) -> Result<(Array3<F>, State<F>)> {
-        let mut state = state.unwrap_or_else(|| self.start(&input));
+    ) -> Result<(Array<F, D>, State<F>)> {
+        let mut state = match state {
+            Some(state) => state,
+            None => self.start(&input)?,
+        };
         let mut cache = StackCache::default();
         let y = self.forward_with(input, lengths, &mut state, &mut cache)?;
         Ok((y, state))
@@ -184,22 +205,30 @@ impl<F: Float> Recurrent<F> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn forward_with(
+    pub fn forward_with<D: Dimension>(
         &self,
-        input: ArrayView3<'_, F>,
+        input: ArrayView<'_, F, D>,
         lengths: Option<&[usize]>,
         state: &mut State<F>,
         cache: &mut StackCache<F>,
-    ) -> Result<Array3<F>> {
+    ) -> Result<Array<F, D>> {
+        let rank = input.ndim();
+        if rank == 2 && state.batch() != 1 {
+            return Err(Error::shape(format!(
+                "For unbatched 2-D input, hx should also be 2-D but got 3-D tensor: the state has {} rows",
+                state.batch()
+            )));
+        }
+        let input = self.three(input)?;
         let (a, b, _) = input.dim();
-        let mut y = Array3::zeros((a, b, self.stack.output_size()));
+        let mut y = filled((a, b, self.stack.output_size()), false, F::zero())?;
         let pass = Pass {
             lengths,
             ..Pass::default()
         };
         self.stack
             .forward(&self.params, input, &pass, state, cache, y.view_mut())?;
-        Ok(y)
+        self.with_rank(y, rank)
     }
 
     /// As [`forward`](Self::forward) with `lengths`, from packed sequences to a
@@ -226,25 +255,71 @@ impl<F: Float> Recurrent<F> {
     ///
     /// # Errors
     /// Where a shape does not fit.
-    pub fn backward(
+    pub fn backward<D: Dimension>(
         &self,
         cache: &mut StackCache<F>,
-        d_output: Option<ArrayView3<'_, F>>,
+        d_output: Option<ArrayView<'_, F, D>>,
         d_state: &mut State<F>,
-        input_dim: (usize, usize, usize),
-    ) -> Result<(Array3<F>, Grads<F>)> {
+        input_dim: impl IntoDimension<Dim = D>,
+    ) -> Result<(Array<F, D>, Grads<F>)> {
         let mut grads = Params::zeros(self.params.layout().clone());
-        let mut dx = Array3::zeros(input_dim);
+        let input_dim = input_dim.into_dimension();
+        let rank = input_dim.ndim();
+        let dim = match *input_dim.slice() {
+            [a, b] if self.batch_axis() == Axis(0) => (1, a, b),
+            [a, b] => (a, 1, b),
+            [a, b, c] => (a, b, c),
+            _ => return Err(self.wrong_rank(rank)),
+        };
+        let d_output = d_output.map(|d| self.three(d)).transpose()?;
+        let mut dx = filled(dim, false, F::zero())?;
         let (params, view) = (&self.params, Some(dx.view_mut()));
         self.stack
             .backward(params, cache, d_output, d_state, &mut grads, view)?;
-        Ok((dx, grads))
+        Ok((self.with_rank(dx, rank)?, grads))
     }
 
     /// A state of zeros for the rows of an input.
-    pub fn start(&self, input: &ArrayView3<'_, F>) -> State<F> {
-        let (a, b, _) = input.dim();
-        let batch_first = self.stack.config().batch_first;
-        self.stack.start(if batch_first { a } else { b })
+    ///
+    /// # Errors
+    /// Where the input is neither batched nor unbatched.
+    pub fn start<D: Dimension>(&self, input: &ArrayView<'_, F, D>) -> Result<State<F>> {
+        let input = self.three(input.view())?;
+        Ok(self.stack.start(input.len_of(self.batch_axis())))
+    }
+
+    fn batch_axis(&self) -> Axis {
+        Axis(usize::from(!self.stack.config().batch_first))
+    }
+
+    /// With the axis of the batch, which an unbatched array lacks.
+    fn three<'a, D: Dimension>(&self, array: ArrayView<'a, F, D>) -> Result<ArrayView3<'a, F>> {
+        let array = match array.ndim() {
+            2 => array.into_dyn().insert_axis(self.batch_axis()),
+            _ => array.into_dyn(),
+        };
+        let rank = array.ndim();
+        array
+            .into_dimensionality()
+            .map_err(|_| self.wrong_rank(rank))
+    }
+
+    /// The way back: with `rank` axes.
+    fn with_rank<D: Dimension>(&self, array: Array3<F>, rank: usize) -> Result<Array<F, D>> {
+        let array = match rank {
+            2 => array.index_axis_move(self.batch_axis(), 0).into_dyn(),
+            _ => array.into_dyn(),
+        };
+        let rank = array.ndim();
+        array
+            .into_dimensionality()
+            .map_err(|_| self.wrong_rank(rank))
+    }
+
+    fn wrong_rank(&self, rank: usize) -> Error {
+        Error::shape(format!(
+            "{}: Expected input to be 2D or 3D, got {rank}D tensor instead",
+            self.cell
+        ))
     }
 }

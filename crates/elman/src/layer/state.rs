@@ -2,7 +2,7 @@
 
 use crate::cell::Part;
 use crate::{Error, Float, Result};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array2, Array3, ArrayView, ArrayView3, Axis, Dimension};
 
 /// The state of every layer and direction, each slot with the parts of its
 /// cell (`h`, and `c` in an LSTM), each part of its own width.
@@ -87,16 +87,26 @@ impl<F: Float> State<F> {
         }))
     }
 
-    /// Sets `h_0` (part `h`) or `c_0` (part `c`) from an array (L*D, B, width).
+    /// A part of one row, (L*D, width): `h_n` or `c_n` as PyTorch returns them
+    /// for unbatched input, where `row` is 0. `None` as in [`get`](Self::get),
+    /// and where there is no such row.
+    pub fn row(&self, part: &str, row: usize) -> Option<Array2<F>> {
+        let all = self.get(part)?;
+        (row < self.batch).then(|| all.index_axis_move(Axis(1), row))
+    }
+
+    /// Sets `h_0` (part `h`) or `c_0` (part `c`) from an array (L*D, B, width),
+    /// or unbatched, (L*D, width), in a state of one row.
     ///
     /// # Errors
     /// Where there is no such part or the shape differs, in PyTorch's words.
-    pub fn set(&mut self, part: &str, value: ArrayView3<'_, F>) -> Result<()> {
+    pub fn set<D: Dimension>(&mut self, part: &str, value: ArrayView<'_, F, D>) -> Result<()> {
         let Some(places) = self.places(part) else {
             return Err(Error::option(format!(
                 "{part}_0: this cell has no state `{part}`"
             )));
         };
+        let value = self.three(value).map_err(|e| e.at(format!("{part}_0")))?;
         let width = places.first().map_or(0, |p| p.1);
         let expected = (self.slots.len(), self.batch, width);
         if value.dim() != expected {
@@ -108,6 +118,25 @@ impl<F: Float> State<F> {
             s.values[row * s.width + places[slot].0 + j] = *v;
         }
         Ok(())
+    }
+
+    /// (L*D, B, width) from that or, for one row, (L*D, width).
+    fn three<'a, D: Dimension>(&self, value: ArrayView<'a, F, D>) -> Result<ArrayView3<'a, F>> {
+        let value = match value.ndim() {
+            2 if self.batch == 1 => value.into_dyn().insert_axis(Axis(1)),
+            _ => value.into_dyn(),
+        };
+        let rank = value.ndim();
+        value.into_dimensionality().map_err(|_| {
+            let unbatched = if self.batch == 1 {
+                ", or 2-D for unbatched 2-D input,"
+            } else {
+                ""
+            };
+            Error::shape(format!(
+                "For batched 3-D input, hx should also be 3-D{unbatched} but got {rank}-D tensor"
+            ))
+        })
     }
 
     /// Refuses a state that does not have these parts in so many slots of so
