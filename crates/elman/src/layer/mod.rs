@@ -1,5 +1,5 @@
-//! Layers: the recurrent stack, its ragged batches and states, the linear map,
-//! and PyTorch's helpers for sequences of different lengths.
+//! Layers: the recurrent stack, its ragged batches and states, single cells, the
+//! linear map, and PyTorch's helpers for sequences of different lengths.
 //!
 //! The call shape is the same everywhere: `forward(&self, params, x, pass,
 //! state, cache, y)` and `backward(&self, params, cache, dy, d_state, grads,
@@ -16,9 +16,11 @@ mod pack;
 mod recurrent;
 mod stack;
 mod state;
+mod step_cell;
 mod steps;
 
 pub use linear::{Linear, LinearCache};
+pub(crate) use pack::filled;
 pub use pack::{
     PackedSequence, PaddingSide, pack_padded_sequence, pack_sequence, pad_packed_sequence,
     pad_sequence, unpack_sequence, unpad_sequence,
@@ -26,6 +28,7 @@ pub use pack::{
 pub use recurrent::{Recurrent, RecurrentConfig};
 pub use stack::{Stack, StackCache, StackConfig, Trace};
 pub use state::State;
+pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
 
 use crate::rng::Key;

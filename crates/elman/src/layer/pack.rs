@@ -242,7 +242,7 @@ pub fn unpack_sequence<T: Copy + Zero>(sequence: &PackedSequence<T>) -> Result<V
 
 /// An array of one value, (T, B, ..) or with `batch_first` (B, T, ..), where
 /// there is memory for it.
-pub(super) fn filled<T: Copy>(
+pub(crate) fn filled<T: Copy>(
     (seq_len, batch, features): (usize, usize, usize),
     batch_first: bool,
     value: T,
@@ -252,7 +252,11 @@ pub(super) fn filled<T: Copy>(
     } else {
         (seq_len, batch, features)
     };
-    let refuse = || Error::shape(format!("an array {dim:?} is more than memory can hold"));
+    let refuse = || {
+        Error::shape(format!(
+            "{dim:?} is more than memory can hold; give fewer rows at a time"
+        ))
+    };
     let len = dim.0.checked_mul(dim.1).and_then(|n| n.checked_mul(dim.2));
     let len = len.ok_or_else(refuse)?;
     let mut values = Vec::new();

@@ -1,9 +1,8 @@
 //! `nn.RNN`, `nn.GRU` and `nn.LSTM` as one type that owns its parameters: for
 //! people who just want an answer. It allocates; the [`Stack`] inside does not.
 
-use super::pack::filled;
 use super::{
-    PackedSequence, Pass, Stack, StackCache, StackConfig, State, pack_padded_sequence,
+    PackedSequence, Pass, Stack, StackCache, StackConfig, State, filled, pack_padded_sequence,
     pad_packed_sequence,
 };
 use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
