@@ -21,7 +21,7 @@
 //! | `trace.l{k}[_reverse].{h,c,i,f,g,o,r,z,n,hn}` | every state and gate, with `trace` |
 
 use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
-use crate::layer::{Pass, RecurrentConfig, Stack, StackCache, State};
+use crate::layer::{Pass, RecurrentConfig, Stack, StackCache, State, filled};
 use crate::network::{AnyCache, AnyNetwork, Inputs, Network};
 use crate::params::{Grads, Layout, Params};
 use crate::weights::{Dtype, METADATA_KEY, Model, TensorFile, write_tensors};
@@ -531,17 +531,7 @@ fn fixed<F: Float, D: Dimension>(name: &str, array: ArrayD<F>) -> Result<Array<F
 
 /// Zeros, where there is memory for them.
 fn zeros<F: Float>(dim: (usize, usize, usize)) -> Result<Array3<F>> {
-    let refuse = || {
-        Error::shape(format!(
-            "output: {dim:?} is more than memory can hold; give fewer rows at a time"
-        ))
-    };
-    let len = dim.0.checked_mul(dim.1).and_then(|n| n.checked_mul(dim.2));
-    let len = len.ok_or_else(refuse)?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| refuse())?;
-    values.resize(len, F::zero());
-    Array3::from_shape_vec(dim, values).map_err(|_| refuse())
+    filled(dim, false, F::zero()).map_err(|e| e.at("output"))
 }
 
 fn put_grads<F: Float>(out: &mut Tensors<F>, grads: &Grads<F>) {
