@@ -57,8 +57,8 @@ pub trait GatedCell: Clone + Send + Sync {
     /// The sizes.
     fn sizes(&self) -> Sizes;
 
-    /// `R`, the size of `h` under a projection; 0 for none. A cell with a
-    /// projection is given no old `h` in its update.
+    /// `R`, the size of `h` under a projection; 0 for none. The update of a
+    /// cell with a projection is given no old `h`, and its derivative has none.
     fn proj_size(&self) -> usize {
         0
     }
