@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         let prepared = plan
             .prepare(&series.values, &series.axis, 0)
             .map_err(|e| e.at(column))?;
-        let parts = Parts::of(plan, prepared.first()..series.len());
+        let parts = Parts::of(plan, &prepared);
         if let Some(patience) = plan.patience
             && parts.stopping.is_empty()
         {
@@ -198,10 +198,8 @@ impl<'a> Run<'a> {
                 train: Parts::windows(&all, look_back, steps),
                 stopping: Vec::new(),
                 end: all.end,
-                epochs: match plan.patience {
-                    Some(_) => curves.iter().map(|curve| curve.best + 1).collect(),
-                    None => Vec::new(),
-                },
+                // As long as the network that was tested.
+                epochs: curves.iter().map(|curve| curve.best + 1).collect(),
             };
             let (learned, report) = self.train(lesson, watch)?;
             interrupted = report.stopped;

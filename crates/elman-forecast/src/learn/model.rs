@@ -124,6 +124,10 @@ impl ForecastModel {
                 "damaged: what is stored in the model file contradicts itself; train the model again",
             ));
         }
+        let finite = |m: &elman::params::Params<f32>| m.values().iter().all(|w| w.is_finite());
+        if !model.members().iter().all(finite) {
+            return Err(Error::input("damaged: a weight is not a finite number"));
+        }
         let members = model.members().to_vec();
         let network = model.network().clone();
         let learned = Learned::restore(network, members, app.scale, Threads(1));
@@ -191,6 +195,13 @@ impl ForecastModel {
         let forecast = forecast.concat();
         let intervals = intervals(bands, &forecast);
         let mut notes = table.notes();
+        if offset + (origin as i64) < axis.len() as i64 {
+            notes.push(format!(
+                "the newest row, {}, is older than the newest one that the model was trained on, {}",
+                series.axis.label(origin - 1),
+                axis.label(axis.len() - 1)
+            ));
+        }
         notes.extend(bands.notes());
         Ok(Prediction {
             rows: rows(&series.axis, origin, &forecast, &intervals),

@@ -7,6 +7,7 @@ use crate::series::Series;
 use crate::time::TimeAxis;
 use crate::windows::{Preparation, Prepared, Shape};
 use crate::{Error, Result};
+use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::network::{NetworkConfig, Readout, SequenceConfig, Skip};
 use elman::optim::{AdamW, Cosine, Optimizer, Schedule};
@@ -107,7 +108,7 @@ impl Plan {
                 (
                     most,
                     format!(
-                        "half of the {} rows that {before} rows leave beside the horizon",
+                        "half of the {} rows before the test part that the horizon leaves",
                         before - horizon
                     ),
                 )
@@ -144,7 +145,7 @@ impl Plan {
             why: match patience {
                 Some(_) => "given".into(),
                 None => format!(
-                    "all epochs are run; the last one within {:.0} % of the least loss is kept",
+                    "all epochs are run; the last one within {:.0} % of the least loss is kept, and the final model trains as long",
                     100.0 * TOLERANCE
                 ),
             },
@@ -186,7 +187,22 @@ impl Plan {
             test_rows,
             seed: options.seed,
         };
+        plan.check_size()?;
         Ok((plan, choices.0))
+    }
+
+    /// Refuses networks that would not fit the memory of a usual machine.
+    fn check_size(&self) -> Result<()> {
+        let (h, features) = (self.hidden_size, self.shape.features(&self.calendar));
+        let gates = CellKind::from(self.cell).gates();
+        let weights = gates * h * (features + h + 2 * h * (self.layers - 1));
+        if weights.saturating_mul(self.members) > MOST_WEIGHTS {
+            return Err(Error::input(format!(
+                "--hidden-size {h}, --layers {}, --members {}: about {weights} weights a network; at most {MOST_WEIGHTS} in all are trained here, choose smaller ones",
+                self.layers, self.members
+            )));
+        }
+        Ok(())
     }
 
     /// Makes a series ready for windows; `offset` is the number of its first
@@ -295,13 +311,28 @@ impl Parts {
     /// of use is left out, and its rows go to the training. Where rows are
     /// short, a plan with patience keeps them for early stopping, another one
     /// for the intervals.
-    pub fn of(plan: &Plan, steps: Range<usize>) -> Self {
+    pub fn of(plan: &Plan, prepared: &Prepared) -> Self {
         let (look_back, horizon) = (plan.shape.look_back, plan.horizon);
+        let steps = prepared.first()..prepared.len();
         let before = steps.len() - plan.test_rows;
         // Three quarters of the windows at least stay for the training.
         let spare = before.saturating_sub(look_back + horizon) / 4;
         let for_stopping = before.div_ceil(20).max(horizon + 2);
-        let for_calibration = before.div_ceil(20).max(horizon + NEEDED_AT_95);
+        let test = steps.end - plan.test_rows;
+        // A missing truth calibrates nothing: more rows make up for it.
+        let mut counts = vec![0];
+        for value in prepared.truth(0..test) {
+            let last = counts.last().copied().unwrap_or(0);
+            counts.push(last + usize::from(!value.is_nan()));
+        }
+        let known = |rows: usize| {
+            let of_step = |k| counts[test + 1 - horizon + k] - counts[test - rows + k];
+            (0..horizon).map(of_step).min().unwrap_or(0)
+        };
+        let wanted = before.div_ceil(20).max(horizon + NEEDED_AT_95);
+        let for_calibration = (wanted..=spare)
+            .find(|rows| known(*rows) > NEEDED_AT_95)
+            .unwrap_or(wanted);
         let room = match plan.patience {
             Some(_) => spare.saturating_sub(for_stopping),
             None => spare,
@@ -318,7 +349,6 @@ impl Parts {
         } else {
             0
         };
-        let test = steps.end - plan.test_rows;
         let calibrate = test - calibration;
         let stop = calibrate - stopping;
         Self {
@@ -348,6 +378,10 @@ const WEIGHT_DECAY: f64 = 3.0;
 /// The last epoch is kept where its validation loss is at most this much above
 /// the least one: the least of a short part is mostly chance.
 const TOLERANCE: f64 = 0.05;
+
+/// Weights of all networks together: with gradients and the optimiser's
+/// moments about 3 GB.
+const MOST_WEIGHTS: usize = 100_000_000;
 
 /// Rows below which nothing can be learnt, whatever the horizon.
 const LEAST_ROWS: usize = 12;

@@ -441,6 +441,17 @@ impl Table {
                 format!("the file has decimal points ({point}) and decimal commas ({comma}); write all of them in one way"),
             ),
         };
+        // A number with both marks tells what all of them mean.
+        let both = column.text.as_ref().filter(|cell| {
+            cell.text.contains('.') && cell.text.contains(',') && broken(&cell.text).is_empty()
+        });
+        if let Some(Cell { line, text }) = both {
+            return Err(Error::input(format!(
+                "line {line}, column `{}`: `{}`: marks of thousands are not read; take them out of the column",
+                column.name,
+                shorten(text)
+            )));
+        }
         let candidates = [
             column.text.as_ref().map(|cell| (cell, Shape::Text)),
             column.infinite.as_ref().map(|cell| (cell, Shape::Infinite)),
