@@ -91,11 +91,11 @@ pub struct Common {
     /// Only the result: no progress, no notes, no summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Seed of every random number
+    /// Seed of every random number; only training draws any
     #[arg(long, global = true, value_name = "N", default_value_t = 0,
           value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
-    /// Threads to use at most [default: one a core]
+    /// Threads to use at most, 1 to 1024 [default: one a core]
     #[arg(long, global = true, value_name = "N",
           value_parser = whole, allow_negative_numbers = true)]
     pub threads: Option<usize>,

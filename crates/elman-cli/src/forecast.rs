@@ -37,7 +37,7 @@ fn train(plan: &ForecastPlan, console: &Console) -> Result<(Outcome, ForecastMod
     let say = reporter.speaker();
     let interrupt = Interrupt::listen(move || {
         say(
-            "stopping after this epoch, the best network so far is kept; Ctrl-C again quits at once",
+            "stopping after this epoch and going on with the network so far; Ctrl-C again quits at once",
         );
     })?;
     let result = forecast(&plan.table, &plan.options, &mut |progress| {

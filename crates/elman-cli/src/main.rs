@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::plan::{ForecastPlan, PredictPlan, RunPlan};
 use clap::Parser;
+use elman_forecast::options::ForecastOptions;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -36,6 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Result<(), Failure> {
+    // The flags of every command are in their range, whatever the command.
+    let common = ForecastOptions {
+        threads: cli.common.threads,
+        ..ForecastOptions::new(1)
+    };
+    common.check()?;
     let console = Console::new(&cli.common);
     match cli.command {
         Command::Forecast(args) => forecast::run(&ForecastPlan::new(*args, &cli.common)?, &console),

@@ -23,7 +23,11 @@ pub fn run(plan: &RunPlan, console: &Console) -> Result<(), Failure> {
         batch_first: plan.batch_first,
         trace: plan.trace,
     };
-    let output = elman::run::run(&read(&plan.model)?, &read(&plan.input)?, &options)?;
+    let (model, input) = (read(&plan.model)?, read(&plan.input)?);
+    let output = elman::run::run(&model, &input, &options).map_err(|e| {
+        let (model, input) = (plan.model.display(), plan.input.display());
+        Failure::from(e.at(format_args!("{model} on {input}")))
+    })?;
     files::create_folder_of(&plan.output)?;
     files::write(&plan.output, &output)?;
     let written = weights::read(&plan.output)?;

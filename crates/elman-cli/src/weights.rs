@@ -66,7 +66,17 @@ pub fn read(path: &Path) -> Result<Header, Failure> {
     };
 
     let mut file = fs::File::open(path).map_err(unread)?;
-    let size = file.metadata().map_err(unread)?.len();
+    let about = file.metadata().map_err(unread)?;
+    if about.is_dir() {
+        return Err(unread(io::ErrorKind::IsADirectory.into()));
+    }
+    if !about.is_file() {
+        return Err(Failure::Input(format!(
+            "{}: not a regular file; save what it gives to a file and name that",
+            path.display()
+        )));
+    }
+    let size = about.len();
     let mut start = Vec::new();
     // One byte more: with it a PyTorch file is known.
     (&mut file)
@@ -80,7 +90,7 @@ pub fn read(path: &Path) -> Result<Header, Failure> {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => return Err(wrong(&format!("it has {size} bytes"))),
     };
-    if length > LONGEST || length > size - LENGTH {
+    if length > LONGEST || length > size.saturating_sub(LENGTH) {
         return Err(wrong(&"its first 8 bytes give no length of a header"));
     }
     file.seek(SeekFrom::Start(LENGTH)).map_err(unread)?;

@@ -152,7 +152,8 @@ pub struct Threads(pub usize);
 
 /// Trains a network.
 ///
-/// With `valid` examples the parameters of the least validation loss are kept,
+/// With `valid` examples the parameters of the last epoch within
+/// [`tolerance`](TrainConfig::tolerance) of the least validation loss are kept,
 /// and [`patience`](TrainConfig::patience) may end the run early. `watch` is
 /// called after every epoch and decides whether to go on.
 ///
