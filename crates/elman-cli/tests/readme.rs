@@ -16,6 +16,9 @@ fn the_commands_of_the_readme_run() {
         std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
     }
 
+    // What the README prints below its first command.
+    let shown = readme.split("```text\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
     let (mut programs, mut examples) = (0, 0);
     for line in readme.lines() {
         if let Some(args) = line.strip_prefix("cargo run --release -- ") {
@@ -27,6 +30,13 @@ fn the_commands_of_the_readme_run() {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{line}\n{said}");
             assert!(!output.stdout.is_empty(), "{line}");
+            if programs == 0 && same_bits() {
+                let printed = String::from_utf8(output.stdout).unwrap();
+                let printed: Vec<_> = printed.lines().collect();
+                for line in shown.lines() {
+                    assert!(printed.contains(&line), "not printed: {line}");
+                }
+            }
             programs += 1;
         } else if let Some(name) = line.strip_prefix("cargo run --release --example ") {
             let file = format!("examples/{name}.rs");
@@ -40,4 +50,13 @@ fn the_commands_of_the_readme_run() {
     for file in ["forecast.csv", "report.html", "model.safetensors"] {
         assert!(folder.path().join(file).is_file(), "{file}");
     }
+}
+
+/// Whether this machine computes with the instructions of the machine that the
+/// README's numbers come from.
+fn same_bits() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
