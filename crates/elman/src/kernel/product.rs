@@ -233,8 +233,10 @@ fn tile<F: Float, V: Lanes<F>, const R: usize>(panel: &[F], at: Place<'_, F>) {
     for (k, b) in panel.chunks_exact(lanes).enumerate() {
         let b: [V; VECTORS] = std::array::from_fn(|v| V::load(&b[v * V::N..]));
         for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: r < R and k < depth, and the assertion above holds for
-            // the largest of both.
+            // SAFETY: r < R and k < depth, so depth is at least 1 here and the
+            // assertion above holds for the largest of both; its products are
+            // places in a matrix whose length `Matrix::new` has checked, so
+            // they do not overflow.
             let x = unsafe { *at.a.get_unchecked(r * row_stride + k * col_stride) };
             let x = V::splat(x);
             *sums = std::array::from_fn(|v| x.mul_add(b[v], sums[v]));
