@@ -38,7 +38,8 @@ pub struct Outcome {
     pub verdict: String,
     /// The forecast after the last row, `horizon` rows.
     pub forecast: Vec<ForecastRow>,
-    /// True where the user stopped the training; the best network so far was kept.
+    /// True where the user stopped the training; the network so far was kept, and a
+    /// note says which.
     pub interrupted: bool,
 }
 

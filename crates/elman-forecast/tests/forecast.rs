@@ -977,3 +977,32 @@ proptest! {
         }
     }
 }
+
+/// Missing truths calibrate nothing, so more rows are calibrated on; and
+/// networks that no usual machine holds are refused by their flags.
+#[test]
+fn intervals_and_sizes_are_provided_for() {
+    let mut shut = wave(593);
+    shut.iter_mut()
+        .skip(3)
+        .step_by(7)
+        .for_each(|v| *v = f64::NAN);
+    let options = ForecastOptions {
+        epochs: Some(1),
+        ..by_default(7)
+    };
+    let (outcome, _) = run(&table(&shut, day), &options).unwrap();
+    let bands = |row: &ForecastRow| row.lo_80.is_some() && row.lo_95.is_some();
+    assert!(outcome.forecast.iter().all(bands), "{:?}", outcome.notes);
+
+    let options = ForecastOptions {
+        hidden_size: Some(4096),
+        layers: Some(64),
+        ..options
+    };
+    let error = run(&table(&shut, day), &options).unwrap_err();
+    assert!(
+        error.is_input() && error.to_string().contains("--hidden-size 4096"),
+        "{error}"
+    );
+}

@@ -140,7 +140,7 @@ fn scores(methods: &[MethodScore], paint: Paint) -> String {
 fn verdict(page: &mut Page, outcome: &Outcome) {
     if outcome.interrupted {
         page.block(&words(
-            &[["The training was stopped; the best network so far was kept."]],
+            &[["The training was stopped; the network so far was kept."]],
             page.paint,
         ));
     }
@@ -296,7 +296,7 @@ mod tests {
             ..sample::outcome()
         };
         let text = outcome_in_brief(&outcome, plain(80));
-        assert!(text.contains("best network so far was kept") && text.contains("elman wins"));
+        assert!(text.contains("network so far was kept") && text.contains("elman wins"));
         assert!(text.contains("2010-12-03") && !text.contains("--look-back"));
     }
 }

@@ -312,52 +312,46 @@ impl Examples<f32> for Windows<'_> {
             look_back, steps, ..
         } = self.shape;
         let (rows, calendar) = (numbers.len(), self.prepared.calendar_width);
-        let ones = |array: Option<&Array3<f32>>| array.is_none_or(|a| a.dim() != (steps, rows, 1));
-        if batch.input.dim() != (look_back + steps, rows, 2 + calendar) {
-            batch.input = Array3::zeros((look_back + steps, rows, 2 + calendar));
-            batch.target = Array3::zeros((steps, rows, 1));
+        let Batch {
+            input,
+            skip,
+            target,
+            weight,
+            ..
+        } = batch;
+        let skip = skip.get_or_insert_with(|| Array2::zeros((0, 0)));
+        let weight = weight.get_or_insert_with(|| Array3::zeros((0, 0, 0)));
+        for (array, steps, features) in [
+            (&mut *input, look_back + steps, 2 + calendar),
+            (&mut *target, steps, 1),
+            (&mut *weight, steps, 1),
+        ] {
+            if array.dim() != (steps, rows, features) {
+                *array = Array3::zeros((steps, rows, features));
+            }
         }
-        if ones(batch.weight.as_ref()) {
-            batch.weight = Some(Array3::zeros((steps, rows, 1)));
-            batch.skip = Some(Array2::zeros((rows, look_back + calendar)));
+        if skip.dim() != (rows, look_back + calendar) {
+            *skip = Array2::zeros((rows, look_back + calendar));
         }
-        let (Some(weight), Some(skip)) = (&mut batch.weight, &mut batch.skip) else {
-            return;
-        };
         for (row, number) in numbers.iter().enumerate() {
             let origin = self.origins[*number];
-            let window = self.window(*number);
-            let centre = self.shape.centre(&window, &self.scale);
+            let (beside, truth) = self.regression(*number);
             for t in 0..look_back + steps {
-                let known = window.get(t);
-                let value = known.map_or(0.0, |v| self.scale.down(*v, centre) as f32);
-                batch.input[[t, row, 0]] = value;
-                batch.input[[t, row, 1]] = if known.is_some() { 0.0 } else { 1.0 };
-                for (c, x) in self
-                    .prepared
-                    .calendar(origin + t - look_back)
-                    .iter()
-                    .enumerate()
-                {
-                    batch.input[[t, row, 2 + c]] = *x;
-                }
-                if known.is_some() {
-                    skip[[row, t]] = value;
+                let known = t < look_back;
+                input[[t, row, 0]] = if known { beside[t] as f32 } else { 0.0 };
+                input[[t, row, 1]] = if known { 0.0 } else { 1.0 };
+                let step = self.prepared.calendar(origin + t - look_back);
+                for (c, x) in step.iter().enumerate() {
+                    input[[t, row, 2 + c]] = *x;
                 }
             }
-            for (c, x) in self.prepared.calendar(origin).iter().enumerate() {
-                skip[[row, look_back + c]] = *x;
+            for (i, x) in beside.into_iter().enumerate() {
+                skip[[row, i]] = x as f32;
             }
-            let truth = self.prepared.truth(origin..origin + steps);
             for (k, truth) in truth.into_iter().enumerate() {
                 let missing = truth.is_nan();
                 weight[[k, row, 0]] = if missing { 0.0 } else { 1.0 };
-                let target = if missing {
-                    0.0
-                } else {
-                    self.scale.down(truth, centre)
-                };
-                batch.target[[k, row, 0]] = target as f32;
+                target[[k, row, 0]] = if missing { 0.0 } else { truth as f32 };
             }
         }
     }

@@ -123,7 +123,7 @@ fn head(outcome: &Outcome) -> Markup {
             }
             @if outcome.interrupted {
                 p.notice {
-                    "The training was stopped before its end; the best network so far was kept."
+                    "The training was stopped before its end; the network so far was kept."
                 }
             }
             @if !outcome.notes.is_empty() {
