@@ -122,6 +122,10 @@ impl<F: Float> Cell<F> for AnyCell {
         each!(self, c => Cell::<F>::proj_size(c))
     }
 
+    fn takes_mask(&self) -> bool {
+        each!(self, c => Cell::<F>::takes_mask(c))
+    }
+
     fn states(&self) -> Vec<Part> {
         each!(self, c => Cell::<F>::states(c))
     }
@@ -186,11 +190,11 @@ impl<F: Float> Cell<F> for AnyCell {
         &self,
         packs: &mut Packs<F>,
         x: &[F],
-        prev: &[F],
+        hidden: &[F],
         saved: &[F],
         d_saved: &[F],
         d_weights: &mut [F],
     ) {
-        each!(self, c => c.weights_back(packs, x, prev, saved, d_saved, d_weights));
+        each!(self, c => c.weights_back(packs, x, hidden, saved, d_saved, d_weights));
     }
 }

@@ -186,6 +186,10 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         GatedCell::proj_size(self)
     }
 
+    fn takes_mask(&self) -> bool {
+        true
+    }
+
     fn states(&self) -> Vec<Part> {
         let p = Places::of(self);
         let sizes = std::iter::once(p.r).chain(std::iter::repeat(p.h));
@@ -266,7 +270,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         p.biases::<C, F>(weights, sums);
         for (side, start, x) in [
             (C::INPUT, p.weight_ih, row.x),
-            (C::HIDDEN, p.weight_hh, &row.prev[..p.r]),
+            (C::HIDDEN, p.weight_hh, &row.hidden[..p.r]),
         ] {
             for (s, gate) in side.gates.iter().enumerate() {
                 for j in 0..p.h {
@@ -288,8 +292,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     }
 
     /// The theory: with `a` the gradients of the sums, `dx = W_ih' a`,
-    /// `dh = W_hh' a` beside the direct part, `dW += a x'`, `db += a`; under a
-    /// projection `dm = W_hr' dh`, `dW_hr += dh m'`.
+    /// `dh = W_hh' a` (times the mask) beside the direct part, `dW += a x'`,
+    /// `db += a`; under a projection `dm = W_hr' dh`, `dW_hr += dh m'`.
     fn step_back(&self, weights: &[F], row: RowsBack<'_, F>) {
         let p = Places::of(self);
         let (sums, m) = row.saved.split_at(p.sums);
@@ -319,17 +323,17 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             unused.resize(p.i, F::zero());
             &mut unused
         });
-        let hidden = &mut row.d_state[..p.r];
-        for (side, start, bias, x, d_x) in [
-            (C::INPUT, p.weight_ih, p.bias_ih, row.x, d_x),
-            (C::HIDDEN, p.weight_hh, p.bias_hh, &row.prev[..p.r], hidden),
+        let (h, d_h) = (&row.hidden[..p.r], &mut row.d_state[..p.r]);
+        for (side, start, bias, x, mask, d_x) in [
+            (C::INPUT, p.weight_ih, p.bias_ih, row.x, None, d_x),
+            (C::HIDDEN, p.weight_hh, p.bias_hh, h, row.mask, d_h),
         ] {
             for (s, gate) in side.gates.iter().enumerate() {
                 for j in 0..p.h {
                     let a = a[(side.first + s) * p.h + j];
                     let at = start + (gate * p.h + j) * x.len();
                     for k in 0..x.len() {
-                        d_x[k] += weights[at + k] * a;
+                        d_x[k] += weights[at + k] * a * mask.map_or(F::one(), |m| m[k]);
                         dw[at + k] += a * x[k];
                     }
                     if let Some(bias) = bias {
@@ -371,7 +375,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         if n == 0 {
             return;
         }
-        let h = Matrix::new(rows.prev, n, p.r, p.s);
+        let h = Matrix::new(rows.hidden, n, p.r, p.s);
         let sums = &mut rows.saved[C::HIDDEN.first * p.h..];
         product(h, &packs.hidden, sums, p.v);
         let (saved, next) = F::dispatch(Update {
@@ -408,6 +412,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             let dm = &mut rows.d_saved[p.sums..];
             product(dh, &packs.projection_back, dm, p.v);
         }
+        let mask = rows.mask;
         let (d_state, d_saved) = F::dispatch(UpdateBack {
             cell: self,
             places: &p,
@@ -418,7 +423,19 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         }
         let a = &d_saved[C::HIDDEN.first * p.h..];
         let a = Matrix::new(a, n, C::HIDDEN.gates.len() * p.h, p.v);
-        product(a, &packs.hidden_back, d_state, p.s);
+        let Some(mask) = mask else {
+            return product(a, &packs.hidden_back, d_state, p.s);
+        };
+        let d_hidden = &mut packs.d_hidden;
+        d_hidden.clear();
+        d_hidden.resize(n * p.r, F::zero());
+        product(a, &packs.hidden_back, d_hidden, p.r);
+        let masked = d_hidden.chunks_exact(p.r).zip(mask.chunks_exact(p.r));
+        for (d_state, (d, m)) in d_state.chunks_exact_mut(p.s).zip(masked) {
+            for ((to, d), m) in d_state.iter_mut().zip(d).zip(m) {
+                *to += *d * *m;
+            }
+        }
     }
 
     fn input_back(
@@ -442,7 +459,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         &self,
         packs: &mut Packs<F>,
         x: &[F],
-        prev: &[F],
+        hidden: &[F],
         saved: &[F],
         d_saved: &[F],
         d_weights: &mut [F],
@@ -463,7 +480,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 C::HIDDEN,
                 p.weight_hh,
                 p.bias_hh,
-                Matrix::new(prev, n, p.r, p.s),
+                Matrix::new(hidden, n, p.r, p.s),
             ),
         ] {
             let k = if start == p.weight_ih { p.i } else { p.r };

@@ -77,6 +77,7 @@ pub struct Packs<F: Float> {
     projection: Packed<F>,
     projection_back: Packed<F>,
     rows: Packed<F>,
+    d_hidden: Vec<F>,
 }
 
 /// The weights of one cell: its parts one after the other, and their stamp.
@@ -96,6 +97,10 @@ pub struct Rows<'a, F> {
     pub x: &'a [F],
     /// States before the step, (n, S); `S` is [`Cell::state_size`].
     pub prev: &'a [F],
+    /// What the products of the state read in place of `prev`, (n, S): the
+    /// same but for the first `R` numbers of a row, which recurrent dropout has
+    /// multiplied with its mask.
+    pub hidden: &'a [F],
     /// States after the step, (n, S).
     pub next: &'a mut [F],
     /// What the backward pass needs, (n, V); `V` is [`Cell::saved_size`].
@@ -109,6 +114,11 @@ pub struct RowsBack<'a, F> {
     pub x: &'a [F],
     /// States before the step, (n, S).
     pub prev: &'a [F],
+    /// As in [`Rows`], (n, S).
+    pub hidden: &'a [F],
+    /// What the first `R` numbers of `prev` were multiplied with to get
+    /// `hidden`, (n, R); `None` where the two are the same.
+    pub mask: Option<&'a [F]>,
     /// States after the step, (n, S).
     pub next: &'a [F],
     /// What the forward pass saved, (n, V).
@@ -148,6 +158,12 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
             0 => self.hidden_size(),
             projected => projected,
         }
+    }
+
+    /// True where the cell's products read [`Rows::hidden`], so that recurrent
+    /// dropout can be asked for.
+    fn takes_mask(&self) -> bool {
+        false
     }
 
     /// The parts of the state; the first is the output `h`.
@@ -202,6 +218,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
             let row = Rows {
                 x: &rows.x[r * i..][..i],
                 prev: &rows.prev[r * s..][..s],
+                hidden: &rows.hidden[r * s..][..s],
                 next: &mut rows.next[r * s..][..s],
                 saved: &mut rows.saved[r * v..][..v],
             };
@@ -225,10 +242,13 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
             width(rows.prev.len()),
             width(rows.saved.len()),
         );
+        let m = width(rows.mask.map_or(0, <[F]>::len));
         for r in 0..n {
             let row = RowsBack {
                 x: &rows.x[r * i..][..i],
                 prev: &rows.prev[r * s..][..s],
+                hidden: &rows.hidden[r * s..][..s],
+                mask: rows.mask.map(|mask| &mask[r * m..][..m]),
                 next: &rows.next[r * s..][..s],
                 saved: &rows.saved[r * v..][..v],
                 d_state: &mut rows.d_state[r * s..][..s],
@@ -245,12 +265,12 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     fn input_back(&self, _: Weights<'_, F>, _: &mut Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
 
     /// For many rows at once: adds the weights' gradients, from `x` (n, I),
-    /// `prev` (n, S), `saved` and `d_saved` (n, V).
+    /// `hidden` (n, S), `saved` and `d_saved` (n, V).
     fn weights_back(
         &self,
         _: &mut Packs<F>,
         _x: &[F],
-        _prev: &[F],
+        _hidden: &[F],
         _saved: &[F],
         _d_saved: &[F],
         _d_weights: &mut [F],

@@ -21,6 +21,10 @@ impl<F: Float, C: Cell<F>> Cell<F> for Plain<C> {
         self.0.proj_size()
     }
 
+    fn takes_mask(&self) -> bool {
+        self.0.takes_mask()
+    }
+
     fn states(&self) -> Vec<Part> {
         self.0.states()
     }

@@ -44,6 +44,9 @@ pub struct Pass<'a> {
     /// The number of this batch's first row, where it is a part of a larger
     /// one: masks belong to rows, however a batch is divided.
     pub first_row: usize,
+    /// The number of this part's first step, where it is a part of a longer
+    /// sequence.
+    pub first_step: usize,
     /// The number of this part's first layer, where it is a part of a network.
     pub first_layer: u32,
 }

@@ -843,7 +843,8 @@ impl<C> Stack<C> {
             for ((t, row), mask) in places {
                 let row = pass.first_row.wrapping_add(row) as u64;
                 let key = key.layer(pass.first_layer.wrapping_add(layer as u32));
-                let stream = key.stream(row, t as u64);
+                let time = pass.first_step.wrapping_add(t) as u64;
+                let stream = key.stream(row, time);
                 dropout::draw(stream, self.config.dropout, mask);
             }
         }
@@ -957,6 +958,7 @@ impl<C> Slot<C> {
         let step = Rows {
             x: &x[span(&rows, self.input_size)],
             prev: &run.prev[s.clone()],
+            hidden: &run.prev[s.clone()],
             next: &mut run.next[s.clone()],
             saved: of(&mut run.saved, &rows, self.saved_size),
         };
@@ -981,6 +983,8 @@ impl<C> Slot<C> {
         let step = RowsBack {
             x: &x[span(&rows, self.input_size)],
             prev: &run.prev[s.clone()],
+            hidden: &run.prev[s.clone()],
+            mask: None,
             next: &run.next[s.clone()],
             saved: &run.saved[span(&rows, v)],
             d_state: &mut run.d_state[..s.len()],

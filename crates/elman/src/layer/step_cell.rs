@@ -163,6 +163,8 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         let rows = RowsBack {
             x: &step.x,
             prev: &step.prev,
+            hidden: &step.prev,
+            mask: None,
             next: &step.next,
             saved: &step.saved,
             d_state: &mut d_state,
@@ -201,6 +203,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         let rows = Rows {
             x: &step.x,
             prev: &step.prev,
+            hidden: &step.prev,
             next: &mut step.next,
             saved: &mut step.saved,
         };
