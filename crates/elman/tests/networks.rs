@@ -165,6 +165,7 @@ impl Problem {
             dropout: self.dropout,
             first_row: self.first_row,
             first_layer: self.first_layer,
+            ..Pass::default()
         };
         let mut y = Array3::from_elem(self.d_y.dim(), f64::NAN);
         let mut state = self.state.clone();
@@ -678,6 +679,7 @@ fn attempt_with(there: &Problem, back: &Problem, cache: &mut AnyCache<f64>) -> R
         dropout: there.dropout,
         first_row: there.first_row,
         first_layer: there.first_layer,
+        ..Pass::default()
     };
     let mut y = there.d_y.clone();
     let (params, mut state) = (&there.params, there.state.clone());
