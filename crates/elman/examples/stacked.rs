@@ -87,8 +87,8 @@ pub fn run(watch: &mut dyn FnMut(&Progress) -> Control) -> Result<Outcome> {
     )?;
     Ok(Outcome {
         warnings: [one, two],
-        test_loss: evaluate(&network, &trained.params, &test, &config, Threads(1))?,
-        ended: (trained.ended, trained.best_epoch),
+        test_loss: evaluate(&network, &trained.params, &test, &config.loss, Threads(1))?,
+        ended: (trained.ended, trained.kept_epoch),
         losses: trained.valid_losses,
     })
 }

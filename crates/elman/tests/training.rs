@@ -373,9 +373,9 @@ fn patience_ends_a_run_and_the_best_is_kept() {
         assert_eq!(trained.ended, Ended::Early);
         let best = least(&trained.valid_losses);
         assert!(best > 2, "{best}");
-        assert_eq!(trained.best_epoch, best);
+        assert_eq!(trained.kept_epoch, best);
         assert_eq!(trained.valid_losses.len(), best + 1 + waits);
-        let loss = evaluate(&network, &trained.params, &valid, &config, Threads(1)).unwrap();
+        let loss = evaluate(&network, &trained.params, &valid, &config.loss, Threads(1)).unwrap();
         assert_eq!(loss, trained.valid_losses[best]);
     }
     // Without validation there is nothing to wait for: the newest are kept.
@@ -385,7 +385,7 @@ fn patience_ends_a_run_and_the_best_is_kept() {
         ..config
     };
     let trained = run(&network, &train, None, &config).unwrap();
-    assert_eq!((trained.ended, trained.best_epoch), (Ended::Completed, 19));
+    assert_eq!((trained.ended, trained.kept_epoch), (Ended::Completed, 19));
     assert!(trained.valid_losses.is_empty());
 }
 
@@ -401,10 +401,10 @@ fn a_tolerance_keeps_later_parameters() {
     let losses = &trained.valid_losses;
     let so_far = |epoch: usize| losses[least(&losses[..=epoch])];
     let kept = (0..losses.len()).rfind(|e| losses[*e] <= 101.0 * so_far(*e));
-    assert_eq!(Some(trained.best_epoch), kept);
-    assert!(trained.best_epoch > least(losses));
-    let loss = evaluate(&network, &trained.params, &valid, &config, Threads(1)).unwrap();
-    assert_eq!(loss, losses[trained.best_epoch]);
+    assert_eq!(Some(trained.kept_epoch), kept);
+    assert!(trained.kept_epoch > least(losses));
+    let loss = evaluate(&network, &trained.params, &valid, &config.loss, Threads(1)).unwrap();
+    assert_eq!(loss, losses[trained.kept_epoch]);
 }
 
 #[test]
@@ -447,8 +447,8 @@ fn the_caller_may_stop_a_run() {
             assert_eq!((p.best_epoch, p.best_loss), (best, loss));
         }
         let last = seen.last().unwrap();
-        assert_eq!(trained.best_epoch, last.best_epoch);
-        assert_eq!(valid.is_some(), trained.best_epoch < 60);
+        assert_eq!(trained.kept_epoch, last.best_epoch);
+        assert_eq!(valid.is_some(), trained.kept_epoch < 60);
     }
 }
 
@@ -676,7 +676,6 @@ fn evaluation_and_prediction_are_those_of_each_example() {
         let network = Gaps::network(decoder);
         let params: Params<f64> = network.init(3);
         let examples = Gaps::new(300, decoder, f64::NAN);
-        let config = TrainConfig::default();
         let one = |n: usize| {
             let cut = |a: &Array3<f64>| a.slice(s![.., n..=n, ..]).to_owned();
             Gaps {
@@ -690,7 +689,7 @@ fn evaluation_and_prediction_are_those_of_each_example() {
         let mut alone = Vec::new();
         for n in 0..300 {
             let example = one(n);
-            let loss = evaluate(&network, &params, &example, &config, Threads(1)).unwrap();
+            let loss = evaluate(&network, &params, &example, &Loss::Mse, Threads(1)).unwrap();
             sum += loss * example.weight.sum();
             count += example.weight.sum();
             predict(&network, &params, &example, Threads(1), |first, y| {
@@ -701,7 +700,7 @@ fn evaluation_and_prediction_are_those_of_each_example() {
         }
         for threads in [1, 2] {
             let threads = Threads(threads);
-            let loss = evaluate(&network, &params, &examples, &config, threads).unwrap();
+            let loss = evaluate(&network, &params, &examples, &Loss::Mse, threads).unwrap();
             assert!((loss - sum / count).abs() <= 1e-14 * loss, "{loss}");
             let mut next = 0;
             predict(&network, &params, &examples, threads, |first, y| {

@@ -135,7 +135,7 @@ impl Learned {
                 },
                 train: trained.train_losses,
                 valid: trained.valid_losses,
-                best: trained.best_epoch,
+                best: trained.kept_epoch,
             });
             match trained.ended {
                 Ended::NotFinite { step } => report.notes.push(format!(

@@ -1,7 +1,7 @@
 //! Batches divided into blocks of rows, and the blocks over threads.
 
 use super::examples::{Batch, Examples, reshape};
-use super::{Threads, TrainConfig};
+use super::Threads;
 use crate::layer::{Pass, State};
 use crate::loss::{Loss, Reduction};
 use crate::network::Network;
@@ -160,12 +160,12 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
         &mut self,
         params: &Params<F>,
         examples: &dyn Examples<F>,
-        config: &TrainConfig,
+        loss: &Loss,
     ) -> Result<f64> {
         let numbers: Vec<usize> = (0..examples.len()).collect();
         let (mut sum, mut count) = (0.0, 0.0);
         for numbers in numbers.chunks(ROWS * BLOCKS) {
-            let loss = self.loss_of(params, examples, numbers, &config.loss)?;
+            let loss = self.loss_of(params, examples, numbers, loss)?;
             let divisor: f64 = self.blocks.iter().map(|b| b.divisor).sum();
             if divisor > 0.0 {
                 sum += loss * divisor;

@@ -133,8 +133,9 @@ pub struct Trained<F> {
     /// [`tolerance`](TrainConfig::tolerance), or the last ones where there are
     /// no validation examples.
     pub params: Params<F>,
-    /// The epoch they come from, counted from 0.
-    pub best_epoch: usize,
+    /// The epoch they come from, counted from 0; with a tolerance it may be a
+    /// later one than [`Progress::best_epoch`].
+    pub kept_epoch: usize,
     /// Mean training loss of every epoch.
     pub train_losses: Vec<f64>,
     /// Validation loss of every epoch; empty without validation examples.
@@ -195,7 +196,7 @@ pub fn fit<F: Float, N: Network<F>>(
     let mut params = params;
     let mut trained = Trained {
         params: params.clone(),
-        best_epoch: 0,
+        kept_epoch: 0,
         train_losses: Vec::new(),
         valid_losses: Vec::new(),
         ended: Ended::Completed,
@@ -231,7 +232,7 @@ pub fn fit<F: Float, N: Network<F>>(
         }
         let train_loss = if count > 0.0 { sum / count } else { 0.0 };
         let valid_loss = match valid {
-            Some(valid) => Some(team.loss(&params, valid, config)?),
+            Some(valid) => Some(team.loss(&params, valid, &config.loss)?),
             None => None,
         };
         // Without validation examples a first batch tells whether the newest
@@ -257,7 +258,7 @@ pub fn fit<F: Float, N: Network<F>>(
         let keep = best_loss + config.tolerance * best_loss.abs();
         if loss <= keep || valid.is_none() {
             trained.params.clone_from(&params);
-            trained.best_epoch = epoch;
+            trained.kept_epoch = epoch;
             good = true;
         }
         schedule.observe(valid_loss.unwrap_or(train_loss));
@@ -303,10 +304,10 @@ pub fn evaluate<F: Float, N: Network<F>>(
     network: &N,
     params: &Params<F>,
     examples: &dyn Examples<F>,
-    config: &TrainConfig,
+    loss: &Loss,
     threads: Threads,
 ) -> Result<f64> {
-    Team::new(network, threads)?.loss(params, examples, config)
+    Team::new(network, threads)?.loss(params, examples, loss)
 }
 
 /// The predictions of a network for examples, in order, without dropout:
