@@ -264,6 +264,7 @@ impl Plan {
             patience: self.patience,
             tolerance: TOLERANCE,
             seed: self.member_seed(member),
+            truncate: None,
         }
     }
 

@@ -10,6 +10,7 @@
 //! Letters in shapes: `T` steps, `B` batch, `I` input size, `H` hidden size,
 //! `R` output size of a cell (`proj_size`, or `H`), `L` layers, `D` directions.
 
+mod checkpoint;
 pub(crate) mod dropout;
 mod linear;
 mod pack;
@@ -30,6 +31,7 @@ pub use stack::{Stack, StackCache, StackConfig, Trace};
 pub use state::State;
 pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
+pub(crate) use steps::check_lengths;
 
 use crate::rng::Key;
 

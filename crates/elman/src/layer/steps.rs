@@ -129,7 +129,7 @@ impl Steps {
 }
 
 /// Refuses lengths that are not one a row of (T, B, ..), or above `T`.
-pub(super) fn check_lengths(seq_len: usize, batch: usize, lengths: &[usize]) -> Result<()> {
+pub(crate) fn check_lengths(seq_len: usize, batch: usize, lengths: &[usize]) -> Result<()> {
     if lengths.len() != batch {
         return Err(Error::shape(format!(
             "lengths: expected {batch} entries, one a row of the batch, got {}",

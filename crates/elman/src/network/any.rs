@@ -131,6 +131,10 @@ impl<F: Float> Network<F> for AnyNetwork {
         each!(self, n => n.start(batch))
     }
 
+    fn carries_state(&self) -> Result<()> {
+        each!(self, n => Network::<F>::carries_state(n))
+    }
+
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
         each!(self, n => n.output_dim(inputs))
     }

@@ -114,6 +114,12 @@ impl<F: Float> Network<F> for EncoderDecoder {
         self.encoder.start(batch)
     }
 
+    fn carries_state(&self) -> Result<()> {
+        Err(Error::option(
+            "an encoder-decoder cannot be cut in time: its decoder begins where the whole input has been read",
+        ))
+    }
+
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
         unread("skip", inputs.skip.is_some())?;
         Ok((self.config.steps, inputs.input.dim().1, self.config.outputs))

@@ -79,6 +79,21 @@ pub trait Network<F: Float>: Send + Sync {
     /// A state of zeros.
     fn start(&self, batch: usize) -> State<F>;
 
+    /// Whether a sequence may be cut in time: passes over its parts one after
+    /// the other, with the state carried from each to the next and
+    /// [`Pass::first_step`] saying where a part begins, predict the bits of one
+    /// pass over the whole. Such a network predicts once a step, K = T, and
+    /// reads `input` alone. Needed for
+    /// [truncated back-propagation](crate::train::TrainConfig::truncate).
+    ///
+    /// # Errors
+    /// The reason where it may not, which is the default.
+    fn carries_state(&self) -> Result<()> {
+        Err(Error::option(
+            "this network does not say that its sequences can be cut in time; implement `carries_state` if they can",
+        ))
+    }
+
     /// The shape of the prediction for these inputs, (K, B, O).
     ///
     /// # Errors

@@ -124,6 +124,12 @@ impl<F: Float> Network<F> for OneToMany {
         self.decoder.stack.start(batch)
     }
 
+    fn carries_state(&self) -> Result<()> {
+        Err(Error::option(
+            "a one-to-many network cannot be cut in time: its input is one vector, which decides the initial state",
+        ))
+    }
+
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
         let batch = self.check(inputs)?;
         Ok((self.config.steps, batch, self.config.recurrent.input_size))

@@ -287,7 +287,8 @@ impl Sequence {
         let key = key.layer(pass.first_layer.wrapping_add(layers + part));
         for (i, mask) in mask.chunks_exact_mut(width).enumerate() {
             let row = pass.first_row.wrapping_add(i % batch) as u64;
-            dropout::draw(key.stream(row, (i / batch) as u64), p, mask);
+            let time = pass.first_step.wrapping_add(i / batch) as u64;
+            dropout::draw(key.stream(row, time), p, mask);
         }
     }
 
@@ -363,6 +364,16 @@ impl<F: Float> Network<F> for Sequence {
 
     fn start(&self, batch: usize) -> State<F> {
         self.stack.start(batch)
+    }
+
+    fn carries_state(&self) -> Result<()> {
+        self.stack.check_cut()?;
+        if self.config.readout == Readout::EveryStep {
+            return Ok(());
+        }
+        Err(Error::option(
+            "a sequence can be cut in time only where every step has a prediction; use the readout every_step",
+        ))
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {

@@ -1,15 +1,17 @@
-//! Batches divided into blocks of rows, and the blocks over threads.
+//! Batches divided into blocks of rows, and the blocks over threads; long
+//! sequences cut into parts, one after the other.
 
-use super::examples::{Batch, Examples, reshape};
 use super::Threads;
-use crate::layer::{Pass, State};
+use super::examples::{Batch, Examples, reshape};
+use crate::layer::{Pass, State, check_lengths};
 use crate::loss::{Loss, Reduction};
-use crate::network::Network;
+use crate::network::{Inputs, Network};
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Error, Float, Result};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayBase, ArrayView3, Ix3, RawData, s};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of a block: enough for the products, few enough for a small batch to
 /// occupy two threads.
@@ -18,18 +20,32 @@ const ROWS: usize = 16;
 /// Blocks of a pass without gradients.
 const BLOCKS: usize = 8;
 
+/// Steps of a part in a pass without gradients, where the network can carry
+/// its state: what is kept for a backward pass would only take memory.
+const STEPS: usize = 256;
+
+/// The steps of an uncut sequence.
+const ALL: Range<usize> = 0..usize::MAX;
+
 /// A network, its threads, and the work space of every block.
 pub(super) struct Team<'a, F: Float, N: Network<F>> {
     network: &'a N,
     pool: Option<rayon::ThreadPool>,
     blocks: Vec<Block<F, N>>,
+    /// Blocks of the gathered batch.
+    used: usize,
     grads: Grads<F>,
 }
 
 struct Block<F: Float, N: Network<F>> {
     batch: Batch<F>,
+    /// After the parts so far.
     state: State<F>,
+    d_state: State<F>,
+    /// Valid steps of every row in the part at hand.
+    lengths: Vec<usize>,
     cache: N::Cache,
+    /// Of all steps.
     y: Array3<F>,
     dy: Array3<F>,
     grads: Grads<F>,
@@ -38,15 +54,31 @@ struct Block<F: Float, N: Network<F>> {
     rows: usize,
 }
 
+/// The parts of a sequence of so many steps, at most `size` each: at least one,
+/// and the last takes all that is left.
+pub(super) fn parts(steps: usize, size: Option<usize>) -> impl Iterator<Item = Range<usize>> {
+    let size = size.unwrap_or(usize::MAX);
+    let count = steps.div_ceil(size).max(1);
+    (0..count).map(move |i| {
+        let last = i + 1 == count;
+        i * size..if last { usize::MAX } else { (i + 1) * size }
+    })
+}
+
+/// A part of the steps of an array (T, B, ..).
+fn cut<S: RawData>(array: ArrayBase<S, Ix3>, part: &Range<usize>) -> ArrayBase<S, Ix3> {
+    let steps = array.dim().0;
+    let (start, end) = (part.start.min(steps), part.end.min(steps));
+    array.slice_move(s![start..end, .., ..])
+}
+
 impl<F: Float, N: Network<F>> Block<F, N> {
-    /// Gathers the examples and predicts.
-    fn forward(
+    /// Gathers the examples; their state is zero.
+    fn gather(
         &mut self,
         network: &N,
-        params: &Params<F>,
         examples: &dyn Examples<F>,
         numbers: &[usize],
-        pass: Pass<'_>,
         training: bool,
     ) -> Result<()> {
         examples.gather(numbers, &mut self.batch);
@@ -56,42 +88,76 @@ impl<F: Float, N: Network<F>> Block<F, N> {
             self.state.clear();
         } else {
             self.state = network.start(self.rows);
+            self.d_state = self.state.clone();
         }
         let inputs = self.batch.inputs(training);
+        if let Some(lengths) = &self.batch.lengths {
+            let (steps, rows, _) = inputs.input.dim();
+            check_lengths(steps, rows, lengths)?;
+        }
         reshape(&mut self.y, network.output_dim(&inputs)?);
-        let pass = Pass {
-            lengths: self.batch.lengths.as_deref(),
-            ..pass
-        };
-        let (state, cache, y) = (&mut self.state, &mut self.cache, self.y.view_mut());
-        network.forward(params, &inputs, &pass, state, cache, y)
-    }
-
-    fn weight(&self) -> Option<ArrayView3<'_, F>> {
-        self.batch.weight.as_ref().map(|a| a.view())
-    }
-
-    fn divide(&mut self, loss: &Loss) -> Result<()> {
-        let target = self.batch.target.view();
-        self.divisor = loss.divisor(Reduction::Mean, target, self.weight())?;
         Ok(())
     }
 
-    /// The block's share of the loss, and its gradient by the prediction.
-    fn evaluate(&mut self, loss: &Loss, divisor: f64) -> Result<()> {
+    /// Predicts a part of the steps, from the state after the part before.
+    fn forward(
+        &mut self,
+        network: &N,
+        params: &Params<F>,
+        part: &Range<usize>,
+        pass: Pass<'_>,
+        training: bool,
+    ) -> Result<()> {
+        let inputs = self.batch.inputs(training);
+        let inputs = Inputs {
+            input: cut(inputs.input, part),
+            ..inputs
+        };
+        let lengths = self.batch.lengths.as_ref().map(|lengths| {
+            let left = |l: &usize| l.saturating_sub(part.start).min(part.len());
+            self.lengths.clear();
+            self.lengths.extend(lengths.iter().map(left));
+            &self.lengths[..]
+        });
+        let pass = Pass {
+            lengths,
+            first_step: part.start,
+            ..pass
+        };
+        let y = cut(self.y.view_mut(), part);
+        network.forward(params, &inputs, &pass, &mut self.state, &mut self.cache, y)
+    }
+
+    /// What the loss of a part is divided by.
+    fn divide(&mut self, loss: &Loss, part: &Range<usize>) -> Result<()> {
+        let target = cut(self.batch.target.view(), part);
+        let weight = self.batch.weight.as_ref().map(|w| cut(w.view(), part));
+        self.divisor = loss.divisor(Reduction::Mean, target, weight)?;
+        Ok(())
+    }
+
+    /// The block's share of the loss of a part, and its gradient by the
+    /// prediction.
+    fn evaluate(&mut self, loss: &Loss, divisor: f64, part: &Range<usize>) -> Result<()> {
         reshape(&mut self.dy, self.y.dim());
-        let weight = self.batch.weight.as_ref().map(|a| a.view());
-        let (y, target, dy) = (self.y.view(), self.batch.target.view(), self.dy.view_mut());
+        let target = cut(self.batch.target.view(), part);
+        let weight = self.batch.weight.as_ref().map(|w| cut(w.view(), part));
+        let (y, dy) = (cut(self.y.view(), part), cut(self.dy.view_mut(), part));
         self.loss = loss.evaluate(y, target, weight, divisor, dy)?;
         Ok(())
     }
 
-    fn backward(&mut self, network: &N, params: &Params<F>) -> Result<()> {
+    /// The gradients of a part; none goes on to the part before.
+    fn backward(&mut self, network: &N, params: &Params<F>, part: &Range<usize>) -> Result<()> {
         self.grads.clear();
-        self.state.clear();
+        self.d_state.clear();
         let inputs = self.batch.inputs(true);
-        let (cache, d_state) = (&mut self.cache, &mut self.state);
-        let dy = self.dy.view();
+        let inputs = Inputs {
+            input: cut(inputs.input, part),
+            ..inputs
+        };
+        let (cache, d_state) = (&mut self.cache, &mut self.d_state);
+        let dy = cut(self.dy.view(), part);
         network.backward(params, &inputs, cache, dy, d_state, &mut self.grads, None)
     }
 }
@@ -109,6 +175,7 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
             network,
             pool,
             blocks: Vec::new(),
+            used: 0,
             grads: Params::zeros(network.layout().clone()),
         })
     }
@@ -118,32 +185,41 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
         &mut self.grads
     }
 
-    /// Mean loss of a batch and the number it was divided by; leaves the
-    /// gradients in [`grads`](Self::grads).
+    /// Gathers a batch to train on; returns the steps of its longest sequence.
+    pub fn gather(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) -> Result<usize> {
+        let network = self.network;
+        self.used = self.blocks_for(numbers.len());
+        self.each(self.used, |i, block| {
+            let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
+            block.gather(network, examples, numbers, true)
+        })?;
+        let blocks = self.blocks[..self.used].iter();
+        Ok(blocks.map(|b| b.batch.input.dim().0).max().unwrap_or(0))
+    }
+
+    /// Mean loss of a part of the gathered batch and the number it was divided
+    /// by; leaves the gradients in [`grads`](Self::grads). Parts come in order.
     pub fn gradients(
         &mut self,
         params: &Params<F>,
-        examples: &dyn Examples<F>,
-        numbers: &[usize],
+        part: &Range<usize>,
         loss: &Loss,
         dropout: Option<Key>,
     ) -> Result<(f64, f64)> {
-        let network = self.network;
-        let used = self.blocks_for(numbers.len());
+        let (network, used) = (self.network, self.used);
         self.each(used, |i, block| {
-            let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
             let pass = Pass {
                 dropout,
                 first_row: i * ROWS,
                 ..Pass::default()
             };
-            block.forward(network, params, examples, numbers, pass, true)?;
-            block.divide(loss)
+            block.forward(network, params, part, pass, true)?;
+            block.divide(loss, part)
         })?;
         let divisor = self.blocks[..used].iter().map(|b| b.divisor).sum();
         self.each(used, |_, block| {
-            block.evaluate(loss, divisor)?;
-            block.backward(network, params)
+            block.evaluate(loss, divisor, part)?;
+            block.backward(network, params, part)
         })?;
         self.grads.clear();
         let sums = self.grads.values_mut();
@@ -187,9 +263,9 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
         for block in &mut self.blocks {
             block.divisor = 0.0;
         }
-        self.each(used, |_, block| block.divide(loss))?;
+        self.each(used, |_, block| block.divide(loss, &ALL))?;
         let divisor = self.blocks.iter().map(|b| b.divisor).sum();
-        self.each(used, |_, block| block.evaluate(loss, divisor))?;
+        self.each(used, |_, block| block.evaluate(loss, divisor, &ALL))?;
         Ok(self.blocks[..used].iter().map(|b| b.loss).sum())
     }
 
@@ -221,9 +297,13 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
     ) -> Result<usize> {
         let network = self.network;
         let used = self.blocks_for(numbers.len());
+        let size = network.carries_state().is_ok().then_some(STEPS);
         self.each(used, |i, block| {
             let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
-            block.forward(network, params, examples, numbers, Pass::default(), false)
+            block.gather(network, examples, numbers, false)?;
+            let steps = block.batch.input.dim().0;
+            parts(steps, size)
+                .try_for_each(|part| block.forward(network, params, &part, Pass::default(), false))
         })?;
         Ok(used)
     }
@@ -235,6 +315,8 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
             self.blocks.push(Block {
                 batch: Batch::default(),
                 state: self.network.start(0),
+                d_state: self.network.start(0),
+                lengths: Vec::new(),
                 cache: N::Cache::default(),
                 y: Array3::zeros((0, 0, 0)),
                 dy: Array3::zeros((0, 0, 0)),

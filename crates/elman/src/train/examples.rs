@@ -2,7 +2,7 @@
 
 use crate::network::Inputs;
 use crate::{Error, Float, Result};
-use ndarray::{Array2, Array3, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 
 /// A batch; the arrays are used again from one batch to the next.
 #[derive(Debug, Clone)]
@@ -124,6 +124,52 @@ impl<F: Float> InMemory<F> {
             )));
         }
         Ok(Self { input, target })
+    }
+
+    /// One long series (T, I), and its targets (T, O), laid out in so many rows
+    /// side by side, each of `T / rows` steps; what is left over at the end is
+    /// dropped (`batchify` of PyTorch's language model).
+    ///
+    /// For [`TrainConfig::truncate`](super::TrainConfig::truncate): in a batch
+    /// of all rows, every part goes on where the part before it has ended.
+    /// Series that do not belong together are rows of their own, with
+    /// [`Batch::lengths`].
+    ///
+    /// ```
+    /// use elman::ndarray::{Array2, array};
+    /// use elman::train::InMemory;
+    /// let x = Array2::from_shape_fn((7, 1), |(t, _)| t as f32);
+    /// let rows = InMemory::batchify(x.view(), x.view(), 2)?;
+    /// assert_eq!(rows.input(), array![[[0.], [3.]], [[1.], [4.]], [[2.], [5.]]]);
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the arrays have different numbers of steps, or fewer than `rows`,
+    /// or there are to be no rows.
+    pub fn batchify(
+        input: ArrayView2<'_, F>,
+        target: ArrayView2<'_, F>,
+        rows: usize,
+    ) -> Result<Self> {
+        let steps = input.nrows();
+        if target.nrows() != steps {
+            return Err(Error::shape(format!(
+                "target: expected {steps} steps on the first axis, as the input has, got {}",
+                target.nrows()
+            )));
+        }
+        if rows == 0 || rows > steps {
+            return Err(Error::option(format!(
+                "rows: expected from 1 to {steps}, the steps of the series, got {rows}"
+            )));
+        }
+        let steps = steps / rows;
+        let lay = |a: ArrayView2<'_, F>| {
+            let dim = (steps, rows, a.ncols());
+            Array3::from_shape_fn(dim, |(t, row, i)| a[[row * steps + t, i]])
+        };
+        Self::new(lay(input), lay(target))
     }
 
     /// All sequences, (T, N, I).

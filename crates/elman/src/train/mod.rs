@@ -14,7 +14,7 @@ use crate::optim::{Optimizer, Schedule, clip_grad_norm};
 use crate::params::Params;
 use crate::rng::{Key, Purpose};
 use crate::{Error, Float, Result};
-use blocks::Team;
+use blocks::{Team, parts};
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -49,6 +49,48 @@ pub struct TrainConfig {
     pub tolerance: f64,
     /// Seed of the shuffles and the dropout masks.
     pub seed: u64,
+    /// Truncated back-propagation through time (Williams and Peng 1990): the
+    /// sequences of a batch are cut into parts of so many steps. The state is
+    /// carried from each part to the next, no gradient is (PyTorch's idiom
+    /// `state.detach()`), and every part is a step of the optimiser on its own
+    /// mean loss. A part in which no target has weight carries the state only.
+    /// What the layers keep goes with the part and not with the sequence.
+    ///
+    /// For networks that [can be cut](Network::carries_state); at least 1.
+    ///
+    /// ```
+    /// use elman::cell::CellKind;
+    /// use elman::layer::RecurrentConfig;
+    /// use elman::ndarray::Array2;
+    /// use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
+    /// use elman::train::{Control, InMemory, Threads, TrainConfig, fit};
+    ///
+    /// let network = NetworkConfig::Sequence(SequenceConfig {
+    ///     recurrent: RecurrentConfig::new(CellKind::Lstm, 1, 8),
+    ///     readout: Readout::EveryStep,
+    ///     outputs: 1,
+    ///     head_dropout: 0.0,
+    ///     skip: None,
+    /// })
+    /// .build()?;
+    /// // One series, and the value after each.
+    /// let wave = |t: usize| (t as f32 / 7.0).sin();
+    /// let x = Array2::from_shape_fn((2000, 1), |(t, _)| wave(t));
+    /// let y = Array2::from_shape_fn((2000, 1), |(t, _)| wave(t + 1));
+    /// let train = InMemory::batchify(x.view(), y.view(), 4)?; // 4 rows of 500 steps
+    /// let config = TrainConfig {
+    ///     epochs: 20,
+    ///     learning_rate: 0.01,
+    ///     truncate: Some(50), // 10 steps of the optimiser an epoch
+    ///     ..TrainConfig::default()
+    /// };
+    /// let go_on = &mut |_: &_| Control::Continue;
+    /// let trained = fit(&network, network.init(0), &train, None, &config, Threads(1), go_on)?;
+    /// assert!(trained.train_losses[19] < 0.02 * trained.train_losses[0]);
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<usize>,
 }
 
 impl Default for TrainConfig {
@@ -68,6 +110,7 @@ impl Default for TrainConfig {
             patience: None,
             tolerance: 0.0,
             seed: 0,
+            truncate: None,
         }
     }
 }
@@ -182,6 +225,12 @@ pub fn fit<F: Float, N: Network<F>>(
             return Err(Error::option(format!("{name} must be greater than zero")));
         }
     }
+    if let Some(steps) = config.truncate {
+        if steps == 0 {
+            return Err(Error::option("truncate must be greater than zero"));
+        }
+        network.carries_state().map_err(|e| e.at("truncate"))?;
+    }
     config.loss.validate()?;
     if train.is_empty() {
         return Err(Error::shape("no training examples"));
@@ -212,23 +261,31 @@ pub fn fit<F: Float, N: Network<F>>(
         }
         let (mut sum, mut count) = (0.0, 0.0);
         for batch in order.chunks(config.batch_size) {
-            let step = optimizer.steps();
-            let key = Some(masks.step(step));
-            let (loss, divisor) = team.gradients(&params, train, batch, &config.loss, key)?;
-            let mut finite = loss.is_finite() && all_finite(team.grads());
-            if finite && let Some(max_norm) = config.clip_norm {
-                finite = clip_grad_norm(team.grads().values_mut(), max_norm)?.is_finite();
+            let steps = team.gather(train, batch)?;
+            let cut = config.truncate.is_some_and(|size| size < steps);
+            // One key for all parts: the masks are those of the uncut batch.
+            let key = Some(masks.step(optimizer.steps()));
+            for part in parts(steps, config.truncate) {
+                let step = optimizer.steps();
+                let (loss, divisor) = team.gradients(&params, &part, &config.loss, key)?;
+                if cut && divisor == 0.0 {
+                    continue;
+                }
+                let mut finite = loss.is_finite() && all_finite(team.grads());
+                if finite && let Some(max_norm) = config.clip_norm {
+                    finite = clip_grad_norm(team.grads().values_mut(), max_norm)?.is_finite();
+                }
+                if !finite {
+                    trained.ended = Ended::NotFinite { step };
+                    break 'epochs;
+                }
+                optimizer.step(params.values_mut(), team.grads().values(), schedule.lr())?;
+                if config.schedule_unit == Unit::Step {
+                    schedule.step();
+                }
+                sum += loss * divisor;
+                count += divisor;
             }
-            if !finite {
-                trained.ended = Ended::NotFinite { step };
-                break 'epochs;
-            }
-            optimizer.step(params.values_mut(), team.grads().values(), schedule.lr())?;
-            if config.schedule_unit == Unit::Step {
-                schedule.step();
-            }
-            sum += loss * divisor;
-            count += divisor;
         }
         let train_loss = if count > 0.0 { sum / count } else { 0.0 };
         let valid_loss = match valid {
