@@ -20,6 +20,7 @@ mod state;
 mod step_cell;
 mod steps;
 
+pub use checkpoint::{Checkpoint, CheckpointCache, Checkpointed};
 pub use linear::{Linear, LinearCache};
 pub(crate) use pack::filled;
 pub use pack::{
@@ -31,7 +32,7 @@ pub use stack::{Stack, StackCache, StackConfig, Trace};
 pub use state::State;
 pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
-pub(crate) use steps::check_lengths;
+pub(crate) use steps::{check_lengths, cut, lengths_in, parts};
 
 use crate::rng::Key;
 

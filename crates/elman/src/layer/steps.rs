@@ -145,6 +145,32 @@ pub(crate) fn check_lengths(seq_len: usize, batch: usize, lengths: &[usize]) -> 
     }
 }
 
+/// The parts of a sequence of so many steps, at most `size` each: at least one,
+/// and the last takes all that is left.
+pub(crate) fn parts(
+    steps: usize,
+    size: usize,
+) -> impl DoubleEndedIterator<Item = Range<usize>> + ExactSizeIterator {
+    let count = steps.div_ceil(size).max(1);
+    (0..count).map(move |i| {
+        let last = i + 1 == count;
+        i * size..if last { usize::MAX } else { (i + 1) * size }
+    })
+}
+
+/// A part of the steps of an array (T, B, ..).
+pub(crate) fn cut<S: RawData>(array: ArrayBase<S, Ix3>, part: &Range<usize>) -> ArrayBase<S, Ix3> {
+    let steps = array.dim().0;
+    let (start, end) = (part.start.min(steps), part.end.min(steps));
+    array.slice_move(s![start..end, .., ..])
+}
+
+/// Valid steps of every row in a part of the sequence.
+pub(crate) fn lengths_in(part: &Range<usize>, lengths: &[usize], inside: &mut Vec<usize>) {
+    inside.clear();
+    inside.extend((lengths.iter()).map(|l| l.saturating_sub(part.start).min(part.len())));
+}
+
 /// (T, B, ..) from (T, B, ..) or, with `batch_first`, (B, T, ..); the way back
 /// is the same.
 pub(super) fn time_first<S: RawData>(

@@ -3,13 +3,13 @@
 
 use super::Threads;
 use super::examples::{Batch, Examples, reshape};
-use crate::layer::{Pass, State, check_lengths};
+use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts};
 use crate::loss::{Loss, Reduction};
 use crate::network::{Inputs, Network};
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Error, Float, Result};
-use ndarray::{Array3, ArrayBase, ArrayView3, Ix3, RawData, s};
+use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -54,24 +54,6 @@ struct Block<F: Float, N: Network<F>> {
     rows: usize,
 }
 
-/// The parts of a sequence of so many steps, at most `size` each: at least one,
-/// and the last takes all that is left.
-pub(super) fn parts(steps: usize, size: Option<usize>) -> impl Iterator<Item = Range<usize>> {
-    let size = size.unwrap_or(usize::MAX);
-    let count = steps.div_ceil(size).max(1);
-    (0..count).map(move |i| {
-        let last = i + 1 == count;
-        i * size..if last { usize::MAX } else { (i + 1) * size }
-    })
-}
-
-/// A part of the steps of an array (T, B, ..).
-fn cut<S: RawData>(array: ArrayBase<S, Ix3>, part: &Range<usize>) -> ArrayBase<S, Ix3> {
-    let steps = array.dim().0;
-    let (start, end) = (part.start.min(steps), part.end.min(steps));
-    array.slice_move(s![start..end, .., ..])
-}
-
 impl<F: Float, N: Network<F>> Block<F, N> {
     /// Gathers the examples; their state is zero.
     fn gather(
@@ -114,9 +96,7 @@ impl<F: Float, N: Network<F>> Block<F, N> {
             ..inputs
         };
         let lengths = self.batch.lengths.as_ref().map(|lengths| {
-            let left = |l: &usize| l.saturating_sub(part.start).min(part.len());
-            self.lengths.clear();
-            self.lengths.extend(lengths.iter().map(left));
+            lengths_in(part, lengths, &mut self.lengths);
             &self.lengths[..]
         });
         let pass = Pass {
@@ -297,7 +277,8 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
     ) -> Result<usize> {
         let network = self.network;
         let used = self.blocks_for(numbers.len());
-        let size = network.carries_state().is_ok().then_some(STEPS);
+        let carries = network.carries_state().is_ok();
+        let size = if carries { STEPS } else { usize::MAX };
         self.each(used, |i, block| {
             let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
             block.gather(network, examples, numbers, false)?;

@@ -8,13 +8,14 @@ mod examples;
 
 pub use examples::{Batch, Examples, InMemory};
 
+use crate::layer::parts;
 use crate::loss::Loss;
 use crate::network::Network;
 use crate::optim::{Optimizer, Schedule, clip_grad_norm};
 use crate::params::Params;
 use crate::rng::{Key, Purpose};
 use crate::{Error, Float, Result};
-use blocks::{Team, parts};
+use blocks::Team;
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -262,13 +263,13 @@ pub fn fit<F: Float, N: Network<F>>(
         let (mut sum, mut count) = (0.0, 0.0);
         for batch in order.chunks(config.batch_size) {
             let steps = team.gather(train, batch)?;
-            let cut = config.truncate.is_some_and(|size| size < steps);
+            let size = config.truncate.unwrap_or(usize::MAX);
             // One key for all parts: the masks are those of the uncut batch.
             let key = Some(masks.step(optimizer.steps()));
-            for part in parts(steps, config.truncate) {
+            for part in parts(steps, size) {
                 let step = optimizer.steps();
                 let (loss, divisor) = team.gradients(&params, &part, &config.loss, key)?;
-                if cut && divisor == 0.0 {
+                if size < steps && divisor == 0.0 {
                     continue;
                 }
                 let mut finite = loss.is_finite() && all_finite(team.grads());
