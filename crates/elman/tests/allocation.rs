@@ -1,13 +1,14 @@
-//! No allocation per step of a stream, none per batch once the cache is warm.
+//! No allocation per step of a stream, none per batch once the cache is warm;
+//! and what a checkpointed cache takes.
 
 #![allow(unsafe_code)] // a global allocator is unsafe to write
 
 mod common;
 
 use common::leaky::Leaky;
-use common::problem::{Problem, Shape};
+use common::problem::{Form, Problem, Shape};
 use elman::cell::{AnyCell, Cell, CellKind, Plain};
-use elman::layer::{Linear, LinearCache, RecurrentConfig, StackCache};
+use elman::layer::{Checkpoint, CheckpointCache, Linear, LinearCache, RecurrentConfig, StackCache};
 use elman::ndarray::{Array2, Array3, Axis};
 use elman::params::{Layout, Params};
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
@@ -15,9 +16,11 @@ use std::cell::Cell as Counter;
 
 thread_local! {
     static CALLS: Counter<usize> = const { Counter::new(0) };
+    /// Taken and not given back; a thread may give back what another took.
+    static BYTES: Counter<isize> = const { Counter::new(0) };
 }
 
-/// The system's allocator, counting its calls.
+/// The system's allocator, counting its calls and the bytes in use.
 struct Counting;
 
 // SAFETY: every call goes to the system's allocator unchanged; counting
@@ -25,17 +28,20 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + memory.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(memory) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        BYTES.set(BYTES.get() - memory.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(at, memory) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, memory: Memory, size: usize) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + size as isize - memory.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.realloc(at, memory, size) }
     }
@@ -199,4 +205,77 @@ fn linear() {
             .unwrap();
     };
     assert_eq!(steady(step), 0);
+}
+
+/// A training step of a checkpointed stack with new weights each time.
+fn checkpointed(problem: &mut Problem<f32, AnyCell>, cache: &mut CheckpointCache<f32>) -> usize {
+    let dim = (
+        problem.seq_len(),
+        problem.batch(),
+        problem.stack.output_size(),
+    );
+    let mut y = Array3::zeros(dim);
+    let mut dx = Array3::zeros(problem.x.dim());
+    let mut grads = Params::zeros(problem.params.layout().clone());
+    let (mut state, mut d_state) = (problem.state.clone(), problem.d_state.clone());
+    steady(|| {
+        problem.params.values_mut()[0] += 0.1;
+        let stack = problem.stack.checkpointed(Checkpoint::Sqrt).unwrap();
+        let (params, x, pass) = (&problem.params, problem.x.view(), problem.pass());
+        stack
+            .forward(params, x, &pass, &mut state, cache, y.view_mut())
+            .unwrap();
+        let (dy, dx) = (problem.d_y.as_ref().map(|d| d.view()), Some(dx.view_mut()));
+        stack
+            .backward(params, x, cache, dy, &mut d_state, &mut grads, dx)
+            .unwrap();
+    })
+}
+
+#[test]
+fn training_steps_with_checkpoints() {
+    for cell in CELLS {
+        for ragged in [false, true] {
+            let shape = shape(cell, false, ragged);
+            let mut problem = Problem::new(&shape, |cell| cell);
+            let mut cache = CheckpointCache::default();
+            assert_eq!(checkpointed(&mut problem, &mut cache), 0, "{shape:?}");
+        }
+    }
+}
+
+/// The bytes that a cache takes for a training step over so many steps: of a
+/// stack that keeps all, and of a checkpointed one.
+fn bytes(seq_len: usize) -> [isize; 2] {
+    let mut shape = shape(CELLS[2], false, false);
+    (shape.seq_len, shape.batch) = (seq_len, 3);
+    let problem = || Problem::<f32, AnyCell>::new(&shape, |cell| cell);
+    let before = BYTES.get();
+    let mut cache = StackCache::default();
+    problem().run(Form::Sequence, &mut cache);
+    let kept_all = BYTES.get() - before;
+    drop(cache);
+    let before = BYTES.get();
+    let mut cache = CheckpointCache::default();
+    checkpointed(&mut problem(), &mut cache);
+    [kept_all, BYTES.get() - before]
+}
+
+/// A cache that keeps all takes so many bytes a step; a checkpointed one takes
+/// so many for each of the sqrt(T) steps of a segment, and for each of the
+/// sqrt(T) segments.
+#[test]
+fn checkpoints_take_the_root_of_the_memory() {
+    let [small, medium, large, long] = [64, 256, 1024, 4096].map(bytes);
+    let [all, root] = [0, 1].map(|i| {
+        assert!(small[i] > 0);
+        [
+            medium[i] - small[i],
+            large[i] - medium[i],
+            long[i] - large[i],
+        ]
+    });
+    assert_eq!([4 * all[0], 4 * all[1]], [all[1], all[2]]);
+    assert_eq!([2 * root[0], 2 * root[1]], [root[1], root[2]]);
+    assert!(long[0] > 30 * long[1], "{long:?}");
 }

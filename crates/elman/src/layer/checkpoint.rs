@@ -71,8 +71,10 @@ impl Checkpoint {
 pub(crate) struct Segments<F> {
     seq_len: usize,
     size: usize,
-    /// Which segment's pass the cache holds; none without a forward pass.
-    held: Option<usize>,
+    /// Whether there was a forward pass, and whether the cache still holds its
+    /// last segment.
+    ready: bool,
+    fresh: bool,
     /// The states at the starts of the segments, one after the other, and the
     /// numbers in each.
     starts: Vec<F>,
@@ -92,7 +94,8 @@ impl<F> Default for Segments<F> {
         Self {
             seq_len: 0,
             size: 1,
-            held: None,
+            ready: false,
+            fresh: false,
             starts: Vec::new(),
             numbers: 0,
             state: None,
@@ -116,7 +119,7 @@ impl<F: Float> Segments<F> {
         state: &mut State<F>,
         mut run: impl FnMut(&Range<usize>, &Pass<'_>, &mut State<F>) -> Result<()>,
     ) -> Result<()> {
-        self.held = None;
+        self.ready = false;
         if let Some(lengths) = pass.lengths {
             check_lengths(seq_len, batch, lengths)?;
         }
@@ -129,7 +132,6 @@ impl<F: Float> Segments<F> {
         self.first = (pass.first_row, pass.first_step, pass.first_layer);
         self.numbers = (0..state.slots()).map(|at| state.slot(at).len()).sum();
         let parts = parts(seq_len, self.size);
-        let last = parts.len() - 1;
         self.starts.clear();
         self.starts.reserve_exact(parts.len() * self.numbers);
         for part in parts {
@@ -141,7 +143,7 @@ impl<F: Float> Segments<F> {
         if self.state.as_ref().is_none_or(|own| !alike(own, state)) {
             self.state = Some(state.clone());
         }
-        self.held = Some(last);
+        (self.ready, self.fresh) = (true, true);
         Ok(())
     }
 
@@ -152,8 +154,8 @@ impl<F: Float> Segments<F> {
         (seq_len, batch): (usize, usize),
         mut back: impl FnMut(&Range<usize>, Option<(&Pass<'_>, &mut State<F>)>) -> Result<()>,
     ) -> Result<()> {
-        let state = self.state.take();
-        let (Some(held), Some(mut state)) = (self.held, state) else {
+        let state = self.state.take().filter(|_| self.ready);
+        let Some(mut state) = state else {
             return Err(Error::shape(
                 "cache: it holds no checkpointed pass; run `forward` with it first",
             ));
@@ -166,9 +168,10 @@ impl<F: Float> Segments<F> {
                 own.0, own.1
             )));
         }
-        let mut parts = parts(seq_len, self.size).enumerate().rev();
+        let parts = parts(seq_len, self.size);
+        let (count, fresh) = (parts.len(), self.fresh);
         let mut run = |i: usize, part: &Range<usize>| {
-            if i == held {
+            if fresh && i + 1 == count {
                 return back(part, None);
             }
             let mut start = &self.starts[i * self.numbers..];
@@ -181,8 +184,9 @@ impl<F: Float> Segments<F> {
             let pass = self.pass(part);
             back(part, Some((&pass, &mut state)))
         };
+        let mut parts = parts.enumerate().rev();
         let result = parts.try_for_each(|(i, part)| run(i, &part));
-        self.held = result.is_ok().then_some(0);
+        self.fresh &= count == 1;
         self.state = Some(state);
         result
     }

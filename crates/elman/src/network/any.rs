@@ -4,7 +4,7 @@ use super::{
     EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig, Inputs, Network, OneToMany,
     OneToManyCache, OneToManyConfig, Sequence, SequenceCache, SequenceConfig,
 };
-use crate::layer::{Pass, RecurrentConfig, State};
+use crate::layer::{Checkpoint, Pass, RecurrentConfig, State};
 use crate::params::{Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
@@ -64,7 +64,7 @@ pub enum AnyCache<F: Float> {
     #[default]
     Empty,
     /// Of a [`Sequence`].
-    Sequence(SequenceCache<F>),
+    Sequence(Box<SequenceCache<F>>),
     /// Of an [`EncoderDecoder`].
     EncoderDecoder(EncoderDecoderCache<F>),
     /// Of a [`OneToMany`].
@@ -101,6 +101,20 @@ impl AnyNetwork {
             Self::Sequence(n) => NetworkConfig::Sequence(n.config().clone()),
             Self::EncoderDecoder(n) => NetworkConfig::EncoderDecoder(n.config().clone()),
             Self::OneToMany(n) => NetworkConfig::OneToMany(n.config().clone()),
+        }
+    }
+
+    /// The same network with checkpointing over time: see
+    /// [`Sequence::checkpointed`].
+    ///
+    /// # Errors
+    /// Where it is no [`Sequence`], or that refuses.
+    pub fn checkpointed(self, checkpoint: Checkpoint) -> Result<Self> {
+        match self {
+            Self::Sequence(n) => Ok(Self::Sequence(n.checkpointed(checkpoint)?)),
+            Self::EncoderDecoder(_) | Self::OneToMany(_) => Err(Error::option(
+                "checkpoint: a network with a decoder keeps all its steps; only a sequence network can be checkpointed",
+            )),
         }
     }
 

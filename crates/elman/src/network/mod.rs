@@ -25,10 +25,11 @@ pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
 pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig, Skip};
 
 use crate::error::expect;
-use crate::layer::{Pass, State};
+use crate::layer::{Pass, State, cut};
 use crate::params::{Entry, Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What goes into a network; each kind of network says what it reads, and
@@ -58,6 +59,15 @@ impl<'a, F: Float> Inputs<'a, F> {
             start: None,
             skip: None,
             teacher: None,
+        }
+    }
+
+    /// A part of the steps of a sequence, for a network that
+    /// [can be cut](Network::carries_state) in time.
+    pub(crate) fn cut(&self, part: &Range<usize>) -> Self {
+        Self {
+            input: cut(self.input, part),
+            ..*self
         }
     }
 }

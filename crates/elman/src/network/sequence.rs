@@ -10,7 +10,10 @@
 
 use super::{Inputs, Network, same_dim, same_layout, time_first, unread};
 use crate::cell::AnyCell;
-use crate::layer::{Linear, LinearCache, Pass, RecurrentConfig, Stack, StackCache, State, dropout};
+use crate::layer::{
+    Checkpoint, CheckpointCache, Checkpointed, Linear, LinearCache, Pass, RecurrentConfig, Stack,
+    StackCache, State, cut, dropout,
+};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
@@ -72,12 +75,13 @@ pub struct Sequence {
     head: Linear,
     skip: Option<Linear>,
     layout: Arc<Layout>,
+    checkpoint: Option<Checkpoint>,
 }
 
 /// The cache of a [`Sequence`].
 #[derive(Debug, Clone)]
 pub struct SequenceCache<F: Float> {
-    stack: StackCache<F>,
+    stack: CheckpointCache<F>,
     head: LinearCache<F>,
     states: Array3<F>,
     d_states: Array3<F>,
@@ -93,6 +97,8 @@ pub struct SequenceCache<F: Float> {
     vectors: Vec<F>,
     skip_mask: Vec<F>,
     skipped: Vec<F>,
+    /// The predictions of a segment that is run again; not looked at.
+    again: Array3<F>,
 }
 
 /// Sets to zero what lies past the rows' lengths in `y` (K, B, O).
@@ -110,7 +116,7 @@ fn blank<F: Float>(lengths: &[usize], outputs: usize, y: &mut [F]) {
 impl<F: Float> Default for SequenceCache<F> {
     fn default() -> Self {
         Self {
-            stack: StackCache::default(),
+            stack: CheckpointCache::default(),
             head: LinearCache::default(),
             states: Array3::zeros((0, 0, 0)),
             d_states: Array3::zeros((0, 0, 0)),
@@ -123,14 +129,16 @@ impl<F: Float> Default for SequenceCache<F> {
             vectors: Vec::new(),
             skip_mask: Vec::new(),
             skipped: Vec::new(),
+            again: Array3::zeros((0, 0, 0)),
         }
     }
 }
 
 impl<F: Float> SequenceCache<F> {
-    /// The cache of the stack, for a trace.
+    /// The cache of the stack, for a trace; under checkpointing it holds one
+    /// segment.
     pub fn stack(&self) -> &StackCache<F> {
-        &self.stack
+        &self.stack.stack
     }
 }
 
@@ -192,6 +200,40 @@ impl Sequence {
             head,
             skip,
             layout: layout.into(),
+            checkpoint: None,
+        })
+    }
+
+    /// The same network with [checkpointing over time](Checkpoint): less memory
+    /// in training for one more forward pass. No part of the configuration, and
+    /// so of no model file.
+    ///
+    /// With the readout `every_step` all that the network keeps is of one
+    /// segment; with the others the outputs of the last layer, which the head
+    /// reads, are kept whole.
+    ///
+    /// ```
+    /// use elman::cell::CellKind;
+    /// use elman::layer::{Checkpoint, RecurrentConfig};
+    /// use elman::network::{Readout, Sequence, SequenceConfig};
+    /// let network = Sequence::new(&SequenceConfig {
+    ///     recurrent: RecurrentConfig::new(CellKind::Gru, 1, 16),
+    ///     readout: Readout::EveryStep,
+    ///     outputs: 1,
+    ///     head_dropout: 0.0,
+    ///     skip: None,
+    /// })?
+    /// .checkpointed(Checkpoint::Sqrt)?;
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the stack is bidirectional, or a segment has no steps.
+    pub fn checkpointed(self, checkpoint: Checkpoint) -> Result<Self> {
+        self.stack.checkpointed(checkpoint)?;
+        Ok(Self {
+            checkpoint: Some(checkpoint),
+            ..self
         })
     }
 
@@ -345,6 +387,105 @@ impl Sequence {
         }
         skip.backward(&cache.vectors, &mut cache.skip, &cache.skipped, grads, None)
     }
+
+    /// The segments of a network that is checkpointed as a whole.
+    fn by_segments(&self) -> Option<Checkpoint> {
+        (self.checkpoint).filter(|_| self.config.readout == Readout::EveryStep)
+    }
+
+    /// The stack where it alone is checkpointed.
+    fn checkpoint_stack(&self) -> Result<Option<Checkpointed<'_, AnyCell>>> {
+        (self.checkpoint)
+            .filter(|_| self.by_segments().is_none())
+            .map(|checkpoint| self.stack.checkpointed(checkpoint))
+            .transpose()
+    }
+
+    /// Stack, readout, head: a whole sequence, or one segment of it.
+    fn predict<F: Float>(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        pass: &Pass<'_>,
+        state: &mut State<F>,
+        cache: &mut SequenceCache<F>,
+        mut y: ArrayViewMut3<'_, F>,
+    ) -> Result<()> {
+        let (seq_len, batch, _) = inputs.input.dim();
+        let dim = (seq_len, batch, self.stack.output_size());
+        if cache.states.dim() != dim {
+            cache.states = Array3::zeros(dim);
+        }
+        let (x, h) = (inputs.input, cache.states.view_mut());
+        match self.checkpoint_stack()? {
+            Some(stack) => stack.forward(params, x, pass, state, &mut cache.stack, h)?,
+            None => (self.stack).forward(params, x, pass, state, &mut cache.stack.stack, h)?,
+        }
+        self.read(cache, state);
+        let p = self.config.head_dropout;
+        let (size, len) = ((batch, self.head.in_features()), cache.features.len());
+        self.draw_mask(pass, (0, p), size, len, &mut cache.mask);
+        for (x, m) in cache.features.iter_mut().zip(&cache.mask) {
+            *x *= *m;
+        }
+        cache.y.resize(y.len(), F::zero());
+        self.head
+            .forward(params, &cache.features, &mut cache.head, &mut cache.y)?;
+        cache.lengths.clear();
+        if self.config.readout == Readout::EveryStep {
+            cache.lengths.extend(pass.lengths.unwrap_or_default());
+        }
+        blank(&cache.lengths, self.config.outputs, &mut cache.y);
+        y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
+        self.add_skip(params, inputs, pass, cache, &mut y)
+    }
+
+    /// The derivative of [`predict`](Self::predict).
+    #[expect(clippy::too_many_arguments, reason = "the call shape of every layer")]
+    fn predict_back<F: Float>(
+        &self,
+        params: &Params<F>,
+        inputs: &Inputs<'_, F>,
+        cache: &mut SequenceCache<F>,
+        dy: ArrayView3<'_, F>,
+        d_state: &mut State<F>,
+        grads: &mut Grads<F>,
+        dx: Option<ArrayViewMut3<'_, F>>,
+    ) -> Result<()> {
+        let (seq_len, batch, _) = inputs.input.dim();
+        let of_pass = (seq_len, batch, self.stack.output_size());
+        same_dim("cache, from the forward pass", of_pass, cache.states.dim())?;
+        self.stack.check_state("d_state", d_state, batch)?;
+        self.skip_back(cache, &dy, grads)?;
+        cache.y.clear();
+        cache.y.extend(dy.iter());
+        blank(&cache.lengths, self.config.outputs, &mut cache.y);
+        cache.d_features.clear();
+        cache.d_features.resize(cache.features.len(), F::zero());
+        let d_features = Some(&mut cache.d_features[..]);
+        self.head.backward(
+            &cache.features,
+            &mut cache.head,
+            &cache.y,
+            grads,
+            d_features,
+        )?;
+        for (d, m) in cache.d_features.iter_mut().zip(&cache.mask) {
+            *d *= *m;
+        }
+        self.read_back(cache, d_state);
+        let dh = Some(cache.d_states.view());
+        match self.checkpoint_stack()? {
+            Some(stack) => {
+                let (x, cache) = (inputs.input, &mut cache.stack);
+                stack.backward(params, x, cache, dh, d_state, grads, dx)
+            }
+            None => {
+                let cache = &mut cache.stack.stack;
+                self.stack.backward(params, cache, dh, d_state, grads, dx)
+            }
+        }
+    }
 }
 
 impl<F: Float> Network<F> for Sequence {
@@ -421,31 +562,19 @@ impl<F: Float> Network<F> for Sequence {
                 "lengths: this readout takes sequences of one length; use last_state or every_step",
             ));
         }
+        let Some(checkpoint) = self.by_segments() else {
+            return self.predict(params, inputs, pass, state, cache, y);
+        };
         let (seq_len, batch, _) = inputs.input.dim();
-        let dim = (seq_len, batch, self.stack.output_size());
-        if cache.states.dim() != dim {
-            cache.states = Array3::zeros(dim);
-        }
-        let (x, h) = (inputs.input, cache.states.view_mut());
-        self.stack
-            .forward(params, x, pass, state, &mut cache.stack, h)?;
-        self.read(cache, state);
-        let p = self.config.head_dropout;
-        let (size, len) = ((batch, self.head.in_features()), cache.features.len());
-        self.draw_mask(pass, (0, p), size, len, &mut cache.mask);
-        for (x, m) in cache.features.iter_mut().zip(&cache.mask) {
-            *x *= *m;
-        }
-        cache.y.resize(y.len(), F::zero());
-        self.head
-            .forward(params, &cache.features, &mut cache.head, &mut cache.y)?;
-        cache.lengths.clear();
-        if self.config.readout == Readout::EveryStep {
-            cache.lengths.extend(pass.lengths.unwrap_or_default());
-        }
-        blank(&cache.lengths, self.config.outputs, &mut cache.y);
-        y.iter_mut().zip(&cache.y).for_each(|(y, v)| *y = *v);
-        self.add_skip(params, inputs, pass, cache, &mut y)
+        self.stack.check_state("state", state, batch)?;
+        let mut segments = std::mem::take(&mut cache.stack.segments);
+        let size = (seq_len, batch);
+        let done = segments.forward(checkpoint, size, pass, state, |part, pass, state| {
+            let y = cut(y.view_mut(), part);
+            self.predict(params, &inputs.cut(part), pass, state, cache, y)
+        });
+        cache.stack.segments = segments;
+        done
     }
 
     fn backward(
@@ -461,30 +590,30 @@ impl<F: Float> Network<F> for Sequence {
         same_layout("parameters", &self.layout, params)?;
         same_layout("gradients", &self.layout, grads)?;
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
-        let (seq_len, batch, _) = inputs.input.dim();
-        let of_pass = (seq_len, batch, self.stack.output_size());
-        same_dim("cache, from the forward pass", of_pass, cache.states.dim())?;
-        self.stack.check_state("d_state", d_state, batch)?;
-        self.skip_back(cache, &dy, grads)?;
-        cache.y.clear();
-        cache.y.extend(dy.iter());
-        blank(&cache.lengths, self.config.outputs, &mut cache.y);
-        cache.d_features.clear();
-        cache.d_features.resize(cache.features.len(), F::zero());
-        let d_features = Some(&mut cache.d_features[..]);
-        self.head.backward(
-            &cache.features,
-            &mut cache.head,
-            &cache.y,
-            grads,
-            d_features,
-        )?;
-        for (d, m) in cache.d_features.iter_mut().zip(&cache.mask) {
-            *d *= *m;
+        if self.by_segments().is_none() {
+            return self.predict_back(params, inputs, cache, dy, d_state, grads, dx);
         }
-        self.read_back(cache, d_state);
-        let dh = Some(cache.d_states.view());
-        self.stack
-            .backward(params, &mut cache.stack, dh, d_state, grads, dx)
+        let (seq_len, batch, _) = inputs.input.dim();
+        if let Some(dx) = &dx {
+            same_dim("d_input", inputs.input.dim(), dx.dim())?;
+        }
+        self.stack.check_state("d_state", d_state, batch)?;
+        let mut segments = std::mem::take(&mut cache.stack.segments);
+        let mut y = std::mem::take(&mut cache.again);
+        let mut dx = dx;
+        let done = segments.backward((seq_len, batch), |part, again| {
+            let (inputs, dy) = (inputs.cut(part), cut(dy.view(), part));
+            if let Some((pass, state)) = again {
+                if y.dim() != dy.dim() {
+                    y = Array3::zeros(dy.dim());
+                }
+                self.predict(params, &inputs, pass, state, cache, y.view_mut())?;
+            }
+            let dx = dx.as_mut().map(|dx| cut(dx.view_mut(), part));
+            self.predict_back(params, &inputs, cache, dy, d_state, grads, dx)
+        });
+        cache.stack.segments = segments;
+        cache.again = y;
+        done
     }
 }

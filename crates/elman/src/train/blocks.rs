@@ -5,7 +5,7 @@ use super::Threads;
 use super::examples::{Batch, Examples, reshape};
 use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts};
 use crate::loss::{Loss, Reduction};
-use crate::network::{Inputs, Network};
+use crate::network::Network;
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Error, Float, Result};
@@ -90,11 +90,7 @@ impl<F: Float, N: Network<F>> Block<F, N> {
         pass: Pass<'_>,
         training: bool,
     ) -> Result<()> {
-        let inputs = self.batch.inputs(training);
-        let inputs = Inputs {
-            input: cut(inputs.input, part),
-            ..inputs
-        };
+        let inputs = self.batch.inputs(training).cut(part);
         let lengths = self.batch.lengths.as_ref().map(|lengths| {
             lengths_in(part, lengths, &mut self.lengths);
             &self.lengths[..]
@@ -131,11 +127,7 @@ impl<F: Float, N: Network<F>> Block<F, N> {
     fn backward(&mut self, network: &N, params: &Params<F>, part: &Range<usize>) -> Result<()> {
         self.grads.clear();
         self.d_state.clear();
-        let inputs = self.batch.inputs(true);
-        let inputs = Inputs {
-            input: cut(inputs.input, part),
-            ..inputs
-        };
+        let inputs = self.batch.inputs(true).cut(part);
         let (cache, d_state) = (&mut self.cache, &mut self.d_state);
         let dy = cut(self.dy.view(), part);
         network.backward(params, &inputs, cache, dy, d_state, &mut self.grads, None)
