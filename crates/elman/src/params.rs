@@ -116,6 +116,28 @@ impl<F: Float> Params<F> {
         }
     }
 
+    /// All zeros, for a layout whose sizes came from a file or a flag: where
+    /// memory ends, [`zeros`](Self::zeros) ends the program.
+    ///
+    /// # Errors
+    /// Where the system has no memory for so many parameters.
+    pub fn try_zeros(layout: Arc<Layout>) -> Result<Self> {
+        let mut values = Vec::new();
+        if values.try_reserve_exact(layout.len()).is_err() {
+            return Err(Error::option(format!(
+                "{} parameters of {} bytes are more than memory can hold; choose smaller sizes",
+                layout.len(),
+                F::BYTES
+            )));
+        }
+        values.resize(layout.len(), F::zero());
+        Ok(Self {
+            layout,
+            values,
+            stamp: STAMP.fetch_add(1, Ordering::Relaxed),
+        })
+    }
+
     /// The layout.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
@@ -213,6 +235,22 @@ mod tests {
             assert_eq!(layout, before);
         }
         assert_eq!(layout.push("v", &[usize::MAX, 0]), Ok(3..3));
+    }
+
+    /// A layout may be legal and yet larger than any memory.
+    #[test]
+    fn memory_that_ends_is_an_error() {
+        let mut layout = Layout::new();
+        layout.push("w", &[MOST]).unwrap();
+        let e = Params::<f64>::try_zeros(layout.into()).unwrap_err();
+        assert!(
+            e.is_option() && e.to_string().contains("parameters of 8 bytes"),
+            "{e}"
+        );
+        let mut layout = Layout::new();
+        layout.push("w", &[3]).unwrap();
+        let params = Params::<f32>::try_zeros(layout.into()).unwrap();
+        assert_eq!(params.values(), [0.0; 3]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use common::problem::{Shape, shapes};
 use elman::cell::{AnyCell, Bias, CellKind, Nonlinearity};
 use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, State};
 use elman::ndarray::{Array1, Array2, Array3, ArrayD};
+use elman::network::{Network, Readout, Sequence, SequenceConfig};
 use elman::params::{Layout, Params};
 use elman::{Error, Result};
 use proptest::prelude::*;
@@ -92,6 +93,25 @@ fn options() {
 }
 
 /// What is legal and yet looks like a mistake comes back in PyTorch's words.
+/// Sizes that a number of bytes can count, and no system can hold.
+#[test]
+fn memory_that_ends() {
+    let config = RecurrentConfig::new(CellKind::Lstm, 2, 1 << 27);
+    let layer = Recurrent::<f32>::new(&config, 0).unwrap_err();
+    let network = Sequence::new(&SequenceConfig {
+        recurrent: config,
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params: Result<Params<f32>> = network.unwrap().try_init(0);
+    for e in [layer, params.unwrap_err()] {
+        assert!(e.is_option());
+        assert!(e.to_string().contains("more than memory can hold"), "{e}");
+    }
+}
+
 #[test]
 fn warnings() {
     let mut config = RecurrentConfig::new(CellKind::Gru, 2, 3);

@@ -101,7 +101,7 @@ impl Learned {
             notes: Vec::new(),
         };
         for member in 0..plan.members {
-            let params = learned.network.init(plan.member_seed(member));
+            let params = learned.network.try_init(plan.member_seed(member))?;
             let epochs = lesson.epochs.get(member).map_or(plan.epochs, |n| *n);
             let mut each = |p: &train::Progress| {
                 let control = watch(&Progress {

@@ -133,11 +133,11 @@ impl<F: Float> Recurrent<F> {
     /// A layer with PyTorch's initial values after `torch.manual_seed(seed)`.
     ///
     /// # Errors
-    /// Where an option is out of its range.
+    /// Where an option is out of its range, or memory ends.
     pub fn new(config: &RecurrentConfig, seed: u64) -> Result<Self> {
         let mut layout = Layout::new();
         let stack = config.stack(&mut layout, "")?;
-        let mut params = Params::zeros(layout.into());
+        let mut params = Params::try_zeros(layout.into())?;
         let mut rng = TorchRng::new(seed);
         stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
         Ok(Self {

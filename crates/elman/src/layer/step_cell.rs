@@ -113,7 +113,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         for part in cell.params() {
             layout.push(part.name, &part.shape)?;
         }
-        let mut params = Params::zeros(layout.into());
+        let mut params = Params::try_zeros(layout.into())?;
         let mut rng = TorchRng::new(seed);
         cell.init(params.values_mut(), &mut |a, b| rng.uniform(a, b));
         Ok(Self { name, cell, params })

@@ -137,8 +137,8 @@ impl<F: Float> Network<F> for AnyNetwork {
         each!(self, n => Network::<F>::layout(n))
     }
 
-    fn init(&self, seed: u64) -> Params<F> {
-        each!(self, n => n.init(seed))
+    fn draw(&self, seed: u64, params: &mut Params<F>) {
+        each!(self, n => n.draw(seed, params))
     }
 
     fn start(&self, batch: usize) -> State<F> {

@@ -81,10 +81,29 @@ pub trait Network<F: Float>: Send + Sync {
     /// Names, shapes and places of the parameters.
     fn layout(&self) -> &Arc<Layout>;
 
-    /// Initial parameters, as PyTorch draws them after
-    /// `torch.manual_seed(seed)` when the layers are made in the order of the
-    /// layout.
-    fn init(&self, seed: u64) -> Params<F>;
+    /// Overwrites parameters of this layout with initial ones, as PyTorch draws
+    /// them after `torch.manual_seed(seed)` when the layers are made in the
+    /// order of the layout. What starts at zero is left as it is: `params` are
+    /// zeros.
+    fn draw(&self, seed: u64, params: &mut Params<F>);
+
+    /// Initial parameters.
+    fn init(&self, seed: u64) -> Params<F> {
+        let mut params = Params::zeros(self.layout().clone());
+        self.draw(seed, &mut params);
+        params
+    }
+
+    /// Initial parameters of a network whose sizes came from a file or a flag.
+    ///
+    /// # Errors
+    /// Where the system has no memory for them; [`init`](Self::init) ends the
+    /// program there.
+    fn try_init(&self, seed: u64) -> Result<Params<F>> {
+        let mut params = Params::try_zeros(self.layout().clone())?;
+        self.draw(seed, &mut params);
+        Ok(params)
+    }
 
     /// A state of zeros.
     fn start(&self, batch: usize) -> State<F>;

@@ -110,14 +110,12 @@ impl<F: Float> Network<F> for OneToMany {
         &self.layout
     }
 
-    fn init(&self, seed: u64) -> Params<F> {
-        let mut params = Params::zeros(self.layout.clone());
+    fn draw(&self, seed: u64, params: &mut Params<F>) {
         let mut rng = TorchRng::new(seed);
         let mut uniform = |a, b| rng.uniform(a, b);
-        self.start.init(&mut params, &mut uniform);
-        self.decoder.stack.init(&mut params, &mut uniform);
-        self.decoder.head.init(&mut params, &mut uniform);
-        params
+        self.start.init(params, &mut uniform);
+        self.decoder.stack.init(params, &mut uniform);
+        self.decoder.head.init(params, &mut uniform);
     }
 
     fn start(&self, batch: usize) -> State<F> {

@@ -495,12 +495,10 @@ impl<F: Float> Network<F> for Sequence {
         &self.layout
     }
 
-    fn init(&self, seed: u64) -> Params<F> {
-        let mut params = Params::zeros(self.layout.clone());
+    fn draw(&self, seed: u64, params: &mut Params<F>) {
         let mut rng = TorchRng::new(seed);
-        self.stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
-        self.head.init(&mut params, &mut |a, b| rng.uniform(a, b));
-        params
+        self.stack.init(params, &mut |a, b| rng.uniform(a, b));
+        self.head.init(params, &mut |a, b| rng.uniform(a, b));
     }
 
     fn start(&self, batch: usize) -> State<F> {
