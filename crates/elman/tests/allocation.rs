@@ -8,9 +8,13 @@ mod common;
 use common::leaky::Leaky;
 use common::problem::{Form, Problem, Shape};
 use elman::cell::{AnyCell, Cell, CellKind, Plain};
-use elman::layer::{Checkpoint, CheckpointCache, Linear, LinearCache, RecurrentConfig, StackCache};
+use elman::layer::{
+    Checkpoint, CheckpointCache, Linear, LinearCache, Pass, RecurrentConfig, StackCache,
+};
 use elman::ndarray::{Array2, Array3, Axis};
+use elman::network::{Inputs, Network, Readout, Sequence, SequenceCache, SequenceConfig};
 use elman::params::{Layout, Params};
+use elman::rng::{Key, Purpose};
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell as Counter;
 
@@ -261,21 +265,61 @@ fn bytes(seq_len: usize) -> [isize; 2] {
     [kept_all, BYTES.get() - before]
 }
 
+/// The same of a network with an output at every step.
+fn bytes_of_network(seq_len: usize) -> [isize; 2] {
+    let network = Sequence::new(&SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 2, 9),
+        readout: Readout::EveryStep,
+        outputs: 1,
+        head_dropout: 0.3,
+        skip: None,
+    })
+    .unwrap();
+    let checkpointed = network.clone().checkpointed(Checkpoint::Sqrt).unwrap();
+    [network, checkpointed].map(|network| {
+        let params: Params<f32> = network.init(0);
+        let mut grads = Params::zeros(params.layout().clone());
+        let (x, mut y) = (
+            Array3::ones((seq_len, 3, 2)),
+            Array3::zeros((seq_len, 3, 1)),
+        );
+        let (mut state, mut d_state) = (network.start(3), network.start(3));
+        let inputs = Inputs::sequences(x.view());
+        let pass = Pass {
+            dropout: Some(Key::new(0, Purpose::Dropout)),
+            ..Pass::default()
+        };
+        let before = BYTES.get();
+        let mut cache = SequenceCache::default();
+        let view = y.view_mut();
+        network
+            .forward(&params, &inputs, &pass, &mut state, &mut cache, view)
+            .unwrap();
+        let (dy, d_state) = (y.view(), &mut d_state);
+        network
+            .backward(&params, &inputs, &mut cache, dy, d_state, &mut grads, None)
+            .unwrap();
+        BYTES.get() - before
+    })
+}
+
 /// A cache that keeps all takes so many bytes a step; a checkpointed one takes
 /// so many for each of the sqrt(T) steps of a segment, and for each of the
 /// sqrt(T) segments.
 #[test]
 fn checkpoints_take_the_root_of_the_memory() {
-    let [small, medium, large, long] = [64, 256, 1024, 4096].map(bytes);
-    let [all, root] = [0, 1].map(|i| {
-        assert!(small[i] > 0);
-        [
-            medium[i] - small[i],
-            large[i] - medium[i],
-            long[i] - large[i],
-        ]
-    });
-    assert_eq!([4 * all[0], 4 * all[1]], [all[1], all[2]]);
-    assert_eq!([2 * root[0], 2 * root[1]], [root[1], root[2]]);
-    assert!(long[0] > 30 * long[1], "{long:?}");
+    for bytes in [bytes, bytes_of_network] {
+        let [small, medium, large, long] = [64, 256, 1024, 4096].map(bytes);
+        let [all, root] = [0, 1].map(|i| {
+            assert!(small[i] > 0);
+            [
+                medium[i] - small[i],
+                large[i] - medium[i],
+                long[i] - large[i],
+            ]
+        });
+        assert_eq!([4 * all[0], 4 * all[1]], [all[1], all[2]]);
+        assert_eq!([2 * root[0], 2 * root[1]], [root[1], root[2]]);
+        assert!(long[0] > 30 * long[1], "{long:?}");
+    }
 }
