@@ -424,16 +424,13 @@ fn a_cell_of_ones_own() {
 /// between its layers.
 fn masks<F: Float>(p: f64, num_layers: usize, key: Option<Key>, first_row: usize) -> Array3<F> {
     const WIDTH: usize = 64;
-    let config = StackConfig {
-        num_layers,
-        dropout: p,
-        ..StackConfig::default()
-    };
+    let mut config = RecurrentConfig::new(CellKind::Rnn, WIDTH, WIDTH);
+    config.bias = Bias::None;
+    config.nonlinearity = Nonlinearity::Relu;
+    config.stack.num_layers = num_layers;
+    config.stack.dropout = p;
     let mut layout = Layout::new();
-    let stack = Stack::new::<F>(&mut layout, "", config, WIDTH, |i| {
-        AnyCell::new(CellKind::Rnn, i, WIDTH, Bias::None, Nonlinearity::Relu, 0)
-    })
-    .unwrap();
+    let stack = config.stack(&mut layout, "").unwrap();
     let mut params = Params::zeros(layout.into());
     for layer in 0..num_layers {
         let name = format!("weight_ih_l{layer}");

@@ -48,11 +48,12 @@ fn check<F: Float, C: Cell<F>>(case: &Case<'_>, bar: f64, wrap: impl Fn(AnyCell)
     let size = |name: &str| option(name).as_u64().unwrap() as usize;
     let yes = |name: &str| option(name).as_bool().unwrap();
     let kind: CellKind = option("cell").as_str().unwrap().parse().unwrap();
-    let bias = if yes("bias") { Bias::Both } else { Bias::None };
-    let nonlinearity = match option("nonlinearity").as_str() {
-        Some("relu") => Nonlinearity::Relu,
-        _ => Nonlinearity::Tanh,
-    };
+    let mut of = RecurrentConfig::new(kind, size("input_size"), size("hidden_size"));
+    of.bias = if yes("bias") { Bias::Both } else { Bias::None };
+    if option("nonlinearity") == "relu" {
+        of.nonlinearity = Nonlinearity::Relu;
+    }
+    of.proj_size = size("proj_size");
     let config = StackConfig {
         num_layers: size("num_layers"),
         bidirectional: yes("bidirectional"),
@@ -72,15 +73,8 @@ fn check<F: Float, C: Cell<F>>(case: &Case<'_>, bar: f64, wrap: impl Fn(AnyCell)
     };
 
     let mut layout = Layout::new();
-    let stack = Stack::new::<F>(&mut layout, "", config, size("input_size"), |input_size| {
-        wrap(AnyCell::new(
-            kind,
-            input_size,
-            size("hidden_size"),
-            bias,
-            nonlinearity,
-            size("proj_size"),
-        ))
+    let stack = Stack::new::<F>(&mut layout, "", config, of.input_size, |input_size| {
+        wrap(of.cell(input_size, of.hidden_size).unwrap())
     })
     .unwrap();
     let mut params = Params::<F>::zeros(layout.into());

@@ -1,7 +1,7 @@
 //! The cells of this crate as one type: what a model file is opened as.
 
-use super::gated::Sizes;
-use super::{Bias, Cell, Gru, Lstm, Nonlinearity, Packs, Part, Rnn, Rows, RowsBack, Weights};
+use super::variant::{General, GruVariant, LstmVariant, RnnVariant};
+use super::{Cell, CellConfig, Gru, Lstm, Packs, Part, Rnn, Rows, RowsBack, Weights};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -60,51 +60,120 @@ impl FromStr for CellKind {
     }
 }
 
-/// Any of the cells of this crate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AnyCell {
-    /// The simple cell.
+/// Any of the cells of this crate: PyTorch's, or the one that does what the
+/// [options](super::CellOptions) ask for.
+///
+/// ```
+/// use elman::cell::{AnyCell, Cell, CellConfig, CellKind};
+/// let mut config = CellConfig::new(CellKind::Lstm, 3, 8);
+/// config.options.peepholes = true;
+/// let cell = AnyCell::new(&config)?;
+/// assert!(Cell::<f32>::kernels(&cell));
+/// let last = Cell::<f32>::params(&cell).pop().unwrap();
+/// assert_eq!((last.name, last.shape), ("weight_co", vec![8]));
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnyCell {
+    config: CellConfig,
+    form: Form,
+}
+
+/// What runs a cell.
+#[derive(Debug, Clone, PartialEq)]
+enum Form {
     Rnn(Rnn),
-    /// The gated recurrent unit.
     Gru(Gru),
-    /// Long short-term memory.
     Lstm(Lstm),
+    RnnVariant(RnnVariant),
+    GruVariant(GruVariant),
+    LstmVariant(LstmVariant<false, false>),
+    Peephole(LstmVariant<true, false>),
+    Coupled(LstmVariant<false, true>),
+    PeepholeCoupled(LstmVariant<true, true>),
+    General(General),
 }
 
 impl AnyCell {
-    /// The cell of that name; `nonlinearity` concerns the simple cell only,
-    /// `proj_size` (0 for none) the LSTM only.
-    pub fn new(
-        kind: CellKind,
-        input_size: usize,
-        hidden_size: usize,
-        bias: Bias,
-        nonlinearity: Nonlinearity,
-        proj_size: usize,
-    ) -> Self {
-        let sizes = Sizes {
-            input_size,
-            hidden_size,
-            bias,
-        };
-        match kind {
-            CellKind::Rnn => Self::Rnn(Rnn {
+    /// The cell of a configuration, by the fastest of its forms: through the
+    /// kernels, but for `reset_before` and `layer_norm`.
+    ///
+    /// # Errors
+    /// As [`CellConfig::check`].
+    pub fn new(config: &CellConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self::checked(config.clone()))
+    }
+
+    /// The cell of a configuration that has been checked.
+    pub(crate) fn checked(config: CellConfig) -> Self {
+        let CellConfig {
+            cell,
+            sizes,
+            nonlinearity,
+            proj_size,
+            options: ref o,
+        } = config;
+        let [first, second, third, ..] = config.activations();
+        let usual = config.usual_activations();
+        let form = match cell {
+            _ if o.reset_before || o.layer_norm => Form::General(General::new(&config)),
+            CellKind::Rnn if usual => Form::Rnn(Rnn {
                 sizes,
                 nonlinearity,
             }),
-            CellKind::Gru => Self::Gru(Gru { sizes }),
-            CellKind::Lstm => Self::Lstm(Lstm { sizes, proj_size }),
-        }
+            CellKind::Rnn => Form::RnnVariant(RnnVariant { sizes, act: first }),
+            CellKind::Gru if usual => Form::Gru(Gru { sizes }),
+            CellKind::Gru => Form::GruVariant(GruVariant {
+                sizes,
+                acts: [first, second, third],
+            }),
+            CellKind::Lstm => match (o.peepholes, o.coupled) {
+                (false, false) if usual && o.cell_clip.is_none() => {
+                    Form::Lstm(Lstm { sizes, proj_size })
+                }
+                (false, false) => Form::LstmVariant(LstmVariant::new(&config)),
+                (true, false) => Form::Peephole(LstmVariant::new(&config)),
+                (false, true) => Form::Coupled(LstmVariant::new(&config)),
+                (true, true) => Form::PeepholeCoupled(LstmVariant::new(&config)),
+            },
+        };
+        Self { config, form }
+    }
+
+    /// The same cell by its definition, row by row, whatever its options: the
+    /// reference that the others are held against.
+    ///
+    /// # Errors
+    /// As [`CellConfig::check`].
+    pub fn by_definition(config: &CellConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            config: config.clone(),
+            form: Form::General(General::new(config)),
+        })
+    }
+
+    /// What the cell was made from.
+    pub fn config(&self) -> &CellConfig {
+        &self.config
     }
 }
 
 /// Calls the same method on whichever cell it is, once for many rows.
 macro_rules! each {
     ($self:ident, $cell:ident => $call:expr) => {
-        match $self {
-            AnyCell::Rnn($cell) => $call,
-            AnyCell::Gru($cell) => $call,
-            AnyCell::Lstm($cell) => $call,
+        match &$self.form {
+            Form::Rnn($cell) => $call,
+            Form::Gru($cell) => $call,
+            Form::Lstm($cell) => $call,
+            Form::RnnVariant($cell) => $call,
+            Form::GruVariant($cell) => $call,
+            Form::LstmVariant($cell) => $call,
+            Form::Peephole($cell) => $call,
+            Form::Coupled($cell) => $call,
+            Form::PeepholeCoupled($cell) => $call,
+            Form::General($cell) => $call,
         }
     };
 }
@@ -124,6 +193,10 @@ impl<F: Float> Cell<F> for AnyCell {
 
     fn takes_mask(&self) -> bool {
         each!(self, c => Cell::<F>::takes_mask(c))
+    }
+
+    fn kernels(&self) -> bool {
+        each!(self, c => Cell::<F>::kernels(c))
     }
 
     fn states(&self) -> Vec<Part> {
@@ -148,6 +221,9 @@ impl<F: Float> Cell<F> for AnyCell {
 
     fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
         each!(self, c => c.init(weights, uniform));
+        let parts = Cell::<F>::params(self);
+        let init = &self.config.options.init;
+        init.apply(&self.config, &parts, weights, uniform);
     }
 
     fn step(&self, weights: &[F], row: Rows<'_, F>) {

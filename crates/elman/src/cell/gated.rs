@@ -26,7 +26,7 @@ pub struct Sizes {
 
 /// Which sums one of the two products goes into: the sums from `first` on take
 /// the gates (blocks of rows of the weight) in this order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Side {
     /// The first sum.
     pub first: usize,
@@ -38,6 +38,8 @@ pub struct Side {
 pub const SUMS: usize = 4;
 /// Parts the state of a gated cell can have.
 pub const STATES: usize = 2;
+/// Weights of its own a unit of a gated cell can have.
+pub const UNITS: usize = 3;
 
 /// A cell of affine gates and a pointwise update.
 ///
@@ -53,6 +55,9 @@ pub trait GatedCell: Clone + Send + Sync {
     const INPUT: Side;
     /// Where `W_hh h + b_hh` goes.
     const HIDDEN: Side;
+    /// Names of the parameters (H) that only the update of their unit reads:
+    /// peepholes.
+    const UNIT: &'static [&'static str] = &[];
 
     /// The sizes.
     fn sizes(&self) -> Sizes;
@@ -66,6 +71,18 @@ pub trait GatedCell: Clone + Send + Sync {
     /// The new state of one unit. Must be `#[inline(always)]`.
     fn update<S: Scalar>(&self, sums: &mut [S; SUMS], prev: [S; STATES]) -> [S; STATES];
 
+    /// [`update`](Self::update) with the unit's own weights, which without
+    /// [`UNIT`](Self::UNIT) there are none of. Must be `#[inline(always)]`.
+    #[inline(always)]
+    fn update_with<S: Scalar>(
+        &self,
+        sums: &mut [S; SUMS],
+        prev: [S; STATES],
+        _: [S; UNITS],
+    ) -> [S; STATES] {
+        self.update(sums, prev)
+    }
+
     /// The derivative of [`update`](Self::update): from the gradient of the new
     /// state those of the sums and, beside the way through the sums, that of
     /// the old state. Must be `#[inline(always)]`.
@@ -76,6 +93,22 @@ pub trait GatedCell: Clone + Send + Sync {
         next: [S; STATES],
         d_next: [S; STATES],
     ) -> ([S; SUMS], [S; STATES]);
+
+    /// The derivative of [`update_with`](Self::update_with): beside that of
+    /// [`update_back`](Self::update_back) the gradients of the unit's own
+    /// weights. Must be `#[inline(always)]`.
+    #[inline(always)]
+    fn update_back_with<S: Scalar>(
+        &self,
+        saved: [S; SUMS],
+        prev: [S; STATES],
+        next: [S; STATES],
+        d_next: [S; STATES],
+        _: [S; UNITS],
+    ) -> ([S; SUMS], [S; STATES], [S; UNITS]) {
+        let (d_sums, d_prev) = self.update_back(saved, prev, next, d_next);
+        (d_sums, d_prev, [S::lit(0.0); UNITS])
+    }
 }
 
 /// Where the parameters of a gated cell begin in its slice.
@@ -95,6 +128,8 @@ struct Places {
     bias_ih: Option<usize>,
     bias_hh: Option<usize>,
     weight_hr: Option<usize>,
+    /// The weights of the units' own.
+    unit: usize,
 }
 
 impl Places {
@@ -114,6 +149,7 @@ impl Places {
             Bias::None => 0,
         };
         let sums = C::SAVED.len() * h;
+        let weight_hr = end + biases * gates;
         Self {
             i,
             h,
@@ -125,7 +161,8 @@ impl Places {
             weight_hh: gates * i,
             bias_ih: (biases > 0).then_some(end),
             bias_hh: (biases > 1).then_some(end + gates),
-            weight_hr: projected.then_some(end + biases * gates),
+            weight_hr: projected.then_some(weight_hr),
+            unit: weight_hr + if projected { r * h } else { 0 },
         }
     }
 
@@ -190,6 +227,10 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         true
     }
 
+    fn kernels(&self) -> bool {
+        true
+    }
+
     fn states(&self) -> Vec<Part> {
         let p = Places::of(self);
         let sizes = std::iter::once(p.r).chain(std::iter::repeat(p.h));
@@ -222,6 +263,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         if GatedCell::proj_size(self) > 0 {
             parts.push(("weight_hr", vec![r, h]));
         }
+        parts.extend(C::UNIT.iter().map(|name| (*name, vec![h])));
         parts
             .into_iter()
             .map(|(name, shape)| Part { name, shape })
@@ -247,8 +289,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
         let p = Places::of(self);
         let s = 1.0 / (p.h as f64).sqrt();
-        let end = p.weight_hr.unwrap_or(weights.len());
-        let (weights, projection) = weights.split_at_mut(end);
+        let end = p.weight_hr.unwrap_or(p.unit);
+        let (weights, after_biases) = weights.split_at_mut(end);
         for w in weights {
             *w = uniform(-s, s);
         }
@@ -257,7 +299,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 uniform(-s, s);
             }
         }
-        for w in projection {
+        for w in after_biases {
             *w = uniform(-s, s);
         }
     }
@@ -283,7 +325,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             }
         }
         let (prev, next) = (p.units(row.prev, &[]), p.units_mut(row.next, m));
-        update_row::<C, F, F>(self, p.h, sums, prev, next);
+        update_row::<C, F, F>(self, p.h, sums, prev, next, &weights[p.unit..]);
         if let Some(start) = p.weight_hr {
             for (h, w) in row.next[..p.r].iter_mut().zip(weights[start..].chunks(p.h)) {
                 *h = w.iter().zip(&*m).map(|(w, m)| *w * *m).sum();
@@ -316,6 +358,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             next: p.units(row.next, m),
             d_state: p.units_mut(row.d_state, dm),
             d_sums: a,
+            unit: &weights[p.unit..],
+            d_unit: &mut dw[p.unit..],
         };
         update_row_back::<C, F, F>(self, p.h, update);
         let mut unused = Vec::new();
@@ -370,7 +414,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         product(x, &packs.input, &mut saved[C::INPUT.first * p.h..], p.v);
     }
 
-    fn forward(&self, _: Weights<'_, F>, packs: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
+    fn forward(&self, weights: Weights<'_, F>, packs: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
         let p = Places::of(self);
         if n == 0 {
             return;
@@ -381,6 +425,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let (saved, next) = F::dispatch(Update {
             cell: self,
             places: &p,
+            unit: &weights.values[p.unit..],
             rows,
         });
         if p.weight_hr.is_some() {
@@ -416,6 +461,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let (d_state, d_saved) = F::dispatch(UpdateBack {
             cell: self,
             places: &p,
+            unit: &weights.values[p.unit..],
             rows,
         });
         if p.weight_hr.is_some() {
@@ -600,13 +646,14 @@ fn update_row<C: GatedCell, F: Float, V: Lanes<F>>(
     sums: &mut [F],
     prev: [&[F]; STATES],
     mut next: [&mut [F]; STATES],
+    unit: &[F],
 ) {
     let wide = h - h % V::N;
     for j in (0..wide).step_by(V::N) {
-        update_units::<C, F, V>(cell, h, sums, prev, &mut next, j);
+        update_units::<C, F, V>(cell, h, sums, prev, &mut next, unit, j);
     }
     for j in wide..h {
-        update_units::<C, F, F>(cell, h, sums, prev, &mut next, j);
+        update_units::<C, F, F>(cell, h, sums, prev, &mut next, unit, j);
     }
 }
 
@@ -617,11 +664,14 @@ fn update_units<C: GatedCell, F: Float, V: Lanes<F>>(
     sums: &mut [F],
     prev: [&[F]; STATES],
     next: &mut [&mut [F]; STATES],
+    unit: &[F],
     j: usize,
 ) {
-    let mut unit: [V; SUMS] = load(sums, h, C::SAVED.len(), j);
-    let state = cell.update(&mut unit, load_state(prev, C::STATE.len(), j));
-    store(unit, sums, h, C::SAVED.len(), j);
+    let mut values: [V; SUMS] = load(sums, h, C::SAVED.len(), j);
+    let prev = load_state(prev, C::STATE.len(), j);
+    let unit = load(unit, h, C::UNIT.len(), j);
+    let state = cell.update_with(&mut values, prev, unit);
+    store(values, sums, h, C::SAVED.len(), j);
     store_state(state, next, C::STATE.len(), j);
 }
 
@@ -646,6 +696,10 @@ struct RowBack<'a, F> {
     next: [&'a [F]; STATES],
     d_state: [&'a mut [F]; STATES],
     d_sums: &'a mut [F],
+    /// The units' own weights.
+    unit: &'a [F],
+    /// Their gradients, added to.
+    d_unit: &'a mut [F],
 }
 
 #[inline(always)]
@@ -663,19 +717,24 @@ fn update_units_back<C: GatedCell, F: Float, V: Lanes<F>>(
             V::lit(0.0)
         }
     });
-    let (d_sums, d_state) = cell.update_back::<V>(
+    let (d_sums, d_state, d_unit) = cell.update_back_with::<V>(
         load(row.saved, h, sums, j),
         load_state(row.prev, states, j),
         load_state(row.next, states, j),
         d_next,
+        load(row.unit, h, C::UNIT.len(), j),
     );
     store(d_sums, row.d_sums, h, sums, j);
     store_state(d_state, &mut row.d_state, states, j);
+    let so_far: [V; UNITS] = load(row.d_unit, h, C::UNIT.len(), j);
+    let d_unit = std::array::from_fn::<_, UNITS, _>(|i| so_far[i] + d_unit[i]);
+    store(d_unit, row.d_unit, h, C::UNIT.len(), j);
 }
 
 struct Update<'a, C, F> {
     cell: &'a C,
     places: &'a Places,
+    unit: &'a [F],
     rows: Rows<'a, F>,
 }
 
@@ -691,7 +750,7 @@ impl<'a, C: GatedCell, F: Float> Task<F> for Update<'a, C, F> {
         for (saved, (prev, next)) in r.saved.chunks_exact_mut(p.v).zip(states) {
             let (sums, m) = saved.split_at_mut(p.sums);
             let (prev, next) = (p.units(prev, &[]), p.units_mut(next, m));
-            update_row::<C, F, V>(self.cell, p.h, sums, prev, next);
+            update_row::<C, F, V>(self.cell, p.h, sums, prev, next, self.unit);
         }
         (r.saved, r.next)
     }
@@ -700,6 +759,7 @@ impl<'a, C: GatedCell, F: Float> Task<F> for Update<'a, C, F> {
 struct UpdateBack<'a, C, F> {
     cell: &'a C,
     places: &'a Places,
+    unit: &'a [F],
     rows: RowsBack<'a, F>,
 }
 
@@ -711,6 +771,7 @@ impl<'a, C: GatedCell, F: Float> Task<F> for UpdateBack<'a, C, F> {
     fn run<V: Lanes<F>>(self) -> Self::Out {
         let p = self.places;
         let r = self.rows;
+        let d_unit = &mut r.d_weights[p.unit..];
         let forward = r
             .saved
             .chunks_exact(p.v)
@@ -729,6 +790,8 @@ impl<'a, C: GatedCell, F: Float> Task<F> for UpdateBack<'a, C, F> {
                 next: p.units(next, m),
                 d_state: p.units_mut(d_state, dm),
                 d_sums,
+                unit: self.unit,
+                d_unit: &mut *d_unit,
             };
             update_row_back::<C, F, V>(self.cell, p.h, row);
         }

@@ -5,23 +5,35 @@
 //! gates and a pointwise update; it is a `Cell` by itself, and its rows go
 //! through the kernels together.
 //!
+//! [`Rnn`], [`Gru`] and [`Lstm`] are PyTorch's and nothing else. What
+//! [`CellOptions`] ask for beyond them is done by cells of their own, which
+//! [`AnyCell`] chooses.
+//!
 //! The order of the gates and the names of the parameters are those of
 //! PyTorch, and appear in this module only.
 //!
 //! Letters in shapes: `I` input size, `H` hidden size, `R` output size (`H`, or
 //! the size of a projection), `G` gates.
 
+mod activation;
 mod any;
 mod gated;
 mod gru;
+mod init;
 mod lstm;
+mod options;
 mod plain;
 mod rnn;
+mod variant;
 
+pub use activation::Activation;
 pub use any::{AnyCell, CellKind};
-pub use gated::{GatedCell, STATES, SUMS, Side, Sizes};
+pub use gated::{GatedCell, STATES, SUMS, Side, Sizes, UNITS};
 pub use gru::Gru;
+pub use init::Init;
 pub use lstm::Lstm;
+pub(crate) use options::is_default;
+pub use options::{CellConfig, CellOptions};
 pub use plain::Plain;
 pub use rnn::{Nonlinearity, Rnn};
 
@@ -163,6 +175,12 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// True where the cell's products read [`Rows::hidden`], so that recurrent
     /// dropout can be asked for.
     fn takes_mask(&self) -> bool {
+        false
+    }
+
+    /// True where the rows of a step go through the kernels together, false
+    /// where they are run one by one.
+    fn kernels(&self) -> bool {
         false
     }
 

@@ -5,7 +5,9 @@ use super::{
     PackedSequence, Pass, Stack, StackCache, StackConfig, State, filled, pack_padded_sequence,
     pad_packed_sequence,
 };
-use crate::cell::{AnyCell, Bias, CellKind, Nonlinearity};
+use crate::cell::{
+    AnyCell, Bias, CellConfig, CellKind, CellOptions, Nonlinearity, Sizes, is_default,
+};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
@@ -30,6 +32,9 @@ pub struct RecurrentConfig {
     /// `H` numbers that `h` is without); 0 for no projection.
     #[serde(default)]
     pub proj_size: usize,
+    /// What PyTorch's cells lack.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: CellOptions,
     /// Layers, directions, dropout, order of axes.
     pub stack: StackConfig,
 }
@@ -51,6 +56,7 @@ impl RecurrentConfig {
             bias: Bias::Both,
             nonlinearity: Nonlinearity::Tanh,
             proj_size: 0,
+            options: CellOptions::default(),
             stack: StackConfig::default(),
         }
     }
@@ -69,33 +75,38 @@ impl RecurrentConfig {
         features.saturating_mul(1 + usize::from(self.stack.bidirectional))
     }
 
+    /// The cell of a layer that has these sizes.
+    ///
+    /// # Errors
+    /// As [`CellConfig::check`].
+    pub fn cell(&self, input_size: usize, hidden_size: usize) -> Result<AnyCell> {
+        AnyCell::new(&self.cell_config(input_size, hidden_size))
+    }
+
+    /// What makes the [`cell`](Self::cell).
+    pub fn cell_config(&self, input_size: usize, hidden_size: usize) -> CellConfig {
+        CellConfig {
+            cell: self.cell,
+            sizes: Sizes {
+                input_size,
+                hidden_size,
+                bias: self.bias,
+            },
+            nonlinearity: self.nonlinearity,
+            proj_size: self.proj_size,
+            options: self.options.clone(),
+        }
+    }
+
     /// Adds the layer's parameters to a layout. `prefix` may be empty.
     ///
     /// # Errors
-    /// Where an option is out of its range, `relu` is asked of a gated cell, or
-    /// a projection of another cell than an LSTM.
+    /// Where an option is out of its range, or does not fit the cell or another
+    /// option.
     pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
-        if self.nonlinearity != Nonlinearity::Tanh && self.cell != CellKind::Rnn {
-            return Err(Error::option(format!(
-                "nonlinearity: only an RNN has a choice of activation, not a {}",
-                self.cell
-            )));
-        }
-        if self.proj_size > 0 && self.cell != CellKind::Lstm {
-            return Err(Error::option(
-                "proj_size argument is only supported for LSTM, not RNN or GRU",
-            ));
-        }
-        let cell = |input_size| {
-            AnyCell::new(
-                self.cell,
-                input_size,
-                self.hidden_size,
-                self.bias,
-                self.nonlinearity,
-                self.proj_size,
-            )
-        };
+        let config = |input_size| self.cell_config(input_size, self.hidden_size);
+        config(self.input_size).check()?;
+        let cell = |input_size| AnyCell::checked(config(input_size));
         Stack::new::<f32>(layout, prefix, self.stack.clone(), self.input_size, cell)
     }
 }

@@ -117,24 +117,9 @@ pub struct Answer<F> {
 impl<F: Float, C: Cell<F>> Problem<F, C> {
     /// Random numbers for everything; `wrap` makes the cell from the known one.
     pub fn new(shape: &Shape, wrap: impl Fn(AnyCell) -> C) -> Self {
-        let RecurrentConfig {
-            cell,
-            input_size,
-            hidden_size,
-            bias,
-            nonlinearity,
-            proj_size,
-            ref stack,
-        } = shape.config;
-        let mut problem = Self::of(shape, stack.clone(), input_size, |i| {
-            wrap(AnyCell::new(
-                cell,
-                i,
-                hidden_size,
-                bias,
-                nonlinearity,
-                proj_size,
-            ))
+        let config = &shape.config;
+        let mut problem = Self::of(shape, config.stack.clone(), config.input_size, |i| {
+            wrap(config.cell(i, config.hidden_size).unwrap())
         });
         if shape.training {
             problem.dropout = Some(Key::new(shape.seed, Purpose::Dropout));
