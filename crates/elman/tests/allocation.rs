@@ -7,6 +7,7 @@ mod common;
 
 use common::leaky::Leaky;
 use common::problem::{Form, Problem, Shape};
+use common::variants::variants;
 use elman::cell::{AnyCell, Cell, CellKind, Plain};
 use elman::layer::{
     Checkpoint, CheckpointCache, Linear, LinearCache, Pass, RecurrentConfig, StackCache,
@@ -126,6 +127,12 @@ fn training_steps() {
             assert_eq!(training(Problem::new(&shape, |cell| cell)), 0, "{shape:?}");
             assert_eq!(training(Problem::new(&shape, Plain)), 0, "plain {shape:?}");
         }
+    }
+    for config in variants(5, 9, true) {
+        let mut shape = shape(CELLS[0], true, true);
+        shape.config = config;
+        assert_eq!(training(Problem::new(&shape, |cell| cell)), 0, "{shape:?}");
+        assert_eq!(training(Problem::new(&shape, Plain)), 0, "plain {shape:?}");
     }
     let shape = shape(CELLS[0], true, true);
     let config = shape.config.stack.clone();

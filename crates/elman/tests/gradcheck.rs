@@ -36,6 +36,35 @@ fn step_by_step() {
     });
 }
 
+/// Every combination of the options beyond PyTorch's; kinks are few.
+#[test]
+fn variants() {
+    let (mut rough, mut smooth) = (Tally::default(), Tally::default());
+    for (number, mut config) in common::variants::variants(2, 3, false)
+        .into_iter()
+        .enumerate()
+    {
+        config.stack.bidirectional = number % 2 == 1;
+        config.bias = [Bias::Both, Bias::Single, Bias::None][number % 3];
+        let kinked = config.options.cell_clip.is_some() || !config.options.activations.is_empty();
+        let shape = Shape {
+            config,
+            seq_len: 3,
+            batch: 4,
+            lengths: (number % 5 > 1).then(|| vec![2, 0, 3, 1]),
+            training: false,
+            seed: number as u64,
+        };
+        let arrival = Arrival::ALL[number % 4 % 3];
+        let found = check(&shape, arrival, Form::Sequence, |c| c);
+        let tally = if kinked { &mut rough } else { &mut smooth };
+        tally.values += found.values;
+        tally.kinks += found.kinks;
+    }
+    assert!(rough.kinks * 100 <= rough.values, "{rough:?}");
+    assert!(smooth.kinks == 0 && smooth.values > 0, "{smooth:?}");
+}
+
 #[test]
 fn a_cell_of_ones_own() {
     for arrival in Arrival::ALL {

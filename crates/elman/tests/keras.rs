@@ -2,8 +2,8 @@
 //! (3, 6, 4), three units, the last output.
 //!
 //! Keras lays kernels out as the transpose of PyTorch's, with the gates z, r, h
-//! (GRU) and i, f, c, o (LSTM) side by side; its GRU of one bias (`reset_after`
-//! false) is another cell.
+//! (GRU) and i, f, c, o (LSTM) side by side; its GRU with `reset_after` false is
+//! `reset_before` here, and has one bias.
 
 use elman::cell::{Bias, CellKind};
 use elman::layer::{Recurrent, RecurrentConfig};
@@ -20,6 +20,7 @@ struct Case {
     bias: Option<&'static [f64]>,
     /// The recurrent bias beside the input's, as `reset_after` has it.
     recurrent_bias: bool,
+    reset_before: bool,
     expected: [f64; 3],
 }
 
@@ -30,6 +31,7 @@ fn known_answers() {
         gates: &[0, 1, 2, 3],
         bias,
         recurrent_bias: false,
+        reset_before: false,
         expected,
     };
     let gru = |bias, expected| Case {
@@ -37,7 +39,13 @@ fn known_answers() {
         gates: &[1, 0, 2],
         bias,
         recurrent_bias: true,
+        reset_before: false,
         expected,
+    };
+    let reset_before = Case {
+        recurrent_bias: false,
+        reset_before: true,
+        ..gru(Some(&[0.03; 3]), [0.51447755, 0.6426879, 0.40208298])
     };
     for case in [
         lstm(Some(&[0.03; 4]), [0.57019705, 0.8661914, 0.9459622]),
@@ -48,6 +56,7 @@ fn known_answers() {
         lstm(None, [0.54986924, 0.86226785, 0.9443936]),
         gru(Some(&[0.03; 3]), [0.5217289, 0.6371659, 0.39384964]),
         gru(None, [0.49988455, 0.64701194, 0.4103359]),
+        reset_before,
     ] {
         check(&case);
     }
@@ -56,6 +65,7 @@ fn known_answers() {
 fn check(case: &Case) {
     let mut config = RecurrentConfig::new(case.cell, FEATURES, UNITS);
     config.stack.batch_first = true;
+    config.options.reset_before = case.reset_before;
     config.bias = match case.bias {
         Some(_) if case.recurrent_bias => Bias::Both,
         Some(_) => Bias::Single,

@@ -4,7 +4,7 @@ mod common;
 
 use common::numbers;
 use common::problem::{Shape, shapes};
-use elman::cell::{AnyCell, Bias, CellKind, Nonlinearity};
+use elman::cell::{Activation, AnyCell, Bias, CellKind, CellOptions, Nonlinearity};
 use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, State};
 use elman::ndarray::{Array1, Array2, Array3, ArrayD};
 use elman::network::{Network, Readout, Sequence, SequenceConfig};
@@ -90,6 +90,128 @@ fn options() {
         error.to_string().contains("use rnn, gru or lstm"),
         "{error}"
     );
+}
+
+/// Options beyond PyTorch's that do not go together, or not with the cell; each
+/// refusal names both.
+#[test]
+fn cell_options() {
+    use CellKind::{Gru, Lstm, Rnn};
+    let check = |kind: CellKind, change: &dyn Fn(&mut RecurrentConfig), words: &[&str]| {
+        let mut config = RecurrentConfig::new(kind, 2, 3);
+        change(&mut config);
+        let error = Recurrent::<f32>::new(&config, 0).unwrap_err();
+        assert_eq!(config.cell(2, 3).unwrap_err(), error);
+        for word in words {
+            let found = error.is_option() && error.to_string().contains(word);
+            assert!(found, "{error}: no {word}");
+        }
+    };
+    for kind in [Rnn, Lstm] {
+        let words = ["reset_before: for GRU only", &format!("not {kind}")];
+        check(kind, &|c| c.options.reset_before = true, &words);
+    }
+    for kind in [Rnn, Gru] {
+        for (name, change) in [
+            (
+                "peepholes",
+                (|c| c.options.peepholes = true) as fn(&mut RecurrentConfig),
+            ),
+            ("coupled", |c| c.options.coupled = true),
+            ("cell_clip", |c| c.options.cell_clip = Some(1.0)),
+            ("init.forget_bias", |c| {
+                c.options.init.forget_bias = Some(1.0)
+            }),
+        ] {
+            let words = [&format!("{name}: for LSTM only"), &format!("not {kind}")];
+            check(kind, &change, &words.map(String::as_str));
+        }
+    }
+    check(
+        Rnn,
+        &|c| c.options.init.chrono = Some(9),
+        &["init.chrono: for GRU and LSTM only, not RNN"],
+    );
+    check(
+        Gru,
+        &|c| (c.options.reset_before, c.options.layer_norm) = (true, true),
+        &["reset_before with layer_norm"],
+    );
+    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60] {
+        check(
+            Lstm,
+            &|c| c.options.cell_clip = Some(clip),
+            &["cell_clip: expected a positive finite number, got"],
+        );
+    }
+    for (kind, coupled, words) in [
+        (Rnn, false, "activations: expected 1 (RNN: h), got 2"),
+        (Gru, false, "activations: expected 3 (GRU: r, z, n), got 2"),
+        (Lstm, false, "expected 5 (LSTM: i, f, g, o, cell), got 2"),
+        (Lstm, true, "expected 4 (LSTM: i, g, o, cell), got 2"),
+    ] {
+        let two = vec![Activation::Relu; 2];
+        let change = |c: &mut RecurrentConfig| {
+            c.options.activations = two.clone();
+            c.options.coupled = coupled;
+        };
+        check(kind, &change, &[words]);
+    }
+    check(
+        Rnn,
+        &|c| {
+            c.nonlinearity = Nonlinearity::Relu;
+            c.options.activations = vec![Activation::Elu];
+        },
+        &["nonlinearity with activations"],
+    );
+    check(
+        Lstm,
+        &|c| {
+            let init = &mut c.options.init;
+            (init.forget_bias, init.chrono) = (Some(1.0), Some(9));
+        },
+        &["init.forget_bias with init.chrono"],
+    );
+    check(
+        Lstm,
+        &|c| (c.options.coupled, c.options.init.forget_bias) = (true, Some(1.0)),
+        &["init.forget_bias with coupled"],
+    );
+    for value in [f64::NAN, f64::INFINITY, 1e60] {
+        check(
+            Lstm,
+            &|c| c.options.init.forget_bias = Some(value),
+            &["init.forget_bias: expected a finite number, got"],
+        );
+    }
+    for steps in [0, 2] {
+        let words = format!("init.chrono: expected at least 3 steps, got {steps}");
+        check(Lstm, &|c| c.options.init.chrono = Some(steps), &[&words]);
+    }
+    for kind in [Gru, Lstm] {
+        let change = |c: &mut RecurrentConfig| {
+            c.bias = Bias::None;
+            c.options.init.chrono = Some(9);
+        };
+        check(kind, &change, &["init.chrono with bias none"]);
+    }
+    // Sizes without bound reach no arithmetic of a cell.
+    let bad = |c: &mut RecurrentConfig| {
+        c.options.layer_norm = true;
+        c.hidden_size = usize::MAX;
+    };
+    for kind in CellKind::ALL {
+        let mut config = RecurrentConfig::new(kind, 2, 3);
+        bad(&mut config);
+        let error = Recurrent::<f32>::new(&config, 0).unwrap_err();
+        let words = "more than memory can hold";
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let json = r#"{"peephole": true}"#;
+    let error = serde_json::from_str::<CellOptions>(json).unwrap_err();
+    let words = "unknown field `peephole`";
+    assert!(error.to_string().contains(words), "{error}");
 }
 
 /// What is legal and yet looks like a mistake comes back in PyTorch's words.

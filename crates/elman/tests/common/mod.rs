@@ -5,6 +5,7 @@
 
 pub mod leaky;
 pub mod problem;
+pub mod variants;
 
 use elman::Float;
 use elman::ndarray::{ArrayD, ArrayView, ArrayView1, Dimension, IxDyn};
