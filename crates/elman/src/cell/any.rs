@@ -91,7 +91,7 @@ enum Form {
     Peephole(LstmVariant<true, false>),
     Coupled(LstmVariant<false, true>),
     PeepholeCoupled(LstmVariant<true, true>),
-    General(General),
+    General(Box<General>),
 }
 
 impl AnyCell {
@@ -117,7 +117,7 @@ impl AnyCell {
         let [first, second, third, ..] = config.activations();
         let usual = config.usual_activations();
         let form = match cell {
-            _ if o.reset_before || o.layer_norm => Form::General(General::new(&config)),
+            _ if o.reset_before || o.layer_norm => Form::General(General::new(&config).into()),
             CellKind::Rnn if usual => Form::Rnn(Rnn {
                 sizes,
                 nonlinearity,
@@ -150,7 +150,7 @@ impl AnyCell {
         config.check()?;
         Ok(Self {
             config: config.clone(),
-            form: Form::General(General::new(config)),
+            form: Form::General(General::new(config).into()),
         })
     }
 
@@ -173,7 +173,10 @@ macro_rules! each {
             Form::Peephole($cell) => $call,
             Form::Coupled($cell) => $call,
             Form::PeepholeCoupled($cell) => $call,
-            Form::General($cell) => $call,
+            Form::General(cell) => {
+                let $cell = &**cell;
+                $call
+            }
         }
     };
 }

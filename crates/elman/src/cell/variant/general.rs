@@ -380,7 +380,7 @@ impl Product {
     /// Adds the product, normalised, and the bias to the sums; of the side's
     /// gates those in `part`.
     fn add<F: Float>(&self, part: Range<usize>, w: &[F], x: &[F], saved: &mut [F]) {
-        let (h, k) = (self.h, self.k);
+        let k = self.k;
         if let Some(norm) = self.norm {
             let kept = norm.kept(saved);
             for (row, to) in kept[..norm.n].iter_mut().enumerate() {
@@ -388,24 +388,18 @@ impl Product {
             }
             normalise(kept);
         }
-        for (s, gate) in self.side.gates.iter().enumerate().take(part.end) {
-            if s < part.start {
-                continue;
-            }
-            for j in 0..h {
-                let (row, sum) = (gate * h + j, (self.side.first + s) * h + j);
-                let product = match self.norm {
-                    None => dot(&w[self.weight + row * k..][..k], x),
-                    Some(norm) => norm.of(w, saved, row),
-                };
-                saved[sum] += product + self.bias.map_or(F::zero(), |at| w[at + row]);
-            }
+        for (row, sum) in self.rows(part) {
+            let product = match self.norm {
+                None => dot(&w[self.weight + row * k..][..k], x),
+                Some(norm) => norm.of(w, saved, row),
+            };
+            saved[sum] += product + self.bias.map_or(F::zero(), |at| w[at + row]);
         }
     }
 
     /// The derivative of [`add`](Self::add), from the gradients of the sums in
-    /// `a`: adds to those of the weights, and to `d_x`, times the mask.
-    fn back<F: Float>(
+    /// `a`: adds to those of the weights.
+    fn weights_back<F: Float>(
         &self,
         part: Range<usize>,
         w: &[F],
@@ -413,40 +407,52 @@ impl Product {
         saved: &[F],
         a: &mut [F],
         dw: &mut [F],
-        mut d_x: Option<&mut [F]>,
-        mask: Option<&[F]>,
     ) {
-        let (h, k) = (self.h, self.k);
-        let rows = |s: usize, gate: usize| {
-            (0..h).map(move |j| (gate * h + j, (self.side.first + s) * h + j))
-        };
-        let parts = || {
-            let gates = self.side.gates.iter().enumerate();
-            gates.skip(part.start).take(part.len())
-        };
         if let Some(norm) = self.norm {
-            for (s, gate) in parts() {
-                for (row, sum) in rows(s, *gate) {
-                    norm.take(w, saved, a, row, a[sum], dw);
-                }
+            for (row, sum) in self.rows(part.clone()) {
+                norm.take(w, saved, a, row, a[sum], dw);
             }
             norm.back(saved, a);
         }
-        for (s, gate) in parts() {
-            for (row, sum) in rows(s, *gate) {
-                if let Some(at) = self.bias {
-                    dw[at + row] += a[sum];
-                }
-                let d = self.norm.map_or(a[sum], |norm| a[norm.kept + row]);
-                let at = self.weight + row * k;
-                for l in 0..k {
-                    dw[at + l] += d * x[l];
-                    if let Some(d_x) = &mut d_x {
-                        d_x[l] += w[at + l] * d * mask.map_or(F::one(), |mask| mask[l]);
-                    }
-                }
+        for (row, sum) in self.rows(part) {
+            if let Some(at) = self.bias {
+                dw[at + row] += a[sum];
+            }
+            let d = self.norm.map_or(a[sum], |norm| a[norm.kept + row]);
+            let dw = &mut dw[self.weight + row * self.k..][..self.k];
+            for (dw, x) in dw.iter_mut().zip(x) {
+                *dw += d * *x;
             }
         }
+    }
+
+    /// After [`weights_back`](Self::weights_back): adds to the gradient of what
+    /// the product has read, times the mask.
+    fn input_back<F: Float>(
+        &self,
+        part: Range<usize>,
+        w: &[F],
+        a: &[F],
+        d_x: &mut [F],
+        mask: Option<&[F]>,
+    ) {
+        for (row, sum) in self.rows(part) {
+            let d = self.norm.map_or(a[sum], |norm| a[norm.kept + row]);
+            let w = &w[self.weight + row * self.k..][..self.k];
+            for (l, (d_x, w)) in d_x.iter_mut().zip(w).enumerate() {
+                *d_x += *w * d * mask.map_or(F::one(), |mask| mask[l]);
+            }
+        }
+    }
+
+    /// The rows of the weight and their sums, of the side's gates those in
+    /// `part`.
+    fn rows(&self, part: Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (h, side) = (self.h, self.side);
+        part.flat_map(move |s| {
+            let (row, sum) = (side.gates[s] * h, (side.first + s) * h);
+            (0..h).map(move |j| (row + j, sum + j))
+        })
     }
 }
 
@@ -640,9 +646,9 @@ impl<F: Float> Cell<F> for General {
                     a.copy_within(n..n + h, hn);
                     let (a_sums, d_reset) = a.split_at_mut(p.reset);
                     let (reset, candidate) = (&saved[p.reset..], CANDIDATE..CANDIDATE + 1);
-                    let d_x = Some(&mut *d_reset);
                     p.hidden
-                        .back(candidate, w, reset, saved, a_sums, dw, d_x, None);
+                        .weights_back(candidate.clone(), w, reset, saved, a_sums, dw);
+                    p.hidden.input_back(candidate, w, a_sums, d_reset, None);
                     for j in 0..h {
                         let (r_j, d) = (saved[r + j], d_reset[j]);
                         a_sums[r + j] = act_r.slope(r_j) * d * hidden[j];
@@ -663,9 +669,12 @@ impl<F: Float> Cell<F> for General {
             }
         }
         let all = p.input.side.gates.len();
-        p.input.back(0..all, w, row.x, saved, a, dw, row.d_x, None);
-        let d_h = Some(&mut d_state[..p.r]);
-        p.hidden
-            .back(0..last, w, hidden, saved, a, dw, d_h, row.mask);
+        p.input.weights_back(0..all, w, row.x, saved, a, dw);
+        if let Some(d_x) = row.d_x {
+            p.input.input_back(0..all, w, a, d_x, None);
+        }
+        p.hidden.weights_back(0..last, w, hidden, saved, a, dw);
+        let d_h = &mut d_state[..p.r];
+        p.hidden.input_back(0..last, w, a, d_h, row.mask);
     }
 }
