@@ -106,13 +106,18 @@ pub type Grads<F> = Params<F>;
 /// Every change of any parameters takes a stamp of its own.
 static STAMP: AtomicU64 = AtomicU64::new(1);
 
+/// A stamp that nothing else has: of parameters, or of a changed copy of them.
+pub(crate) fn fresh_stamp() -> u64 {
+    STAMP.fetch_add(1, Ordering::Relaxed)
+}
+
 impl<F: Float> Params<F> {
     /// All zeros.
     pub fn zeros(layout: Arc<Layout>) -> Self {
         Self {
             values: vec![F::zero(); layout.len()],
             layout,
-            stamp: STAMP.fetch_add(1, Ordering::Relaxed),
+            stamp: fresh_stamp(),
         }
     }
 
@@ -150,7 +155,7 @@ impl<F: Float> Params<F> {
 
     /// All values, to be changed. Takes a new [`stamp`](Self::stamp).
     pub fn values_mut(&mut self) -> &mut [F] {
-        self.stamp = STAMP.fetch_add(1, Ordering::Relaxed);
+        self.stamp = fresh_stamp();
         &mut self.values
     }
 

@@ -76,6 +76,14 @@ pub fn full_name(part: &str, layer: usize, reverse: bool) -> String {
     format!("{part}_l{layer}{direction}")
 }
 
+/// The part whose products read the state, which weight drop thins out.
+pub(crate) const RECURRENT_WEIGHT: &str = "weight_hh";
+
+/// The name of a learned initial state: `h_0_l1_reverse` from `h`.
+pub(crate) fn initial_name(state: &str, layer: usize, reverse: bool) -> String {
+    full_name(&format!("{state}_0"), layer, reverse)
+}
+
 /// Copies of weights in the order the kernels read them, made again when the
 /// weights' stamp has changed. Belongs to the caller.
 #[derive(Debug, Clone, Default)]

@@ -15,6 +15,12 @@ pub enum Purpose {
     Shuffle,
     /// Draws from a model's own distribution.
     Sampling,
+    /// Masks of the state in the recurrent products.
+    RecurrentDropout,
+    /// Masks of the recurrent weights.
+    WeightDrop,
+    /// Which units keep their state.
+    Zoneout,
 }
 
 /// The place of a random number above its row and time.
@@ -36,17 +42,26 @@ pub struct Key {
     purpose: Purpose,
     step: u64,
     layer: u32,
+    reverse: bool,
 }
 
 impl Key {
-    /// The key of a seed and a purpose, at step 0 and layer 0.
+    /// The key of a seed and a purpose, at step 0 and layer 0,
+    /// forward.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
         Self {
             seed,
             purpose,
             step: 0,
             layer: 0,
+            reverse: false,
         }
+    }
+
+    /// The same key for another purpose.
+    #[must_use]
+    pub fn purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// The same key at a training step, an epoch, or whatever counts time
@@ -62,6 +77,12 @@ impl Key {
         Self { layer, ..self }
     }
 
+    /// The same key in a direction of a layer.
+    #[must_use]
+    pub fn reverse(self, reverse: bool) -> Self {
+        Self { reverse, ..self }
+    }
+
     /// The numbers that belong to one row and one time step.
     pub fn stream(&self, row: u64, time: u64) -> Stream {
         // ChaCha's key and nonce hold every part side by side: different
@@ -70,8 +91,11 @@ impl Key {
             Purpose::Dropout => 0,
             Purpose::Shuffle => 1,
             Purpose::Sampling => 2,
+            Purpose::RecurrentDropout => 3,
+            Purpose::WeightDrop => 4,
+            Purpose::Zoneout => 5,
         };
-        let place = u64::from(self.layer) << 32 | purpose;
+        let place = u64::from(self.layer) << 32 | u64::from(self.reverse) << 31 | purpose;
         let mut chacha_key = [0; 32];
         for (bytes, part) in chacha_key
             .chunks_exact_mut(8)
@@ -155,6 +179,10 @@ mod tests {
             (base.layer(1), 0, 0),
             (Key::new(1, Purpose::Shuffle), 0, 0),
             (Key::new(1, Purpose::Sampling), 0, 0),
+            (base.purpose(Purpose::RecurrentDropout), 0, 0),
+            (base.purpose(Purpose::WeightDrop), 0, 0),
+            (base.purpose(Purpose::Zoneout), 0, 0),
+            (base.reverse(true), 0, 0),
             (Key::new(0, Purpose::Dropout), 0, 0),
             (Key::new(1 | high, Purpose::Dropout), 0, 0),
         ];
