@@ -136,7 +136,7 @@ fn training_steps() {
     }
     let shape = shape(CELLS[0], true, true);
     let config = shape.config.stack.clone();
-    let own = Problem::of(&shape, config, 2, |input_size| Leaky {
+    let own = Problem::of(&shape, config, 2, |_, input_size| Leaky {
         input_size,
         hidden_size: 3,
         k: 0.3,

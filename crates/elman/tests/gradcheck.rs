@@ -86,7 +86,7 @@ fn a_cell_of_ones_own() {
                 bidirectional,
                 ..StackConfig::default()
             };
-            let problem = Problem::of(&shape, config, 2, |input_size| Leaky {
+            let problem = Problem::of(&shape, config, 2, |_, input_size| Leaky {
                 input_size,
                 hidden_size: 3,
                 k: 0.3,
@@ -197,6 +197,7 @@ fn grid(offset: usize, check: impl Fn(Shape, Arrival) -> Tally) {
             bidirectional: both_ways == 1,
             batch_first: batch_first == 1,
             dropout: [0.0, 0.4][dropout],
+            ..StackConfig::default()
         };
         let shape = Shape {
             config,

@@ -398,7 +398,7 @@ fn a_cell_of_ones_own() {
         bidirectional: true,
         ..StackConfig::default()
     };
-    let problem = Problem::<f64, _>::of(&shape, config, 2, |input_size| Leaky {
+    let problem = Problem::<f64, _>::of(&shape, config, 2, |_, input_size| Leaky {
         input_size,
         hidden_size: 3,
         k: 0.3,

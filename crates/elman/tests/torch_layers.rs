@@ -58,7 +58,7 @@ fn check<F: Float, C: Cell<F>>(case: &Case<'_>, bar: f64, wrap: impl Fn(AnyCell)
         num_layers: size("num_layers"),
         bidirectional: yes("bidirectional"),
         batch_first: yes("batch_first"),
-        dropout: 0.0,
+        ..StackConfig::default()
     };
     let unbatched = yes("unbatched");
     // An unbatched array gets the batch axis that it lacks.
@@ -73,7 +73,7 @@ fn check<F: Float, C: Cell<F>>(case: &Case<'_>, bar: f64, wrap: impl Fn(AnyCell)
     };
 
     let mut layout = Layout::new();
-    let stack = Stack::new::<F>(&mut layout, "", config, of.input_size, |input_size| {
+    let stack = Stack::new::<F>(&mut layout, "", config, of.input_size, |_, input_size| {
         wrap(of.cell(input_size, of.hidden_size).unwrap())
     })
     .unwrap();

@@ -28,21 +28,28 @@ pub use pack::{
     pad_sequence, unpack_sequence, unpad_sequence,
 };
 pub use recurrent::{Recurrent, RecurrentConfig};
-pub use stack::{Stack, StackCache, StackConfig, Trace};
+pub use stack::{Merge, Stack, StackCache, StackConfig, Trace};
 pub use state::State;
 pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
 pub(crate) use steps::{check_lengths, cut, lengths_in, parts};
 
 use crate::rng::Key;
+use ndarray::ArrayView2;
 
 /// What a pass over a batch has beside its numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pass<'a> {
     /// Valid steps of every row, in any order; `None` where all are.
     pub lengths: Option<&'a [usize]>,
-    /// The key of the dropout masks, one for each training step; `None` where
-    /// nothing is dropped.
+    /// Where rows start afresh in mid-sequence, (T, B) or with `batch_first`
+    /// (B, T): true before a step at which another sequence begins. The row
+    /// goes on from zeros or the learned initial state, and no number and no
+    /// gradient crosses the boundary, in either direction: the same bits as
+    /// each part by itself. At step 0 the state that was given is not read.
+    pub resets: Option<ArrayView2<'a, bool>>,
+    /// The key of all masks (dropout, recurrent dropout, weight drop,
+    /// zoneout), one for each training step; `None` where nothing is dropped.
     pub dropout: Option<Key>,
     /// The number of this batch's first row, where it is a part of a larger
     /// one: masks belong to rows, however a batch is divided.

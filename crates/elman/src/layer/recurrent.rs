@@ -35,6 +35,10 @@ pub struct RecurrentConfig {
     /// What PyTorch's cells lack.
     #[serde(default, skip_serializing_if = "is_default")]
     pub options: CellOptions,
+    /// `H` of every layer, where they differ; empty where all have
+    /// `hidden_size`, which the first one has in any case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden_sizes: Vec<usize>,
     /// Layers, directions, dropout, order of axes.
     pub stack: StackConfig,
 }
@@ -57,6 +61,7 @@ impl RecurrentConfig {
             nonlinearity: Nonlinearity::Tanh,
             proj_size: 0,
             options: CellOptions::default(),
+            hidden_sizes: Vec::new(),
             stack: StackConfig::default(),
         }
     }
@@ -66,13 +71,48 @@ impl RecurrentConfig {
         self.stack.warnings()
     }
 
-    /// `D * R`, features of the output.
+    /// `D * R`, features of the output of the last layer; `R` where the
+    /// directions are merged otherwise than side by side.
     pub fn output_size(&self) -> usize {
-        let features = match self.proj_size {
-            0 => self.hidden_size,
+        let last = self.stack.num_layers.saturating_sub(1);
+        let stack = &self.stack;
+        stack
+            .merge
+            .width(self.direction_size(last), stack.num_directions())
+    }
+
+    /// `H` of a layer.
+    fn hidden_size_of(&self, layer: usize) -> usize {
+        let sizes = &self.hidden_sizes;
+        sizes.get(layer).copied().unwrap_or(self.hidden_size)
+    }
+
+    /// `R` of a layer, features of the output of one direction.
+    pub(crate) fn direction_size(&self, layer: usize) -> usize {
+        match self.proj_size {
+            0 => self.hidden_size_of(layer),
             projected => projected,
+        }
+    }
+
+    fn check_sizes(&self) -> Result<()> {
+        let (sizes, layers) = (&self.hidden_sizes, self.stack.num_layers);
+        let Some(first) = sizes.first() else {
+            return Ok(());
         };
-        features.saturating_mul(1 + usize::from(self.stack.bidirectional))
+        if sizes.len() != layers {
+            return Err(Error::option(format!(
+                "hidden_sizes: expected {layers} entries = num_layers, or none, got {}",
+                sizes.len()
+            )));
+        }
+        if *first != self.hidden_size {
+            return Err(Error::option(format!(
+                "hidden_sizes: the first layer has {first} here and {} in hidden_size; give both the same",
+                self.hidden_size
+            )));
+        }
+        Ok(())
     }
 
     /// The cell of a layer that has these sizes.
@@ -102,11 +142,14 @@ impl RecurrentConfig {
     ///
     /// # Errors
     /// Where an option is out of its range, or does not fit the cell or another
-    /// option.
+    /// option, or sizes contradict each other.
     pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
-        let config = |input_size| self.cell_config(input_size, self.hidden_size);
-        config(self.input_size).check()?;
-        let cell = |input_size| AnyCell::checked(config(input_size));
+        self.cell_config(self.input_size, self.hidden_size).check()?;
+        self.stack.validate()?;
+        self.check_sizes()?;
+        let cell = |layer, input_size| {
+            AnyCell::checked(self.cell_config(input_size, self.hidden_size_of(layer)))
+        };
         Stack::new::<f32>(layout, prefix, self.stack.clone(), self.input_size, cell)
     }
 }

@@ -2,16 +2,24 @@
 
 use crate::cell::Part;
 use crate::{Error, Float, Result};
-use ndarray::{Array2, Array3, ArrayView, ArrayView3, Axis, Dimension};
+use ndarray::{Array2, Array3, ArrayView, ArrayView2, ArrayView3, Axis, Dimension};
 
 /// The state of every layer and direction, each slot with the parts of its
 /// cell (`h`, and `c` in an LSTM), each part of its own width.
 ///
 /// The caller holds it: start from zeros, carry it from call to call, save,
 /// restore, choose rows.
+///
+/// A row is fresh from [`zeros`](Self::zeros) or a reset until it is set or has
+/// run a step. In a stack that learns its initial state, a fresh row begins at
+/// the learned values, whatever numbers it holds (zeros), and the gradient of
+/// its initial state goes to those parameters; a row that was set or carried
+/// begins at its own numbers. A row of no steps stays as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State<F> {
     batch: usize,
+    /// Rows that were neither set nor run.
+    fresh: Vec<bool>,
     slots: Vec<Slot<F>>,
 }
 
@@ -40,7 +48,12 @@ impl<F: Float> State<F> {
                 }
             })
             .collect();
-        Self { batch, slots }
+        let fresh = vec![true; batch];
+        Self {
+            batch,
+            fresh,
+            slots,
+        }
     }
 
     /// `B`.
@@ -63,9 +76,21 @@ impl<F: Float> State<F> {
         &self.slots[slot].values
     }
 
-    /// The rows of one slot, to be changed.
+    /// The rows of one slot, to be changed; none is fresh any more.
     pub fn slot_mut(&mut self, slot: usize) -> &mut [F] {
+        self.fresh.fill(false);
         &mut self.slots[slot].values
+    }
+
+    /// True for a row that was neither set nor run since it started from zeros.
+    pub fn is_fresh(&self, row: usize) -> bool {
+        self.fresh.get(row).is_some_and(|fresh| *fresh)
+    }
+
+    /// Rows of one slot and the fresh marks of all rows, for a stack that has
+    /// run them.
+    pub(super) fn run(&mut self, slot: usize) -> (&mut [F], &mut [bool]) {
+        (&mut self.slots[slot].values, &mut self.fresh)
     }
 
     /// True where a slot has such a part.
@@ -87,6 +112,63 @@ impl<F: Float> State<F> {
         }))
     }
 
+    /// A part of one slot, (B, width): what [`get`](Self::get) has side by side,
+    /// for slots of any widths. `None` where there is no such slot or part.
+    ///
+    /// ```
+    /// use elman::cell::CellKind;
+    /// use elman::layer::{Recurrent, RecurrentConfig};
+    ///
+    /// let mut config = RecurrentConfig::new(CellKind::Gru, 1, 2);
+    /// config.stack.num_layers = 2;
+    /// config.hidden_sizes = vec![2, 3];
+    /// let stack = Recurrent::<f32>::new(&config, 0)?.stack().clone();
+    /// let (mut state, saved) = (stack.start::<f32>(4), stack.start::<f32>(4));
+    /// assert!(saved.get("h").is_none()); // 2 and 3 are not one width
+    /// for slot in 0..saved.slots() {
+    ///     let h = saved.part(slot, "h").unwrap(); // (B, H) = (4, 2), (4, 3)
+    ///     state.set_part(slot, "h", h.view())?;
+    /// }
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    pub fn part(&self, slot: usize, part: &str) -> Option<Array2<F>> {
+        let s = self.slots.get(slot)?;
+        let (offset, width) = s.place(part)?;
+        let shape = (self.batch, width);
+        Some(Array2::from_shape_fn(shape, |(row, j)| {
+            s.values[row * s.width + offset + j]
+        }))
+    }
+
+    /// Sets a part of one slot from an array (B, width). No row is fresh any
+    /// more.
+    ///
+    /// # Errors
+    /// Where there is no such slot or part, or the shape differs.
+    pub fn set_part(&mut self, slot: usize, part: &str, value: ArrayView2<'_, F>) -> Result<()> {
+        let slots = self.slots.len();
+        let Some(s) = self.slots.get_mut(slot) else {
+            return Err(Error::shape(format!(
+                "{part}_0: no slot {slot}, the state has {slots}"
+            )));
+        };
+        let Some((offset, width)) = s.place(part) else {
+            return Err(no_part(part));
+        };
+        if value.dim() != (self.batch, width) {
+            return Err(Error::shape(format!(
+                "{part}_0 of slot {slot}: expected ({}, {width}) = (batch, width), got {:?}",
+                self.batch,
+                value.dim()
+            )));
+        }
+        for ((row, j), v) in value.indexed_iter() {
+            s.values[row * s.width + offset + j] = *v;
+        }
+        self.fresh.fill(false);
+        Ok(())
+    }
+
     /// A part of one row, (L*D, width): `h_n` or `c_n` as PyTorch returns them
     /// for unbatched input, where `row` is 0. `None` as in [`get`](Self::get),
     /// and where there is no such row.
@@ -96,15 +178,20 @@ impl<F: Float> State<F> {
     }
 
     /// Sets `h_0` (part `h`) or `c_0` (part `c`) from an array (L*D, B, width),
-    /// or unbatched, (L*D, width), in a state of one row.
+    /// or unbatched, (L*D, width), in a state of one row. No row is fresh any
+    /// more.
     ///
     /// # Errors
-    /// Where there is no such part or the shape differs, in PyTorch's words.
+    /// Where there is no such part or the shape differs, in PyTorch's words;
+    /// where the slots have it in different widths.
     pub fn set<D: Dimension>(&mut self, part: &str, value: ArrayView<'_, F, D>) -> Result<()> {
         let Some(places) = self.places(part) else {
-            return Err(Error::option(format!(
-                "{part}_0: this cell has no state `{part}`"
-            )));
+            if self.slots.iter().all(|s| s.place(part).is_some()) {
+                return Err(Error::shape(format!(
+                    "{part}_0: the layers have it in different widths; set it slot by slot, with `set_part`"
+                )));
+            }
+            return Err(no_part(part));
         };
         let value = self.three(value).map_err(|e| e.at(format!("{part}_0")))?;
         let width = places.first().map_or(0, |p| p.1);
@@ -117,6 +204,7 @@ impl<F: Float> State<F> {
             let s = &mut self.slots[slot];
             s.values[row * s.width + places[slot].0 + j] = *v;
         }
+        self.fresh.fill(false);
         Ok(())
     }
 
@@ -169,12 +257,8 @@ impl<F: Float> State<F> {
 
     /// Offset and width of a part in every slot, where the widths agree.
     fn places(&self, part: &str) -> Option<Vec<(usize, usize)>> {
-        let place = |slot: &Slot<F>| {
-            let at = slot.parts.iter().position(|p| p.name == part)?;
-            let offset = slot.parts[..at].iter().map(Part::size).sum();
-            Some((offset, slot.parts[at].size()))
-        };
-        let places: Vec<_> = self.slots.iter().map(place).collect::<Option<_>>()?;
+        let places = self.slots.iter().map(|slot| slot.place(part));
+        let places: Vec<_> = places.collect::<Option<_>>()?;
         places
             .windows(2)
             .all(|w| w[0].1 == w[1].1)
@@ -194,6 +278,7 @@ impl<F: Float> State<F> {
         }
         let mut out = self.clone();
         out.batch = rows.len();
+        out.fresh = rows.iter().map(|row| self.fresh[*row]).collect();
         for (to, from) in out.slots.iter_mut().zip(&self.slots) {
             to.values = rows
                 .iter()
@@ -211,7 +296,7 @@ impl<F: Float> State<F> {
         self.select_rows(&rows).unwrap_or_else(|_| self.clone())
     }
 
-    /// Sets the named rows to zero: a new episode begins there.
+    /// Sets the named rows to zero, fresh again: a new episode begins there.
     ///
     /// # Errors
     /// Where a row does not exist.
@@ -222,6 +307,9 @@ impl<F: Float> State<F> {
                 self.batch
             )));
         }
+        for row in rows {
+            self.fresh[*row] = true;
+        }
         for slot in &mut self.slots {
             for row in rows {
                 slot.values[row * slot.width..][..slot.width].fill(F::zero());
@@ -230,12 +318,26 @@ impl<F: Float> State<F> {
         Ok(())
     }
 
-    /// Sets all to zero.
+    /// Sets all to zero; every row is fresh again.
     pub fn clear(&mut self) {
+        self.fresh.fill(true);
         for slot in &mut self.slots {
             slot.values.fill(F::zero());
         }
     }
+}
+
+impl<F> Slot<F> {
+    /// Offset and width of a part in a row.
+    fn place(&self, part: &str) -> Option<(usize, usize)> {
+        let at = self.parts.iter().position(|p| p.name == part)?;
+        let offset = self.parts[..at].iter().map(Part::size).sum();
+        Some((offset, self.parts[at].size()))
+    }
+}
+
+fn no_part(part: &str) -> Error {
+    Error::option(format!("{part}_0: this cell has no state `{part}`"))
 }
 
 /// PyTorch's words for a state of the wrong shape; `with_cell` in an LSTM,
@@ -260,6 +362,7 @@ fn wrong_size(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::array;
 
     fn parts(widths: [usize; 2]) -> Vec<Part> {
         let part = |name, w| Part {
@@ -301,8 +404,43 @@ mod tests {
 
     #[test]
     fn differing_widths_have_no_common_array() {
-        let state = State::<f32>::zeros(1, [parts([2, 4]), parts([3, 4])]);
+        let mut state = State::<f32>::zeros(1, [parts([2, 4]), parts([3, 4])]);
         assert!(state.get("h").is_none() && state.get("c").is_some());
+        let h = array![[1.0, 2.0, 3.0]];
+        let e = state.set("h", h.view()).unwrap_err();
+        assert!(e.is_shape() && e.to_string().contains("set_part"), "{e}");
+        state.set_part(1, "h", h.view()).unwrap();
+        assert_eq!(state.part(1, "h"), Some(h.clone()));
+        assert_eq!(state.part(0, "h"), Some(array![[0.0, 0.0]]));
+        assert!(state.part(2, "h").is_none() && state.part(0, "m").is_none());
+        let e = state.set_part(0, "h", h.view()).unwrap_err();
+        assert!(e.to_string().contains("expected (1, 2)"), "{e}");
+        assert!(state.set_part(2, "h", h.view()).unwrap_err().is_shape());
+        assert!(state.set_part(0, "m", h.view()).unwrap_err().is_option());
+    }
+
+    #[test]
+    fn rows_are_fresh_until_they_are_set() {
+        let made = || State::<f32>::zeros(3, [parts([2, 4])]);
+        let fresh = |state: &State<f32>| [0, 1, 2].map(|row| state.is_fresh(row));
+        assert_eq!(fresh(&made()), [true; 3]);
+        assert!(!made().is_fresh(3));
+        let mut state = made();
+        state.set("h", Array3::zeros((1, 3, 2)).view()).unwrap();
+        assert_eq!(fresh(&state), [false; 3]);
+        state.reset_rows(&[1]).unwrap();
+        assert_eq!(fresh(&state), [false, true, false]);
+        assert_eq!(
+            fresh(&state.select_rows(&[1, 0, 1]).unwrap()),
+            [true, false, true]
+        );
+        let part = Array2::zeros((3, 4));
+        state.set_part(0, "c", part.view()).unwrap();
+        assert_eq!(fresh(&state), [false; 3]);
+        state.clear();
+        assert_eq!(fresh(&state), [true; 3]);
+        state.slot_mut(0).fill(1.0);
+        assert_eq!(fresh(&state), [false; 3]);
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
                 bidirectional,
                 batch_first,
                 dropout,
+                ..StackConfig::default()
             };
             Shape {
                 config,
@@ -118,8 +119,10 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
     /// Random numbers for everything; `wrap` makes the cell from the known one.
     pub fn new(shape: &Shape, wrap: impl Fn(AnyCell) -> C) -> Self {
         let config = &shape.config;
-        let mut problem = Self::of(shape, config.stack.clone(), config.input_size, |i| {
-            wrap(config.cell(i, config.hidden_size).unwrap())
+        let (stack, sizes) = (config.stack.clone(), &config.hidden_sizes);
+        let mut problem = Self::of(shape, stack, config.input_size, |layer, i| {
+            let hidden_size = sizes.get(layer).copied().unwrap_or(config.hidden_size);
+            wrap(config.cell(i, hidden_size).unwrap())
         });
         if shape.training {
             problem.dropout = Some(Key::new(shape.seed, Purpose::Dropout));
@@ -132,7 +135,7 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
         shape: &Shape,
         config: StackConfig,
         input_size: usize,
-        cell: impl Fn(usize) -> C,
+        cell: impl Fn(usize, usize) -> C,
     ) -> Self {
         let mut layout = Layout::new();
         let stack = Stack::new::<F>(&mut layout, "", config, input_size, cell).unwrap();
