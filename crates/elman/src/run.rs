@@ -328,6 +328,19 @@ impl<'a> Run<'a> {
                 state.set(part, value.view())?;
                 *found = true;
             }
+            for slot in 0..state.slots() {
+                let name = format!("{name}.{slot}");
+                if let Some(value) = self.array(&name, 1)? {
+                    if value.len_of(Axis(0)) != 1 {
+                        return Err(Error::shape(format!(
+                            "{name}: expected (1, batch, width), got {:?}",
+                            value.dim()
+                        )));
+                    }
+                    state.set_part(slot, part, value.index_axis(Axis(0), 0))?;
+                    *found = true;
+                }
+            }
         }
         if when == "0" && state.has("c") && found[0] != found[1] {
             return Err(Error::file(
@@ -352,8 +365,17 @@ impl<'a> Run<'a> {
         when: &str,
     ) {
         for part in ["h", "c"] {
+            let name = format!("{before}{part}_{when}");
             if let Some(value) = state.get(part) {
-                out.push((format!("{before}{part}_{when}"), self.out(value, 1)));
+                out.push((name, self.out(value, 1)));
+                continue;
+            }
+            // Layers of several widths have no array in common.
+            for slot in 0..state.slots() {
+                if let Some(value) = state.part(slot, part) {
+                    let value = self.out(value.insert_axis(Axis(0)), 1);
+                    out.push((format!("{name}.{slot}"), value));
+                }
             }
         }
     }

@@ -95,13 +95,14 @@ macro_rules! with_cache {
 }
 
 impl AnyNetwork {
-    /// The configuration it is rebuilt from.
-    pub fn config(&self) -> NetworkConfig {
-        match self {
-            Self::Sequence(n) => NetworkConfig::Sequence(n.config().clone()),
+    /// The configuration it is rebuilt from; `None` where its cells came from a
+    /// closure.
+    pub fn config(&self) -> Option<NetworkConfig> {
+        Some(match self {
+            Self::Sequence(n) => NetworkConfig::Sequence(n.config()?),
             Self::EncoderDecoder(n) => NetworkConfig::EncoderDecoder(n.config().clone()),
             Self::OneToMany(n) => NetworkConfig::OneToMany(n.config().clone()),
-        }
+        })
     }
 
     /// The same network with checkpointing over time: see

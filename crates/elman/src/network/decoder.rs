@@ -116,6 +116,7 @@ impl Decoder {
         cache.states.clear();
         let pass = Pass {
             lengths: None,
+            resets: None,
             ..*pass
         };
         self.stack

@@ -6,7 +6,7 @@
 use super::decoder::{Decoder, DecoderCache, Feed};
 use super::{Inputs, Network, check_steps, same_dim, same_layout, time_first, unread};
 use crate::cell::AnyCell;
-use crate::layer::{Linear, Pass, RecurrentConfig, Stack, StackCache, State};
+use crate::layer::{Linear, Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
@@ -19,7 +19,9 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 pub struct EncoderDecoderConfig {
     /// The encoder, `encoder.weight_ih_l0`, ...; the decoder, `decoder.*`, is
-    /// like it but for its input.
+    /// like it but for its input, its direction, which is forward also where
+    /// the encoder reads in reverse (Sutskever et al. 2014), and its initial
+    /// state, which is the encoder's last one and never learned.
     pub recurrent: RecurrentConfig,
     /// C, features known of every step to predict.
     pub known: usize,
@@ -63,7 +65,7 @@ impl EncoderDecoder {
     /// Where an option is out of its range, or the encoder is bidirectional:
     /// its state would not fit the decoder.
     pub fn new(config: &EncoderDecoderConfig) -> Result<Self> {
-        time_first(&config.recurrent)?;
+        time_first(&config.recurrent.stack)?;
         if config.recurrent.stack.bidirectional {
             return Err(Error::option(
                 "bidirectional: the state of a bidirectional encoder does not fit a decoder",
@@ -74,6 +76,11 @@ impl EncoderDecoder {
         let encoder = config.recurrent.stack(&mut layout, "encoder")?;
         let decoder = RecurrentConfig {
             input_size: config.outputs.saturating_add(config.known),
+            stack: StackConfig {
+                reverse: false,
+                learn_initial_state: false,
+                ..config.recurrent.stack.clone()
+            },
             ..config.recurrent.clone()
         };
         let stack = decoder.stack(&mut layout, "decoder")?;

@@ -22,10 +22,10 @@ pub use any::{AnyCache, AnyNetwork, NetworkConfig};
 pub use decoder::DecoderCache;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig};
 pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
-pub use sequence::{Readout, Sequence, SequenceCache, SequenceConfig, Skip};
+pub use sequence::{HeadConfig, Readout, Sequence, SequenceCache, SequenceConfig, Skip};
 
 use crate::error::expect;
-use crate::layer::{Pass, State, cut};
+use crate::layer::{Pass, StackConfig, State, cut};
 use crate::params::{Entry, Grads, Layout, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
@@ -217,8 +217,8 @@ fn check_steps(steps: usize) -> Result<()> {
 }
 
 /// Networks have time on the first axis.
-fn time_first(config: &crate::layer::RecurrentConfig) -> Result<()> {
-    if config.stack.batch_first {
+fn time_first(config: &StackConfig) -> Result<()> {
+    if config.batch_first {
         return Err(Error::option(
             "batch_first: a network's arrays are (T, B, ..); permute the axes of a view instead",
         ));

@@ -14,6 +14,7 @@ use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A one-to-many network.
@@ -44,7 +45,7 @@ pub struct OneToMany {
 pub struct OneToManyCache<F: Float> {
     start: LinearCache<F>,
     decoder: DecoderCache<F>,
-    /// The vectors (B, I), the states they become (B, L*H), and their gradients.
+    /// The vectors (B, I), the states they become (B, L*R), and their gradients.
     v: Vec<F>,
     h: Vec<F>,
     dh: Vec<F>,
@@ -55,19 +56,32 @@ impl OneToMany {
     /// Builds the network.
     ///
     /// # Errors
-    /// Where an option is out of its range, or the stack is bidirectional.
+    /// Where an option is out of its range, the stack has a reverse direction,
+    /// or it learns its initial state.
     pub fn new(config: &OneToManyConfig) -> Result<Self> {
-        time_first(&config.recurrent)?;
-        if config.recurrent.stack.bidirectional {
+        time_first(&config.recurrent.stack)?;
+        let stack = &config.recurrent.stack;
+        for (name, set) in [
+            ("bidirectional", stack.bidirectional),
+            ("reverse", stack.reverse),
+        ] {
+            if set {
+                return Err(Error::option(format!(
+                    "{name}: a network that reads its own output goes forward in time only"
+                )));
+            }
+        }
+        if stack.learn_initial_state {
             return Err(Error::option(
-                "bidirectional: a network that reads its own output goes forward in time only",
+                "learn_initial_state: the vector decides the state that a one-to-many network begins at",
             ));
         }
         check_steps(config.steps)?;
         let recurrent = &config.recurrent;
         recurrent.stack.validate()?;
         let mut layout = Layout::new();
-        let states = (recurrent.output_size()).saturating_mul(recurrent.stack.num_layers);
+        let states = (0..stack.num_layers).map(|layer| recurrent.direction_size(layer));
+        let states = states.fold(0, usize::saturating_add);
         let start = Linear::new(&mut layout, "start", config.inputs, states, true)?;
         let stack = recurrent.stack(&mut layout, "decoder")?;
         let (h, o) = (stack.output_size(), recurrent.input_size);
@@ -96,10 +110,14 @@ impl OneToMany {
     }
 
     /// Where the output of `start` goes: layer, row, and the place in it.
-    fn places(&self, batch: usize) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
-        let h = self.decoder.stack.output_size();
+    fn places(&self, batch: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<'_> {
         let layers = self.config.recurrent.stack.num_layers;
-        (0..batch).flat_map(move |b| (0..layers).map(move |l| (l, b, (b * layers + l) * h)))
+        let rows = (0..batch).flat_map(move |b| (0..layers).map(move |l| (l, b)));
+        rows.scan(0, |at, (layer, b)| {
+            let start = *at;
+            *at += self.decoder.stack.direction_size(layer);
+            Some((layer, b, start..*at))
+        })
     }
 }
 
@@ -146,6 +164,7 @@ impl<F: Float> Network<F> for OneToMany {
         same_layout("parameters", &self.layout, params)?;
         same_dim("prediction", self.output_dim(inputs)?, y.dim())?;
         unread("lengths", pass.lengths.is_some())?;
+        unread("resets", pass.resets.is_some())?;
         let batch = self.check(inputs)?;
         self.decoder.stack.check_state("state", state, batch)?;
         cache.v.clear();
@@ -156,10 +175,9 @@ impl<F: Float> Network<F> for OneToMany {
             .forward(params, &cache.v, &mut cache.start, &mut cache.h)?;
         cache.h.iter_mut().for_each(|h| *h = h.tanh_fast());
         state.clear();
-        let h = self.decoder.stack.output_size();
         for (layer, b, at) in self.places(batch) {
             let row = b * state.width(layer);
-            state.slot_mut(layer)[row..row + h].copy_from_slice(&cache.h[at..at + h]);
+            state.slot_mut(layer)[row..row + at.len()].copy_from_slice(&cache.h[at]);
         }
         let feed = own(inputs);
         self.decoder
@@ -186,13 +204,12 @@ impl<F: Float> Network<F> for OneToMany {
         let decoder = &mut cache.decoder;
         self.decoder
             .backward(params, &feed, decoder, dy, d_state, grads)?;
-        let h = self.decoder.stack.output_size();
         cache.dh.resize(cache.h.len(), F::zero());
         for (layer, b, at) in self.places(dy.dim().1) {
             let row = b * d_state.width(layer);
-            let d = &d_state.slot(layer)[row..row + h];
-            let states = cache.h[at..at + h].iter().zip(d);
-            for (to, (h, d)) in cache.dh[at..at + h].iter_mut().zip(states) {
+            let d = &d_state.slot(layer)[row..row + at.len()];
+            let states = cache.h[at.clone()].iter().zip(d);
+            for (to, (h, d)) in cache.dh[at].iter_mut().zip(states) {
                 *to = *d * (F::one() - *h * *h);
             }
         }

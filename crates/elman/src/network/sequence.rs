@@ -9,10 +9,10 @@
 //! autoregressive part of LSTNet, Lai et al. 2018).
 
 use super::{Inputs, Network, same_dim, same_layout, time_first, unread};
-use crate::cell::AnyCell;
+use crate::cell::{AnyCell, Cell};
 use crate::layer::{
-    Checkpoint, CheckpointCache, Checkpointed, Linear, LinearCache, Pass, RecurrentConfig, Stack,
-    StackCache, State, cut, dropout,
+    Checkpoint, CheckpointCache, Checkpointed, Linear, LinearCache, Merge, Pass, RecurrentConfig,
+    Stack, StackCache, StackConfig, State, cut, dropout,
 };
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
@@ -30,8 +30,9 @@ pub enum Readout {
     EveryStep,
     /// The outputs of the last steps: K as given.
     LastSteps(usize),
-    /// The state after each row's last step, both directions side by side:
-    /// K = 1.
+    /// The state after each row's last step, both directions side by side or
+    /// merged as the stack's [`Merge`] says: K = 1. Not with residual
+    /// connections, which go past the state.
     LastState,
     /// The outputs of all steps side by side, for sequences of this length
     /// only: K = 1. The worked example's head.
@@ -66,12 +67,31 @@ pub struct Skip {
     pub dropout: f64,
 }
 
+/// What reads a stack of any cells: a [`SequenceConfig`] but for its recurrent
+/// layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadConfig {
+    /// What the head reads.
+    pub readout: Readout,
+    /// O, features of the prediction.
+    pub outputs: usize,
+    /// Share of what the head reads that is set to zero in training.
+    pub head_dropout: f64,
+    /// A linear map from a vector beside the sequence to all K * O outputs.
+    pub skip: Option<Skip>,
+}
+
 /// A recurrent stack with a linear head. Reads `input` and, where it has a skip
 /// connection, `skip`.
+///
+/// Its cells are those of this crate, or of a type of one's own, made by
+/// [`with_cells`](Self::with_cells).
 #[derive(Debug, Clone)]
-pub struct Sequence {
-    config: SequenceConfig,
-    stack: Stack<AnyCell>,
+pub struct Sequence<C = AnyCell> {
+    /// `None` where the cells came from a closure.
+    recurrent: Option<RecurrentConfig>,
+    config: HeadConfig,
+    stack: Stack<C>,
     head: Linear,
     skip: Option<Linear>,
     layout: Arc<Layout>,
@@ -85,6 +105,9 @@ pub struct SequenceCache<F: Float> {
     head: LinearCache<F>,
     states: Array3<F>,
     d_states: Array3<F>,
+    /// The last states of both directions side by side, where the head reads
+    /// them merged.
+    last: Vec<F>,
     features: Vec<F>,
     d_features: Vec<F>,
     mask: Vec<F>,
@@ -120,6 +143,7 @@ impl<F: Float> Default for SequenceCache<F> {
             head: LinearCache::default(),
             states: Array3::zeros((0, 0, 0)),
             d_states: Array3::zeros((0, 0, 0)),
+            last: Vec::new(),
             features: Vec::new(),
             d_features: Vec::new(),
             mask: Vec::new(),
@@ -146,12 +170,28 @@ impl Sequence {
     /// Builds the network.
     ///
     /// # Errors
-    /// Where an option is out of its range.
+    /// Where an option is out of its range, or asks for a readout that the
+    /// stack does not have.
     pub fn new(config: &SequenceConfig) -> Result<Self> {
-        time_first(&config.recurrent)?;
+        time_first(&config.recurrent.stack)?;
+        let mut layout = Layout::new();
+        let head = HeadConfig {
+            readout: config.readout,
+            outputs: config.outputs,
+            head_dropout: config.head_dropout,
+            skip: config.skip,
+        };
+        head.check()?;
+        let stack = config.recurrent.stack(&mut layout, "rnn")?;
+        Self::of(Some(config.recurrent.clone()), head, stack, layout)
+    }
+}
+
+impl HeadConfig {
+    fn check(&self) -> Result<()> {
         for (name, p) in [
-            ("head_dropout", config.head_dropout),
-            ("skip.dropout", config.skip.map_or(0.0, |s| s.dropout)),
+            ("head_dropout", self.head_dropout),
+            ("skip.dropout", self.skip.map_or(0.0, |s| s.dropout)),
         ] {
             if !(0.0..1.0).contains(&p) {
                 return Err(Error::option(format!(
@@ -159,8 +199,46 @@ impl Sequence {
                 )));
             }
         }
+        Ok(())
+    }
+}
+
+impl<C> Sequence<C> {
+    /// Builds the network with cells of any type: `cell(layer, input_size)`
+    /// makes those of a layer. Its parameters are named as ever,
+    /// `rnn.weight_l0`, ... after the cell's parts, and `head.weight`,
+    /// `head.bias`.
+    ///
+    /// # Errors
+    /// As [`new`](Sequence::new).
+    pub fn with_cells<F: Float>(
+        stack: &StackConfig,
+        input_size: usize,
+        head: &HeadConfig,
+        cell: impl Fn(usize, usize) -> C,
+    ) -> Result<Self>
+    where
+        C: Cell<F>,
+    {
+        time_first(stack)?;
+        head.check()?;
         let mut layout = Layout::new();
-        let stack = config.recurrent.stack(&mut layout, "rnn")?;
+        let stack = Stack::new::<F>(&mut layout, "rnn", stack.clone(), input_size, cell)?;
+        Self::of(None, head.clone(), stack, layout)
+    }
+
+    /// What comes after the stack.
+    fn of(
+        recurrent: Option<RecurrentConfig>,
+        config: HeadConfig,
+        stack: Stack<C>,
+        mut layout: Layout,
+    ) -> Result<Self> {
+        if config.readout == Readout::LastState && stack.config().residual {
+            return Err(Error::option(
+                "residual: its connections go past the state that the readout last_state reads; use last_steps or every_step",
+            ));
+        }
         let width = stack.output_size();
         let features = match config.readout {
             Readout::LastSteps(0) | Readout::AllStates(0) => {
@@ -195,7 +273,8 @@ impl Sequence {
             }
         };
         Ok(Self {
-            config: config.clone(),
+            recurrent,
+            config,
             stack,
             head,
             skip,
@@ -237,19 +316,32 @@ impl Sequence {
         })
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &SequenceConfig {
-        &self.config
+    /// The configuration, which a model file has; `None` where the cells came
+    /// from a closure, which no file can hold.
+    pub fn config(&self) -> Option<SequenceConfig> {
+        Some(SequenceConfig {
+            recurrent: self.recurrent.clone()?,
+            readout: self.config.readout,
+            outputs: self.config.outputs,
+            head_dropout: self.config.head_dropout,
+            skip: self.config.skip,
+        })
+    }
+
+    /// R, features of one direction of the last layer.
+    fn direction_size(&self) -> usize {
+        self.stack
+            .direction_size(self.stack.config().num_layers - 1)
     }
 
     /// The recurrent layers.
-    pub fn stack(&self) -> &Stack<AnyCell> {
+    pub fn stack(&self) -> &Stack<C> {
         &self.stack
     }
 
     /// Fills `features` (K * B, R) from the outputs (T, B, D*H) and the state.
     fn read<F: Float>(&self, cache: &mut SequenceCache<F>, state: &State<F>) {
-        let (seq_len, batch, width) = cache.states.dim();
+        let (seq_len, batch, _) = cache.states.dim();
         let features = &mut cache.features;
         features.clear();
         match self.config.readout {
@@ -258,11 +350,23 @@ impl Sequence {
                 features.extend(cache.states.slice(s![seq_len - k.., .., ..]).iter());
             }
             Readout::LastState => {
-                let h = width / self.stack.num_directions();
+                let (r, merge) = (self.direction_size(), self.stack.config().merge);
+                let states = match merge {
+                    Merge::Concat => &mut *features,
+                    _ => &mut cache.last,
+                };
+                states.clear();
                 for b in 0..batch {
                     for slot in self.stack.last_slots() {
                         let row = b * state.width(slot);
-                        features.extend_from_slice(&state.slot(slot)[row..row + h]);
+                        states.extend_from_slice(&state.slot(slot)[row..row + r]);
+                    }
+                }
+                if merge != Merge::Concat {
+                    for both in cache.last.chunks_exact(2 * r) {
+                        let (forward, reverse) = both.split_at(r);
+                        let both = forward.iter().zip(reverse);
+                        features.extend(both.map(|(f, r)| merge.join(*f, *r)));
                     }
                 }
             }
@@ -291,13 +395,21 @@ impl Sequence {
                 last.iter_mut().zip(d).for_each(|(s, d)| *s = *d);
             }
             Readout::LastState => {
-                let h = width / self.stack.num_directions();
-                let mut rows = d.chunks_exact(h);
+                let (r, merge) = (self.direction_size(), self.stack.config().merge);
+                let directions = self.stack.num_directions();
                 for b in 0..batch {
-                    for (slot, d) in self.stack.last_slots().zip(&mut rows) {
+                    for (k, slot) in self.stack.last_slots().enumerate() {
                         let row = b * d_state.width(slot);
-                        let to = &mut d_state.slot_mut(slot)[row..row + h];
-                        to.iter_mut().zip(d).for_each(|(s, d)| *s += *d);
+                        let to = d_state.slot_mut(slot)[row..row + r].iter_mut();
+                        if merge == Merge::Concat {
+                            let d = &d[(b * directions + k) * r..];
+                            to.zip(d).for_each(|(s, d)| *s += *d);
+                        } else {
+                            let other = &cache.last[(b * directions + 1 - k) * r..];
+                            let d = d[b * r..].iter().zip(other);
+                            to.zip(d)
+                                .for_each(|(s, (d, other))| *s += merge.split(*d, *other));
+                        }
                     }
                 }
             }
@@ -488,7 +600,7 @@ impl Sequence {
     }
 }
 
-impl<F: Float> Network<F> for Sequence {
+impl<F: Float, C: Cell<F>> Network<F> for Sequence<C> {
     type Cache = SequenceCache<F>;
 
     fn layout(&self) -> &Arc<Layout> {
