@@ -88,6 +88,8 @@ fn shape((kind, proj_size): (CellKind, usize), bidirectional: bool, ragged: bool
         seq_len: 6,
         batch: 600,
         lengths: ragged.then(|| (0..600).map(|row| row * 5 % 7).collect()),
+        resets: None,
+        fresh: false,
         training: true,
         seed: 1,
     }

@@ -78,6 +78,8 @@ fn a_cell_of_ones_own() {
                 seq_len: 4,
                 batch: 4,
                 lengths: (form == Form::Sequence).then(|| vec![2, 4, 0, 3]),
+                resets: None,
+                fresh: false,
                 training: false,
                 seed: 3,
             };
@@ -204,6 +206,8 @@ fn grid(offset: usize, check: impl Fn(Shape, Arrival) -> Tally) {
             seq_len: 3,
             batch: 4,
             lengths: (ragged == 1).then(|| vec![2, 0, 3, 1]),
+            resets: None,
+            fresh: false,
             training: true,
             seed: number as u64,
         };

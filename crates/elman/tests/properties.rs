@@ -8,8 +8,8 @@ use common::problem::{Answer, Form, Problem, Shape, shapes};
 use common::{numbers, slice_error};
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
-use elman::layer::{Pass, RecurrentConfig, Stack, StackCache, StackConfig};
-use elman::ndarray::{Array2, Array3, Axis, s};
+use elman::layer::{Merge, Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
+use elman::ndarray::{Array2, Array3, ArrayView2, Axis, s};
 use elman::params::{Layout, Params};
 use elman::rng::{Key, Purpose};
 use proptest::prelude::*;
@@ -75,7 +75,9 @@ fn division_in_time_is_free<F: Float>(shape: Shape, cut: usize, bar: f64) {
     let stepped = whole.run(Form::StepByStep, &mut cache);
     assert_eq!(stepped.bits(), answer.bits());
 
-    whole.dropout = None; // masks know the step's number
+    division_in_two_is_free(&whole, cut, bar);
+    whole.dropout = None; // a stream has none, and no resets
+    whole.resets = None;
     let answer = run(&whole);
     let mut state = whole.state.clone();
     for t in 0..whole.seq_len() {
@@ -88,7 +90,10 @@ fn division_in_time_is_free<F: Float>(shape: Shape, cut: usize, bar: f64) {
         assert_eq!(y, answer.y.index_axis(Axis(0), t));
     }
     assert_eq!(state, answer.state);
+}
 
+fn division_in_two_is_free<F: Float>(whole: &Problem<F, AnyCell>, cut: usize, bar: f64) {
+    let answer = run(whole);
     let cut = cut.min(whole.seq_len());
     let mut early = whole.steps(0, cut);
     let mut late = whole.steps(cut, whole.seq_len());
@@ -189,23 +194,113 @@ fn traces_are_the_numbers<F: Float>(shape: &Shape) {
         CellKind::Lstm => vec!["h", "c", "i", "f", "g", "o"],
     };
     assert_eq!(traces.len(), slots * names.len());
-    let r = problem.stack.output_size() / problem.stack.num_directions();
+    let stack = &shape.config.stack;
+    let plain = stack.merge == Merge::Concat && !stack.residual;
     for (at, trace) in traces.iter().enumerate() {
         assert_eq!(trace.name, names[at % names.len()]);
+        let r = problem.stack.direction_size(trace.layer);
         let width = match trace.name {
             "h" => r,
-            _ => shape.config.hidden_size,
+            _ => *(shape.config.hidden_sizes.get(trace.layer)).unwrap_or(&shape.config.hidden_size),
         };
         assert_eq!(trace.values.len_of(Axis(2)), width);
-        let columns = usize::from(trace.reverse) * r..(usize::from(trace.reverse) + 1) * r;
-        if trace.layer + 1 == shape.config.stack.num_layers && trace.name == "h" {
+        let second = usize::from(trace.reverse && stack.bidirectional);
+        if trace.layer + 1 == stack.num_layers && trace.name == "h" && plain {
             let mut values = trace.values.view();
-            if shape.config.stack.batch_first {
+            if stack.batch_first {
                 values = values.permuted_axes([1, 0, 2]);
             }
-            assert_eq!(values, y.slice(s![.., .., columns]));
+            assert_eq!(values, y.slice(s![.., .., second * r..(second + 1) * r]));
         }
     }
+}
+
+/// Parts between resets are as far apart as two sequences: the same bits as
+/// each of them by itself, and the gradients of the weights are their sum.
+fn resets_part_sequences<F: Float>(shape: &Shape, bar: f64) {
+    let whole = problem::<F>(shape);
+    let answer = run(&whole);
+    let Some(resets) = &whole.resets else { return };
+    let directions = whole.stack.num_directions();
+    let reverse = |slot: usize| whole.stack.config().reverse || slot % directions == 1;
+    let initial = initial_states(&whole);
+    let mut grads: Vec<F> = vec![F::zero(); answer.grads.values().len()];
+    for row in 0..shape.batch {
+        let length = whole.length(row);
+        let mut bounds: Vec<_> = (1..length).filter(|t| resets[[*t, row]]).collect();
+        bounds.insert(0, 0);
+        bounds.push(length);
+        for part in bounds.windows(2) {
+            let [from, to] = [part[0], part[1]];
+            let mut alone = whole.rows(&[row], shape.seq_len).steps(from, to);
+            alone.lengths = None;
+            alone.resets = None;
+            alone.first_row = row;
+            let (first, last) = (from == 0, to == length);
+            let given = first && !(length > 0 && resets[[0, row]]);
+            for slot in 0..whole.state.slots() {
+                let (begins, ends) = match reverse(slot) {
+                    true => (last, first),
+                    false => (given, last),
+                };
+                if !begins || whole.state.is_fresh(row) {
+                    alone.state.slot_mut(slot).copy_from_slice(&initial[slot]);
+                }
+                if !ends {
+                    alone.d_state.slot_mut(slot).fill(F::zero());
+                }
+            }
+            let part = run(&alone);
+            let cut = s![from..to, row, ..];
+            let bits =
+                |a: ArrayView2<'_, F>| -> Vec<_> { a.iter().map(|v| v.f64().to_bits()).collect() };
+            assert_eq!(bits(part.y.slice(s![.., 0, ..])), bits(answer.y.slice(cut)));
+            assert_eq!(
+                bits(part.dx.slice(s![.., 0, ..])),
+                bits(answer.dx.slice(cut))
+            );
+            for slot in 0..whole.state.slots() {
+                let w = whole.state.width(slot);
+                let of = |state: &State<F>| state.slot(slot)[row * w..][..w].to_vec();
+                let ends = if reverse(slot) { first } else { last };
+                if ends && length > 0 {
+                    assert_eq!(part.state.slot(slot), of(&answer.state));
+                }
+            }
+            for (sum, g) in grads.iter_mut().zip(part.grads.values()) {
+                *sum += *g;
+            }
+        }
+    }
+    for entry in answer.grads.layout().entries() {
+        if !entry.name.contains("_0_l") {
+            let got = &answer.grads.values()[entry.range.clone()];
+            assert!(
+                slice_error(&grads[entry.range.clone()], got) <= bar,
+                "{}",
+                entry.name
+            );
+        }
+    }
+}
+
+/// What fresh rows begin at, slot by slot.
+fn initial_states<F: Float>(problem: &Problem<F, AnyCell>) -> Vec<Vec<F>> {
+    let entries = problem.params.layout().entries().iter();
+    let mut learned: Vec<F> = entries
+        .filter(|e| e.name.contains("_0_l"))
+        .flat_map(|e| &problem.params.values()[e.range.clone()])
+        .copied()
+        .collect();
+    (0..problem.state.slots())
+        .map(|slot| {
+            let width = problem.state.width(slot);
+            match learned.is_empty() {
+                true => vec![F::zero(); width],
+                false => learned.drain(..width).collect(),
+            }
+        })
+        .collect()
 }
 
 proptest! {
@@ -227,6 +322,12 @@ proptest! {
     fn steps_equal_the_sequence(shape in shapes(), cut in 0..4_usize) {
         division_in_time_is_free::<f32>(shape.clone(), cut, 1e-5);
         division_in_time_is_free::<f64>(shape, cut, 1e-13);
+    }
+
+    #[test]
+    fn resets_are_boundaries(shape in shapes()) {
+        resets_part_sequences::<f32>(&shape, 1e-4);
+        resets_part_sequences::<f64>(&shape, 1e-12);
     }
 
     #[test]
@@ -274,6 +375,8 @@ fn kernels_equal_the_plain_loop() {
                     seq_len: 4,
                     batch: 5,
                     lengths: Some(vec![4, 0, 2, 3, 4]),
+                    resets: None,
+                    fresh: false,
                     training: false,
                     seed: 1,
                 };
@@ -307,6 +410,8 @@ fn gradients_are_added() {
             seq_len: 3,
             batch: 2,
             lengths: None,
+            resets: None,
+            fresh: false,
             training: false,
             seed: 5,
         };
@@ -390,6 +495,8 @@ fn a_cell_of_ones_own() {
         seq_len: 4,
         batch: 3,
         lengths: Some(vec![2, 4, 0]),
+        resets: None,
+        fresh: false,
         training: false,
         seed: 3,
     };
@@ -525,6 +632,8 @@ fn dropping_everything_cuts_the_way_down() {
             seq_len: 3,
             batch: 2,
             lengths: None,
+            resets: None,
+            fresh: false,
             training: true,
             seed: 4,
         };

@@ -3,8 +3,8 @@
 use super::numbers;
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity};
-use elman::layer::{Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
-use elman::ndarray::{Array3, Axis, s};
+use elman::layer::{Merge, Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
+use elman::ndarray::{Array2, Array3, Axis, s};
 use elman::params::{Layout, Params};
 use elman::rng::{Key, Purpose};
 use proptest::prelude::*;
@@ -16,9 +16,29 @@ pub struct Shape {
     pub seq_len: usize,
     pub batch: usize,
     pub lengths: Option<Vec<usize>>,
+    /// Where rows start afresh, (T, B).
+    pub resets: Option<Array2<bool>>,
+    /// Every second row has no state of its own.
+    pub fresh: bool,
     /// Whether masks are drawn.
     pub training: bool,
     pub seed: u64,
+}
+
+impl Shape {
+    /// A whole batch, not in training.
+    pub fn new(config: RecurrentConfig, seq_len: usize, batch: usize, seed: u64) -> Self {
+        Self {
+            config,
+            seq_len,
+            batch,
+            lengths: None,
+            resets: None,
+            fresh: false,
+            training: false,
+            seed,
+        }
+    }
 }
 
 /// Small shapes of every kind, empty ones included.
@@ -37,14 +57,37 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         any::<bool>(),
         prop::sample::select(&[0.0, 0.5][..]),
     );
+    let share = || prop::sample::select(&[0.0, 0.0, 0.4][..]);
+    let masks = (
+        prop::bool::weighted(0.3),
+        share(),
+        share(),
+        share(),
+        share(),
+        prop::bool::weighted(0.3),
+    );
+    let form = (
+        prop::bool::weighted(0.2),
+        prop::sample::select(&[Merge::Concat, Merge::Sum, Merge::Mean, Merge::Product][..]),
+        prop::bool::weighted(0.3),
+        prop::option::weighted(0.3, [1..9_usize, 1..9_usize]),
+    );
     let batch = (0..=4_usize, 0..=6_usize).prop_flat_map(|(seq_len, batch)| {
         let lengths = prop::option::of(prop::collection::vec(0..=seq_len, batch));
-        (Just(seq_len), Just(batch), lengths)
+        let marks = prop::collection::vec(prop::bool::weighted(0.3), seq_len * batch);
+        let resets = prop::option::weighted(0.3, marks).prop_map(move |marks| {
+            marks.map(|marks| Array2::from_shape_vec((seq_len, batch), marks).unwrap())
+        });
+        let rest = (any::<bool>(), any::<bool>(), any::<u64>());
+        (Just(seq_len), Just(batch), lengths, resets, rest)
     });
-    (cell, stack, batch, any::<bool>(), any::<u64>()).prop_map(
-        |(cell, stack, (seq_len, batch, lengths), training, seed)| {
+    (cell, stack, masks, form, batch).prop_map(
+        |(cell, stack, masks, form, (seq_len, batch, lengths, resets, rest))| {
             let (kind, nonlinearity, bias, input_size, hidden_size, projection) = cell;
             let (num_layers, bidirectional, batch_first, dropout) = stack;
+            let (locked, recurrent_dropout, weight_drop, hidden, cell, learned) = masks;
+            let (reverse, merge, residual, sizes) = form;
+            let (training, fresh, seed) = rest;
             let mut config = RecurrentConfig::new(kind, input_size, hidden_size);
             config.bias = bias;
             if kind == CellKind::Rnn {
@@ -53,18 +96,35 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
             if kind == CellKind::Lstm {
                 config.proj_size = projection.map_or(0, |p| p % hidden_size);
             }
+            let residual = residual && num_layers > 1;
+            if let Some(sizes) = sizes.filter(|_| !residual) {
+                let sizes = std::iter::once(hidden_size).chain(sizes);
+                config.hidden_sizes = sizes.take(num_layers).collect();
+                let least = config.hidden_sizes.iter().min().unwrap() - 1;
+                config.proj_size = config.proj_size.min(least);
+            }
             config.stack = StackConfig {
                 num_layers,
                 bidirectional,
                 batch_first,
                 dropout,
-                ..StackConfig::default()
+                locked_dropout: locked && dropout > 0.0,
+                reverse: reverse && !bidirectional,
+                merge: if bidirectional { merge } else { Merge::Concat },
+                residual,
+                recurrent_dropout,
+                weight_drop,
+                zoneout_hidden: hidden,
+                zoneout_cell: if kind == CellKind::Lstm { cell } else { 0.0 },
+                learn_initial_state: learned,
             };
             Shape {
                 config,
                 seq_len,
                 batch,
                 lengths,
+                resets,
+                fresh,
                 training,
                 seed,
             }
@@ -76,6 +136,8 @@ impl Shape {
     /// The same in one direction and without lengths: what can go step by step.
     pub fn one_way(mut self) -> Self {
         self.config.stack.bidirectional = false;
+        self.config.stack.reverse = false;
+        self.config.stack.merge = Merge::Concat;
         self.lengths = None;
         self
     }
@@ -97,8 +159,10 @@ pub struct Problem<F, C> {
     pub params: Params<F>,
     pub x: Array3<F>,
     pub lengths: Option<Vec<usize>>,
+    pub resets: Option<Array2<bool>>,
     pub dropout: Option<Key>,
     pub first_row: usize,
+    pub first_step: usize,
     pub state: State<F>,
     /// Gradients that arrive.
     pub d_y: Option<Array3<F>>,
@@ -148,7 +212,7 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
             Array3::from_shape_vec(dim, values).unwrap()
         };
         let filled = |seed: u64| {
-            let mut state = stack.start(shape.batch);
+            let mut state: State<F> = stack.start(shape.batch);
             for slot in 0..state.slots() {
                 let values = state.slot_mut(slot);
                 let seed = shape.seed.wrapping_add(seed + slot as u64);
@@ -156,13 +220,20 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
             }
             state
         };
+        let mut state = filled(100);
+        if shape.fresh {
+            let rows: Vec<_> = (0..shape.batch).step_by(2).collect();
+            state.reset_rows(&rows).unwrap();
+        }
         Self {
             params,
             x: three(1, input_size),
             lengths: shape.lengths.clone(),
+            resets: shape.resets.clone(),
             dropout: None,
             first_row: 0,
-            state: filled(100),
+            first_step: 0,
+            state,
             d_y: Some(three(2, stack.output_size())),
             d_state: filled(200),
             stack,
@@ -191,11 +262,17 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
                 if valid { a[[t, rows[b], i]] } else { F::nan() }
             })
         };
+        let resets = self.resets.as_ref().map(|resets| {
+            Array2::from_shape_fn((seq_len, rows.len()), |(t, b)| {
+                t >= self.length(rows[b]) || resets[[t, rows[b]]]
+            })
+        });
         let lengths: Vec<_> = rows.iter().map(|r| self.length(*r)).collect();
         assert!(lengths.iter().all(|l| *l <= seq_len));
         Self {
             x: cut(&self.x),
             lengths: Some(lengths),
+            resets,
             state: self.state.select_rows(rows).unwrap(),
             d_y: self.d_y.as_ref().map(cut),
             d_state: self.d_state.select_rows(rows).unwrap(),
@@ -208,16 +285,22 @@ impl<F: Float, C: Cell<F>> Problem<F, C> {
         let cut = |a: &Array3<F>| a.slice(s![from..to, .., ..]).to_owned();
         Self {
             x: cut(&self.x),
+            resets: (self.resets.as_ref()).map(|r| r.slice(s![from..to, ..]).to_owned()),
+            first_step: self.first_step + from,
             d_y: self.d_y.as_ref().map(cut),
             ..self.clone()
         }
     }
 
     pub fn pass(&self) -> Pass<'_> {
+        let axes = self.axes();
+        let resets = self.resets.as_ref();
         Pass {
             lengths: self.lengths.as_deref(),
+            resets: resets.map(|r| r.view().permuted_axes([axes[0], axes[1]])),
             dropout: self.dropout,
             first_row: self.first_row,
+            first_step: self.first_step,
             ..Pass::default()
         }
     }
