@@ -619,6 +619,189 @@ fn masks_keep_the_expectation() {
     check::<f64>();
 }
 
+/// Outputs (T, B, H) of relu units that read their state through `recurrent`,
+/// from `h_0` on, and their input as it is.
+fn units(
+    config: StackConfig,
+    recurrent: Array2<f64>,
+    x: &Array3<f64>,
+    h_0: &Array2<f64>,
+    pass: &Pass<'_>,
+) -> Array3<f64> {
+    let width = recurrent.nrows();
+    let mut layout = Layout::new();
+    let stack = Stack::new::<f64>(&mut layout, "", config, width, |_, i| {
+        AnyCell::new(CellKind::Rnn, i, width, Bias::None, Nonlinearity::Relu, 0)
+    })
+    .unwrap();
+    let mut params = Params::zeros(layout.into());
+    for entry in params.layout().clone().entries() {
+        let weight = match entry.name.contains("_hh") {
+            true => &recurrent,
+            false => &Array2::eye(width),
+        };
+        params.set(&entry.name, weight.as_slice().unwrap()).unwrap();
+    }
+    let mut state = stack.start(x.len_of(Axis(1)));
+    for slot in 0..state.slots() {
+        state.set_part(slot, "h", h_0.view()).unwrap();
+    }
+    let mut y = Array3::zeros((x.len_of(Axis(0)), x.len_of(Axis(1)), stack.output_size()));
+    stack
+        .forward(
+            &params,
+            x.view(),
+            pass,
+            &mut state,
+            &mut StackCache::default(),
+            y.view_mut(),
+        )
+        .unwrap();
+    y
+}
+
+/// Four standard deviations of the mean of `n` draws with probability `p`.
+fn bar(p: f64, n: usize) -> f64 {
+    4.0 * (p * (1.0 - p) / n as f64).sqrt()
+}
+
+/// Shares of what is dropped or kept; what has the same mask and what another.
+#[test]
+fn masks_of_the_recurrent_part() {
+    const W: usize = 64;
+    let key = Key::new(5, Purpose::Dropout);
+    let pass = |key: Key, first_row, first_step| Pass {
+        dropout: Some(key),
+        first_row,
+        first_step,
+        ..Pass::default()
+    };
+    let others = [key.step(1), key.layer(1), Key::new(6, Purpose::Dropout)];
+    let ones = Array2::ones((W, W));
+    let (eye, silence) = (Array2::eye(W), Array3::zeros((3, W, W)));
+    for p in [0.2, 0.5] {
+        let scale = 1.0 / (1.0 - p);
+        // h_t = m h_{t-1} from ones: the mask to the power of t.
+        let config = StackConfig {
+            recurrent_dropout: p,
+            ..StackConfig::default()
+        };
+        let run = |pass: Pass<'_>| units(config.clone(), eye.clone(), &silence, &ones, &pass);
+        let h = run(pass(key, 0, 0));
+        let mask = h.index_axis(Axis(0), 0);
+        assert!(mask.iter().all(|m| *m == 0.0 || *m == scale));
+        assert_eq!(h.index_axis(Axis(0), 2), mask.mapv(|m| m * m * m));
+        let dropped = mask.iter().filter(|m| **m == 0.0).count() as f64 / mask.len() as f64;
+        assert!((dropped - p).abs() < bar(p, mask.len()), "{dropped}");
+        let rows: HashSet<_> = mask.outer_iter().map(|r| r.mapv(f64::to_bits)).collect();
+        assert_eq!(rows.len(), W, "two rows share a mask");
+        assert_eq!(run(pass(key, 0, 9)), h, "a mask depends on the step");
+        let below = run(pass(key, 3, 0));
+        assert_eq!(below.slice(s![.., ..W - 3, ..]), h.slice(s![.., 3.., ..]));
+        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != h));
+        let unmasked = run(Pass::default());
+        assert!(unmasked.iter().all(|h| *h == 1.0), "masks outside training");
+
+        // From one-hot states the first output is the weights, column by column.
+        let config = StackConfig {
+            weight_drop: p,
+            ..StackConfig::default()
+        };
+        let first = silence.slice(s![..1, .., ..]).to_owned();
+        let run = |pass: Pass<'_>| units(config.clone(), ones.clone(), &first, &eye, &pass);
+        let w = run(pass(key, 0, 0));
+        assert!(w.iter().all(|m| *m == 0.0 || *m == scale));
+        let dropped = w.iter().filter(|m| **m == 0.0).count() as f64 / w.len() as f64;
+        assert!((dropped - p).abs() < bar(p, w.len()), "{dropped}");
+        assert_eq!(run(pass(key, 16, 9)), w, "rows and steps share the weights");
+        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != w));
+        assert!(run(Pass::default()).iter().all(|w| *w == 1.0));
+
+        // A unit keeps its old value, or follows the input.
+        let config = StackConfig {
+            zoneout_hidden: p,
+            ..StackConfig::default()
+        };
+        let x = Array3::from_shape_fn((3, W, W), |(t, _, _)| (t + 1) as f64);
+        let nothing = Array2::zeros((W, W));
+        let run = |pass: Pass<'_>| units(config.clone(), nothing.clone(), &x, &nothing, &pass);
+        let h = run(pass(key, 0, 0));
+        let (mut kept, mut before) = (0, nothing.clone());
+        for (h, x) in h.outer_iter().zip(x.outer_iter()) {
+            for ((h, x), before) in h.iter().zip(x).zip(&before) {
+                assert!(h == x || h == before);
+                kept += usize::from(h == before);
+            }
+            before = h.to_owned();
+        }
+        let share = kept as f64 / h.len() as f64;
+        assert!((share - p).abs() < bar(p, h.len()), "{share}");
+        let first = h.index_axis(Axis(0), 0);
+        let rows: HashSet<_> = first.outer_iter().map(|r| r.mapv(f64::to_bits)).collect();
+        assert_eq!(rows.len(), W, "two rows share a mask");
+        let later = run(pass(key, 0, 1));
+        let same = later.index_axis(Axis(0), 0).mapv(|h| h == 0.0);
+        assert_eq!(same, h.index_axis(Axis(0), 1).mapv(|h| h < 2.0));
+        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != h));
+        // Outside training, the expectation.
+        let h = run(Pass::default());
+        for t in 0..3 {
+            let before = if t == 0 { 0.0 } else { h[[t - 1, 0, 0]] };
+            let expected = p * before + (1.0 - p) * (t + 1) as f64;
+            assert!((h[[t, 0, 0]] - expected).abs() < 1e-15);
+        }
+    }
+    // The two directions have masks of their own.
+    let both = StackConfig {
+        bidirectional: true,
+        recurrent_dropout: 0.5,
+        ..StackConfig::default()
+    };
+    let h = units(
+        both,
+        eye,
+        &silence.slice(s![..1, .., ..]).to_owned(),
+        &ones,
+        &pass(key, 0, 0),
+    );
+    assert_ne!(h.slice(s![.., .., ..W]), h.slice(s![.., .., W..]));
+}
+
+/// Locked, a row's masks between layers are those of its step 0.
+#[test]
+fn locked_masks() {
+    let key = Key::new(1, Purpose::Dropout);
+    let config = |locked_dropout| StackConfig {
+        num_layers: 2,
+        dropout: 0.5,
+        locked_dropout,
+        ..StackConfig::default()
+    };
+    let run = |config: StackConfig, lengths: Option<&[usize]>, first_step| {
+        let pass = Pass {
+            lengths,
+            dropout: Some(key),
+            first_step,
+            ..Pass::default()
+        };
+        let (x, zeros) = (Array3::ones((5, 4, 16)), Array2::zeros((16, 16)));
+        let h_0 = Array2::zeros((4, 16));
+        units(config, zeros, &x, &h_0, &pass)
+    };
+    let each = run(config(false), None, 0);
+    let locked = run(config(true), None, 0);
+    for y in locked.outer_iter() {
+        assert_eq!(y, each.index_axis(Axis(0), 0));
+    }
+    assert_eq!(run(config(true), None, 7), locked);
+    let lengths = [2, 0, 5, 3];
+    let ragged = run(config(true), Some(&lengths), 0);
+    for (row, length) in lengths.into_iter().enumerate() {
+        let valid = s![..length, row, ..];
+        assert_eq!(ragged.slice(valid), locked.slice(valid));
+    }
+}
+
 /// With all outputs dropped the layer above still runs, and no gradient goes
 /// through to the layer below but by its own state.
 #[test]

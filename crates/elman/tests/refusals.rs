@@ -2,13 +2,19 @@
 
 mod common;
 
+use common::leaky::Leaky;
 use common::numbers;
 use common::problem::{Shape, shapes};
-use elman::cell::{Activation, AnyCell, Bias, CellKind, CellOptions, Nonlinearity};
-use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, State};
+use elman::cell::{
+    Activation, AnyCell, Bias, Cell, CellKind, CellOptions, Nonlinearity, Part, Rows, RowsBack,
+};
+use elman::layer::{
+    Merge, Pass, Recurrent, RecurrentConfig, Stack, StackCache, StackConfig, State,
+};
 use elman::ndarray::{Array1, Array2, Array3, ArrayD};
 use elman::network::{Network, Readout, Sequence, SequenceConfig};
 use elman::params::{Layout, Params};
+use elman::rng::{Key, Purpose};
 use elman::{Error, Result};
 use proptest::prelude::*;
 
@@ -46,6 +52,72 @@ fn options() {
         &|c| c.input_size = 0,
         "input_size must be greater than zero",
     );
+    type Share = fn(&mut RecurrentConfig) -> &mut f64;
+    let shares: [(&str, Share); 4] = [
+        ("recurrent_dropout", |c| &mut c.stack.recurrent_dropout),
+        ("weight_drop", |c| &mut c.stack.weight_drop),
+        ("zoneout_hidden", |c| &mut c.stack.zoneout_hidden),
+        ("zoneout_cell", |c| &mut c.stack.zoneout_cell),
+    ];
+    for (name, share) in shares {
+        for p in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let text = format!("{name}: expected a probability in range [0, 1], got {p}");
+            check(&|c| *share(c) = p, &text);
+        }
+    }
+    check(
+        &|c| (c.stack.reverse, c.stack.bidirectional) = (true, true),
+        "reverse: a bidirectional stack has a reverse direction already",
+    );
+    for merge in [Merge::Sum, Merge::Mean, Merge::Product] {
+        check(
+            &|c| c.stack.merge = merge,
+            "merge: there are two directions to merge with bidirectional only",
+        );
+    }
+    check(
+        &|c| c.stack.locked_dropout = true,
+        "locked_dropout: there are no masks to lock; set dropout above 0",
+    );
+    check(
+        &|c| c.stack.residual = true,
+        "residual: connections go from the second layer on; set num_layers above 1",
+    );
+    check(
+        &|c| {
+            c.hidden_sizes = vec![3, 4];
+            (c.stack.num_layers, c.stack.residual) = (2, true);
+        },
+        "residual: layer 1 reads 3 features and gives 4; give all layers one size",
+    );
+    check(
+        &|c| c.hidden_sizes = vec![3, 3],
+        "hidden_sizes: expected 1 entries = num_layers, or none, got 2",
+    );
+    check(
+        &|c| c.hidden_sizes = vec![4],
+        "hidden_sizes: the first layer has 4 here and 3 in hidden_size",
+    );
+    check(
+        &|c| {
+            c.hidden_sizes = vec![3, 0];
+            c.stack.num_layers = 2;
+        },
+        "hidden_size must be greater than zero",
+    );
+    check(
+        &|c| {
+            (c.hidden_sizes, c.proj_size) = (vec![3, 2], 2);
+            c.stack.num_layers = 2;
+        },
+        "proj_size has to be smaller than hidden_size",
+    );
+    for kind in [CellKind::Rnn, CellKind::Gru] {
+        check(
+            &|c| (c.cell, c.stack.zoneout_cell) = (kind, 0.5),
+            "zoneout_cell: this cell has no state beside h",
+        );
+    }
     check(
         &|c| c.hidden_size = 0,
         "hidden_size must be greater than zero",
@@ -214,6 +286,77 @@ fn cell_options() {
     assert!(error.to_string().contains(words), "{error}");
 }
 
+/// A cell that has no use for an option refuses it by name.
+#[test]
+fn options_of_a_cell_of_ones_own() {
+    let check = |change: &dyn Fn(&mut StackConfig), text: &str| {
+        let mut config = StackConfig::default();
+        change(&mut config);
+        let mut layout = Layout::new();
+        let cell = |_, input_size| Leaky {
+            input_size,
+            hidden_size: 3,
+            k: 0.3,
+        };
+        let error = Stack::new::<f64>(&mut layout, "", config.clone(), 2, cell);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+        let no_weights = |_, input_size| NoWeights { input_size };
+        let error = Stack::new::<f64>(&mut layout, "", config, 2, no_weights);
+        assert!(error.is_err() && layout.is_empty());
+    };
+    check(
+        &|c| c.recurrent_dropout = 0.5,
+        "recurrent_dropout: the products of this cell read no masked state",
+    );
+    let mut layout = Layout::new();
+    let config = StackConfig {
+        weight_drop: 0.5,
+        ..StackConfig::default()
+    };
+    let cell = |_, input_size| NoWeights { input_size };
+    let error = Stack::new::<f64>(&mut layout, "", config, 2, cell).unwrap_err();
+    let text = "weight_drop: this cell has no parameter `weight_hh` to drop weights of";
+    assert_eq!(error.to_string(), text);
+}
+
+/// Hands its input on.
+#[derive(Debug, Clone)]
+struct NoWeights {
+    input_size: usize,
+}
+
+impl Cell<f64> for NoWeights {
+    fn input_size(&self) -> usize {
+        self.input_size
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.input_size
+    }
+
+    fn states(&self) -> Vec<Part> {
+        let (name, shape) = ("h", vec![self.input_size]);
+        vec![Part { name, shape }]
+    }
+
+    fn params(&self) -> Vec<Part> {
+        Vec::new()
+    }
+
+    fn saved(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn step(&self, _: &[f64], row: Rows<'_, f64>) {
+        row.next.copy_from_slice(row.x);
+    }
+
+    fn step_back(&self, _: &[f64], row: RowsBack<'_, f64>) {
+        row.d_state.fill(0.0);
+    }
+}
+
 /// What is legal and yet looks like a mistake comes back in PyTorch's words.
 /// Sizes that a number of bytes can count, and no system can hold.
 #[test]
@@ -247,6 +390,35 @@ fn warnings() {
     );
     config.stack.num_layers = 2;
     assert!(config.warnings().is_empty());
+}
+
+/// Options at their defaults are not in a file, others come back from it.
+#[test]
+fn options_in_files() {
+    let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    assert_eq!(
+        serde_json::to_string(&config).unwrap(),
+        r#"{"cell":"lstm","input_size":2,"hidden_size":3,"bias":"both","nonlinearity":"tanh","proj_size":0,"stack":{"num_layers":1,"bidirectional":false,"batch_first":false,"dropout":0.0}}"#
+    );
+    config.hidden_sizes = vec![3, 4];
+    config.stack = StackConfig {
+        num_layers: 2,
+        bidirectional: true,
+        batch_first: true,
+        dropout: 0.5,
+        locked_dropout: true,
+        reverse: true,
+        merge: Merge::Product,
+        residual: true,
+        recurrent_dropout: 0.1,
+        weight_drop: 0.2,
+        zoneout_hidden: 0.3,
+        zoneout_cell: 0.4,
+        learn_initial_state: true,
+    };
+    let json = serde_json::to_string(&config).unwrap();
+    let back: RecurrentConfig = serde_json::from_str(&json).unwrap();
+    assert_eq!(back, config);
 }
 
 /// An option that nobody knows is an error, and never ignored.
@@ -450,22 +622,27 @@ fn parameters_of_another_layer() {
 #[test]
 fn one_direction_only() {
     let mut config = RecurrentConfig::new(CellKind::Gru, 2, 3);
-    config.stack.bidirectional = true;
-    let (both, params) = stack(&config);
-    let x = Array2::zeros((1, 2));
-    let mut y = Array2::zeros((1, 3));
-    let mut state = both.start(1);
     let mut cache = StackCache::default();
-    let step = both.step(&params, x.view(), &mut state, &mut cache, y.view_mut());
-    let begin = both.begin_at(4, 1, &Pass::default(), &state, &mut cache);
-    for error in [step.unwrap_err(), begin.unwrap_err()] {
-        let reason = "its reverse direction begins at the end of the sequence";
-        assert!(
-            error.is_option() && error.to_string().contains(reason),
-            "{error}"
-        );
+    for (name, bidirectional) in [("bidirectional", true), ("reverse", false)] {
+        config.stack.bidirectional = bidirectional;
+        config.stack.reverse = !bidirectional;
+        let (both, params) = stack(&config);
+        let x = Array2::zeros((1, 2));
+        let mut y = Array2::zeros((1, 3));
+        let mut state = both.start(1);
+        let step = both.step(&params, x.view(), &mut state, &mut cache, y.view_mut());
+        let begin = both.begin_at(4, 1, &Pass::default(), &state, &mut cache);
+        for error in [step.unwrap_err(), begin.unwrap_err()] {
+            let reason = format!(
+                "a {name} stack cannot go step by step: its reverse direction begins at the end of the sequence"
+            );
+            assert!(
+                error.is_option() && error.to_string().contains(&reason),
+                "{error}"
+            );
+        }
     }
-    config.stack.bidirectional = false;
+    config.stack = StackConfig::default();
     let (one, _) = stack(&config);
     let pass = Pass {
         lengths: Some(&[3]),
@@ -478,6 +655,37 @@ fn one_direction_only() {
         error.is_option() && error.to_string().contains("lengths"),
         "{error}"
     );
+}
+
+#[test]
+fn marks_of_another_shape() {
+    let mut config = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    let marks = Array2::from_elem((4, 3), false);
+    for (batch_first, text) in [
+        (false, "resets: expected (T, B) = (3, 4), got (4, 3)"),
+        (true, "resets: expected (B, T) = (3, 4), got (4, 3)"),
+    ] {
+        config.stack.batch_first = batch_first;
+        let (stack, params) = stack(&config);
+        let (x, mut y) = (Array3::zeros((3, 4, 2)), Array3::zeros((3, 4, 3)));
+        let mut state = stack.start(if batch_first { 3 } else { 4 });
+        let mut cache = StackCache::default();
+        let pass = Pass {
+            resets: Some(marks.view()),
+            ..Pass::default()
+        };
+        let error = stack
+            .forward(
+                &params,
+                x.view(),
+                &pass,
+                &mut state,
+                &mut cache,
+                y.view_mut(),
+            )
+            .unwrap_err();
+        assert!(error.is_shape() && error.to_string() == text, "{error}");
+    }
 }
 
 /// A call that is out of its order says what has to come before it.
@@ -541,6 +749,7 @@ struct Call {
     dy: Option<Array3<f64>>,
     dx: Option<Array3<f64>>,
     lengths: Option<Vec<usize>>,
+    resets: Option<Array2<bool>>,
     batches: (usize, usize),
     seq_len: usize,
     t: usize,
@@ -559,10 +768,18 @@ fn calls() -> impl Strategy<Value = Call> {
         );
         let lengths =
             prop::option::of(near(b).prop_flat_map(move |b| prop::collection::vec(near(t), b)));
+        let axes = if shape.config.stack.batch_first {
+            (b, t)
+        } else {
+            (t, b)
+        };
+        let resets = prop::option::of((near(axes.0), near(axes.1)))
+            .prop_map(|dim| dim.map(|dim| Array2::from_elem(dim, true)));
         let other = if same { shape.clone() } else { other };
         let sizes = ((near(b), near(b)), near(t), 0..5_usize);
-        (Just(shape), Just(other), arrays, lengths, sizes).prop_map(
-            |(shape, other, (x, y, dy, dx), lengths, (batches, seq_len, t))| Call {
+        let marks = (lengths, resets);
+        (Just(shape), Just(other), arrays, marks, sizes).prop_map(
+            |(shape, other, (x, y, dy, dx), (lengths, resets), (batches, seq_len, t))| Call {
                 shape,
                 other,
                 x,
@@ -570,6 +787,7 @@ fn calls() -> impl Strategy<Value = Call> {
                 dy,
                 dx,
                 lengths,
+                resets,
                 batches,
                 seq_len,
                 t,
@@ -594,6 +812,7 @@ fn fits(call: &Call, state: &State<f64>, expected: &State<f64>) -> bool {
             .lengths
             .as_ref()
             .is_none_or(|l| l.len() == b && l.iter().all(|l| *l <= t))
+        && (call.resets.as_ref()).is_none_or(|r| r.dim() == (call.x.shape()[0], call.x.shape()[1]))
         && state.batch() == b
         && (0..expected.slots())
             .map(|s| expected.width(s))
@@ -607,8 +826,11 @@ fn try_all(call: &Call) {
     let mut state = other.start(call.batches.0);
     let mut d_state = other.start(call.batches.1);
     let mut grads = Params::zeros(params.layout().clone());
+    let key = Key::new(call.shape.seed, Purpose::Dropout);
     let pass = Pass {
         lengths: call.lengths.as_deref(),
+        resets: call.resets.as_ref().map(|r| r.view()),
+        dropout: call.shape.training.then_some(key),
         ..Pass::default()
     };
     // Whole sequences, with the right and with any parameters.

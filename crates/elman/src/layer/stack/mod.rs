@@ -126,7 +126,7 @@ impl<C> Stack<C> {
             let above = config.merge.width(cell.output_size(), directions);
             if config.residual && layer > 0 && above != width {
                 return Err(Error::option(format!(
-                    "residual: layer {layer} reads {width} features and gives {above}; give all layers one size"
+                    "residual: layer {layer} reads {width} features and gives {above}; give all layers one size, without hidden_sizes"
                 )));
             }
             width = above;
