@@ -8,6 +8,8 @@ mod many_to_many;
 mod many_to_one;
 #[path = "../examples/one_to_many.rs"]
 mod one_to_many;
+#[path = "../examples/own_cell.rs"]
+mod own_cell;
 #[path = "../examples/stacked.rs"]
 mod stacked;
 #[path = "../examples/tagging.rs"]
@@ -65,6 +67,15 @@ fn a_year_ahead_is_better_than_the_last_year() {
 fn peaks_need_both_directions() {
     let [both, forward] = tagging::run().unwrap().accuracy;
     assert!(both > 0.95 && forward < 0.9, "{both} {forward}");
+}
+
+#[test]
+fn a_cell_of_ones_own_learns() {
+    let outcome = own_cell::run().unwrap();
+    assert!(outcome.derivative < 1e-8, "{:e}", outcome.derivative);
+    assert!(outcome.accuracy > 0.93, "{}", outcome.accuracy);
+    assert!(fall(&outcome.losses) > 5.0);
+    assert_eq!(outcome.names[3], "rnn.leak_l0");
 }
 
 #[test]

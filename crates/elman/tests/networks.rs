@@ -5,16 +5,17 @@ mod common;
 
 use common::{gradcheck, numbers};
 use elman::cell::{Bias, CellKind, Nonlinearity};
-use elman::layer::{Linear, LinearCache, Pass, RecurrentConfig, StackCache, State};
+use elman::layer::{Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache, State};
 use elman::ndarray::{Array2, Array3, Axis, concatenate, s};
 use elman::network::{
     AnyCache, AnyNetwork, EncoderDecoderConfig, Inputs, Network, NetworkConfig, OneToManyConfig,
     Readout, SequenceConfig, Skip,
 };
-use elman::params::{Layout, Params};
+use elman::params::{Entry, Layout, Params};
 use elman::rng::{Key, Purpose};
 use elman::{Error, Result};
 use proptest::prelude::*;
+use std::collections::HashSet;
 
 /// RNN with tanh and with relu, GRU, LSTM without and with a projection; two
 /// features in, three units.
@@ -95,6 +96,8 @@ struct Problem {
     skip: Option<Array2<f64>>,
     teacher: Option<Array3<f64>>,
     lengths: Option<Vec<usize>>,
+    /// Where rows start afresh, (T, B).
+    resets: Option<Array2<bool>>,
     dropout: Option<Key>,
     first_row: usize,
     first_layer: u32,
@@ -139,6 +142,7 @@ impl Problem {
             skip: None,
             teacher: None,
             lengths: None,
+            resets: None,
             dropout: Some(Key::new(seed, Purpose::Dropout).step(7)),
             first_row: 0,
             first_layer: 0,
@@ -162,6 +166,7 @@ impl Problem {
     fn forward(&self, cache: &mut AnyCache<f64>) -> (Array3<f64>, State<f64>) {
         let pass = Pass {
             lengths: self.lengths.as_deref(),
+            resets: self.resets.as_ref().map(|r| r.view()),
             dropout: self.dropout,
             first_row: self.first_row,
             first_layer: self.first_layer,
@@ -201,6 +206,15 @@ impl Problem {
         }
     }
 
+    /// Rows whose state is learned: their own numbers are not read.
+    fn fresh_rows(&self) -> Vec<usize> {
+        let learned = |e: &Entry| e.name.contains("_0_l");
+        let learned = self.params.layout().entries().iter().any(learned);
+        let rows = 0..self.state.batch();
+        rows.filter(|row| learned && self.state.is_fresh(*row))
+            .collect()
+    }
+
     /// What the gradients are of: `sum(y * d_y) + sum(state * d_state)`.
     fn loss(&self, cache: &mut AnyCache<f64>) -> f64 {
         let (y, state) = self.forward(cache);
@@ -224,6 +238,7 @@ impl Problem {
             start: self.start.as_ref().map(cut_rows),
             skip: self.skip.as_ref().map(cut_rows),
             lengths: self.lengths.as_ref().map(|l| l[from..to].to_vec()),
+            resets: (self.resets.as_ref()).map(|r| r.slice(s![.., from..to]).to_owned()),
             first_row: self.first_row + from,
             state: self.state.select_rows(&numbers).unwrap(),
             d_y: cut(&self.d_y),
@@ -284,6 +299,85 @@ fn problems() -> Vec<(String, bool, Problem)> {
             }
         }
     }
+    for (name, problem) in stack_options() {
+        add(name, false, problem);
+    }
+    problems
+}
+
+/// What a stack has beyond PyTorch's, in every network that has it: two layers,
+/// two rows that start from a state of their own, and one fresh.
+fn stack_options() -> Vec<(String, Problem)> {
+    type Set = fn(&mut RecurrentConfig);
+    let options: [(&str, Set); 10] = [
+        ("hidden_sizes", |c| c.hidden_sizes = vec![3, 4]),
+        ("reverse", |c| c.stack.reverse = true),
+        ("residual", |c| c.stack.residual = true),
+        ("locked_dropout", |c| c.stack.locked_dropout = true),
+        ("recurrent_dropout", |c| c.stack.recurrent_dropout = 0.4),
+        ("weight_drop", |c| c.stack.weight_drop = 0.4),
+        ("zoneout_hidden", |c| c.stack.zoneout_hidden = 0.4),
+        ("learn_initial_state", |c| {
+            c.stack.learn_initial_state = true
+        }),
+        ("bidirectional", |c| {
+            (c.stack.bidirectional, c.stack.merge) = (true, Merge::Product);
+        }),
+        ("bidirectional", |c| {
+            (c.stack.bidirectional, c.stack.merge) = (true, Merge::Mean);
+        }),
+    ];
+    let mut problems = Vec::new();
+    let mut refused = Vec::new();
+    for (number, (name, set)) in options.into_iter().enumerate() {
+        for cell in [2, 3] {
+            let mut config = recurrent(cell, 2);
+            set(&mut config);
+            let readout = |readout| NetworkConfig::Sequence(sequence(config.clone(), readout, 0.0));
+            let networks = [
+                ("every_step", readout(Readout::EveryStep)),
+                ("last_state", readout(Readout::LastState)),
+                ("last_steps", readout(Readout::LastSteps(2))),
+                ("encoder_decoder", encoder_decoder(config.clone(), 0)),
+                ("one_to_many", one_to_many(config.clone())),
+            ];
+            for (network, config) in networks {
+                if let Err(e) = config.build() {
+                    assert!(e.is_option() && e.to_string().contains(name), "{e}");
+                    refused.push((network, name));
+                    continue;
+                }
+                let (steps, features) = match network {
+                    "one_to_many" => (1, 4),
+                    _ => (4, 2),
+                };
+                let seed = 500 + number as u64;
+                let mut problem = Problem::new(&config, steps, features, seed);
+                if network != "one_to_many" {
+                    problem.state.reset_rows(&[1]).unwrap();
+                    let marks = [[1, 0], [2, 2], [3, 0]];
+                    let marks = |(t, b)| marks.contains(&[t, b]);
+                    problem.resets = Some(Array2::from_shape_fn((4, 3), marks));
+                }
+                if ["every_step", "last_state"].contains(&network) {
+                    problem.lengths = Some(vec![4, 2, 3]);
+                }
+                problems.push((format!("{config:?}"), problem));
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    refused.retain(|pair| seen.insert(*pair));
+    assert_eq!(
+        refused,
+        [
+            ("one_to_many", "reverse"),
+            ("last_state", "residual"),
+            ("one_to_many", "learn_initial_state"),
+            ("encoder_decoder", "bidirectional"),
+            ("one_to_many", "bidirectional"),
+        ]
+    );
     problems
 }
 
@@ -323,8 +417,10 @@ fn gradients() {
         });
         for slot in 0..problem.state.slots() {
             let (state, d_state) = (problem.state.slot(slot), answer.d_state.slot(slot));
+            let fresh = problem.fresh_rows();
             compare("initial state", state, d_state, &|p, v| {
                 p.state.slot_mut(slot).copy_from_slice(v);
+                p.state.reset_rows(&fresh).unwrap();
             });
         }
         for entry in problem.params.layout().entries() {
@@ -664,6 +760,9 @@ fn calls_that_are_refused() {
             ("start", |p| p.start = Some(Array2::zeros((3, 2)))),
             ("skip", |p| p.skip = Some(Array2::zeros((3, 5)))),
             ("lengths", |p| p.lengths = Some(vec![1, 1, 1])),
+            ("resets", |p| {
+                p.resets = Some(Array2::from_elem((1, 3), true))
+            }),
         ],
     );
 }
@@ -676,6 +775,7 @@ fn attempt(there: &Problem, back: &Problem) -> Result<()> {
 fn attempt_with(there: &Problem, back: &Problem, cache: &mut AnyCache<f64>) -> Result<()> {
     let pass = Pass {
         lengths: there.lengths.as_deref(),
+        resets: there.resets.as_ref().map(|r| r.view()),
         dropout: there.dropout,
         first_row: there.first_row,
         first_layer: there.first_layer,
