@@ -289,7 +289,8 @@ fn main() -> Result<()> {
     println!("an unseen sequence:");
     for (value, above) in &outcome.sequence {
         let bar = "#".repeat((40.0 * value) as usize);
-        println!("  {bar:40}{}", if *above { "  above the mean" } else { "" });
+        let line = format!("  {bar:40}{}", if *above { "above the mean" } else { "" });
+        println!("{}", line.trim_end());
     }
     let accuracy = 100.0 * outcome.accuracy;
     println!("{accuracy:.1} % of unseen steps are right");

@@ -10,7 +10,7 @@ use common::problem::{Form, Problem, Shape};
 use common::variants::variants;
 use elman::cell::{AnyCell, Cell, CellKind, Plain};
 use elman::layer::{
-    Checkpoint, CheckpointCache, Linear, LinearCache, Pass, RecurrentConfig, StackCache,
+    Checkpoint, CheckpointCache, Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache,
 };
 use elman::ndarray::{Array2, Array3, Axis};
 use elman::network::{Inputs, Network, Readout, Sequence, SequenceCache, SequenceConfig};
@@ -95,6 +95,30 @@ fn shape((kind, proj_size): (CellKind, usize), bidirectional: bool, ragged: bool
     }
 }
 
+/// All options that one stack can have beside each other, two ways.
+fn with_options(mut shape: Shape, merge: Merge) -> Shape {
+    let stack = &mut shape.config.stack;
+    if stack.bidirectional {
+        stack.merge = merge;
+    }
+    stack.locked_dropout = true;
+    stack.recurrent_dropout = 0.3;
+    stack.weight_drop = 0.3;
+    stack.zoneout_hidden = 0.2;
+    if shape.config.cell == CellKind::Lstm {
+        stack.zoneout_cell = 0.2;
+    }
+    stack.learn_initial_state = true;
+    match merge {
+        Merge::Concat => shape.config.hidden_sizes = vec![9, 7],
+        _ => stack.residual = true,
+    }
+    let marks = |(t, b)| (t * 7 + b) % 5 == 0;
+    shape.resets = Some(Array2::from_shape_fn((shape.seq_len, shape.batch), marks));
+    shape.fresh = true;
+    shape
+}
+
 /// A training step with new weights each time.
 fn training<C: Cell<f32>>(mut problem: Problem<f32, C>) -> usize {
     let mut cache = StackCache::default();
@@ -128,6 +152,10 @@ fn training_steps() {
             let shape = shape(cell, bidirectional, ragged);
             assert_eq!(training(Problem::new(&shape, |cell| cell)), 0, "{shape:?}");
             assert_eq!(training(Problem::new(&shape, Plain)), 0, "plain {shape:?}");
+            for merge in [Merge::Concat, Merge::Product] {
+                let shape = with_options(shape.clone(), merge);
+                assert_eq!(training(Problem::new(&shape, |cell| cell)), 0, "{shape:?}");
+            }
         }
     }
     for config in variants(5, 9, true) {
@@ -149,7 +177,8 @@ fn training_steps() {
 #[test]
 fn steps_of_a_stream() {
     for cell in CELLS {
-        let problem = Problem::<f32, AnyCell>::new(&shape(cell, false, false), |cell| cell);
+        let shape = with_options(shape(cell, false, false), Merge::Sum);
+        let problem = Problem::<f32, AnyCell>::new(&shape, |cell| cell);
         let mut cache = StackCache::default();
         let mut state = problem.state.clone();
         let mut y = Array2::zeros((problem.batch(), problem.stack.output_size()));
@@ -168,7 +197,8 @@ fn steps_of_a_stream() {
 #[test]
 fn sequences_step_by_step() {
     for cell in CELLS {
-        let problem = Problem::<f32, AnyCell>::new(&shape(cell, false, false), |cell| cell);
+        let shape = with_options(shape(cell, false, false), Merge::Sum);
+        let problem = Problem::<f32, AnyCell>::new(&shape, |cell| cell);
         let (stack, params) = (&problem.stack, &problem.params);
         let mut cache = StackCache::default();
         let (mut state, mut d_state) = (problem.state.clone(), problem.d_state.clone());

@@ -11,6 +11,7 @@ use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
 use elman::layer::{Linear, LinearCache, Merge, RecurrentConfig, StackCache, StackConfig};
 use elman::ndarray::Array2;
 use elman::params::{Layout, Params};
+use elman::rng::{Key, Purpose};
 use std::collections::HashSet;
 
 /// Choices of every option; the fifth cell is an LSTM with a projection.
@@ -84,18 +85,35 @@ fn a_cell_of_ones_own() {
                 training: false,
                 seed: 3,
             };
-            let config = StackConfig {
+            let plain = StackConfig {
                 num_layers: 2,
                 bidirectional,
                 ..StackConfig::default()
             };
-            let problem = Problem::of(&shape, config, 2, |_, input_size| Leaky {
-                input_size,
-                hidden_size: 3,
-                k: 0.3,
-            });
-            let tally = check_problem(problem, arrival, form, &format!("{form:?} {arrival:?}"));
-            assert_eq!(tally.kinks, 0);
+            let more = StackConfig {
+                merge: match bidirectional {
+                    true => Merge::Product,
+                    false => Merge::Concat,
+                },
+                residual: true,
+                weight_drop: 0.3,
+                zoneout_hidden: 0.2,
+                zoneout_cell: 0.4,
+                learn_initial_state: true,
+                ..plain.clone()
+            };
+            for config in [plain, more] {
+                let mut problem = Problem::of(&shape, config, 2, |_, input_size| Leaky {
+                    input_size,
+                    hidden_size: 3,
+                    k: 0.3,
+                });
+                problem.dropout = Some(Key::new(1, Purpose::Dropout));
+                problem.state.reset_rows(&[0]).unwrap();
+                let name = format!("{form:?} {arrival:?} {:?}", problem.stack.config());
+                let tally = check_problem(problem, arrival, form, &name);
+                assert_eq!(tally.kinks, 0);
+            }
         }
     }
 }

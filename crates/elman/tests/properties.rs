@@ -325,6 +325,14 @@ proptest! {
     }
 
     #[test]
+    fn kernels_equal_the_plain_loop_with_every_option(shape in shapes()) {
+        let fast = run(&problem::<f64>(&shape));
+        let plain = run(&Problem::<f64, _>::new(&shape, Plain));
+        let e = fast.error(&plain);
+        assert!(e <= 1e-11, "{shape:?}: {e:e}");
+    }
+
+    #[test]
     fn resets_are_boundaries(shape in shapes()) {
         resets_part_sequences::<f32>(&shape, 1e-4);
         resets_part_sequences::<f64>(&shape, 1e-12);
@@ -676,7 +684,14 @@ fn masks_of_the_recurrent_part() {
         first_step,
         ..Pass::default()
     };
-    let others = [key.step(1), key.layer(1), Key::new(6, Purpose::Dropout)];
+    let others = [
+        pass(key.step(1), 0, 0),
+        pass(Key::new(6, Purpose::Dropout), 0, 0),
+        Pass {
+            first_layer: 1,
+            ..pass(key, 0, 0)
+        },
+    ];
     let ones = Array2::ones((W, W));
     let (eye, silence) = (Array2::eye(W), Array3::zeros((3, W, W)));
     for p in [0.2, 0.5] {
@@ -698,7 +713,7 @@ fn masks_of_the_recurrent_part() {
         assert_eq!(run(pass(key, 0, 9)), h, "a mask depends on the step");
         let below = run(pass(key, 3, 0));
         assert_eq!(below.slice(s![.., ..W - 3, ..]), h.slice(s![.., 3.., ..]));
-        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != h));
+        assert!(others.iter().all(|other| run(*other) != h));
         let unmasked = run(Pass::default());
         assert!(unmasked.iter().all(|h| *h == 1.0), "masks outside training");
 
@@ -714,7 +729,7 @@ fn masks_of_the_recurrent_part() {
         let dropped = w.iter().filter(|m| **m == 0.0).count() as f64 / w.len() as f64;
         assert!((dropped - p).abs() < bar(p, w.len()), "{dropped}");
         assert_eq!(run(pass(key, 16, 9)), w, "rows and steps share the weights");
-        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != w));
+        assert!(others.iter().all(|other| run(*other) != w));
         assert!(run(Pass::default()).iter().all(|w| *w == 1.0));
 
         // A unit keeps its old value, or follows the input.
@@ -742,7 +757,7 @@ fn masks_of_the_recurrent_part() {
         let later = run(pass(key, 0, 1));
         let same = later.index_axis(Axis(0), 0).mapv(|h| h == 0.0);
         assert_eq!(same, h.index_axis(Axis(0), 1).mapv(|h| h < 2.0));
-        assert!(others.iter().all(|key| run(pass(*key, 0, 0)) != h));
+        assert!(others.iter().all(|other| run(*other) != h));
         // Outside training, the expectation.
         let h = run(Pass::default());
         for t in 0..3 {

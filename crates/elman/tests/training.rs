@@ -5,7 +5,7 @@ mod common;
 
 use common::{Fixtures, numbers, slice_error};
 use elman::cell::CellKind;
-use elman::layer::RecurrentConfig;
+use elman::layer::{RecurrentConfig, StackConfig};
 use elman::loss::Loss;
 use elman::ndarray::{Array3, Axis, Ix3, s};
 use elman::network::{
@@ -167,6 +167,26 @@ impl Gaps {
             .build()
             .unwrap()
     }
+
+    /// The same with masks of every kind, and initial states that are learned.
+    fn network_with_options(decoder: bool) -> AnyNetwork {
+        let mut config = Self::network(decoder).config().unwrap();
+        let recurrent = match &mut config {
+            NetworkConfig::Sequence(c) => &mut c.recurrent,
+            NetworkConfig::EncoderDecoder(c) => &mut c.recurrent,
+            NetworkConfig::OneToMany(c) => &mut c.recurrent,
+        };
+        recurrent.stack = StackConfig {
+            dropout: 0.3,
+            locked_dropout: true,
+            recurrent_dropout: 0.2,
+            weight_drop: 0.2,
+            zoneout_hidden: 0.1,
+            learn_initial_state: true,
+            ..recurrent.stack.clone()
+        };
+        config.build().unwrap()
+    }
 }
 
 impl Examples<f64> for Gaps {
@@ -193,8 +213,11 @@ fn bits(trained: &Trained<f64>) -> Vec<u64> {
 
 #[test]
 fn threads_change_no_byte() {
-    for decoder in [false, true] {
-        let network = Gaps::network(decoder);
+    for (decoder, options) in [(false, false), (true, false), (false, true), (true, true)] {
+        let network = match options {
+            true => Gaps::network_with_options(decoder),
+            false => Gaps::network(decoder),
+        };
         let (train, valid) = (Gaps::new(130, decoder, 0.0), Gaps::new(50, decoder, 0.0));
         let config = TrainConfig {
             epochs: 3,
