@@ -238,13 +238,13 @@ fn resets_part_sequences<F: Float>(shape: &Shape, bar: f64) {
             alone.first_row = row;
             let (first, last) = (from == 0, to == length);
             let given = first && !(length > 0 && resets[[0, row]]);
-            for slot in 0..whole.state.slots() {
+            for (slot, initial) in initial.iter().enumerate() {
                 let (begins, ends) = match reverse(slot) {
                     true => (last, first),
                     false => (given, last),
                 };
                 if !begins || whole.state.is_fresh(row) {
-                    alone.state.slot_mut(slot).copy_from_slice(&initial[slot]);
+                    alone.state.slot_mut(slot).copy_from_slice(initial);
                 }
                 if !ends {
                     alone.d_state.slot_mut(slot).fill(F::zero());
