@@ -164,7 +164,10 @@ const STACK_OPTIONS: [StackOption; 15] = [
     ("merge", |c| c.stack.merge = Merge::Sum),
     ("merge", |c| c.stack.merge = Merge::Mean),
     ("merge", |c| c.stack.merge = Merge::Product),
-    ("residual", |c| c.stack.residual = true),
+    ("residual", |c| {
+        // The connections of two layers, one of them not the last.
+        (c.stack.residual, c.stack.num_layers) = (true, 3);
+    }),
     ("hidden_sizes", |c| c.hidden_sizes = vec![3, 4]),
     ("dropout", |c| c.stack.dropout = 0.4),
     ("locked_dropout", |c| c.stack.locked_dropout = true),
@@ -178,7 +181,7 @@ const STACK_OPTIONS: [StackOption; 15] = [
     ("proj_size", |c| c.proj_size = 2),
 ];
 
-/// Every option of a stack with every other, two layers deep, in training and
+/// Every option of a stack with every other, two layers deep or three, in training and
 /// not, over ragged rows that start afresh in mid-sequence: each pair has the
 /// right gradients, or is refused by the name of one of them.
 #[test]
