@@ -92,14 +92,10 @@ fn shape(kind: CellKind, proj_size: usize, seq_len: usize, ragged: bool) -> Shap
     config.stack.num_layers = 2;
     config.stack.dropout = 0.3;
     config.stack.batch_first = ragged;
-    Shape {
-        config,
-        seq_len,
-        batch: 5,
-        lengths: ragged.then(|| (0..5).map(|n| n * 17 % (seq_len + 1)).collect()),
-        training: true,
-        seed: 1,
-    }
+    let mut shape = Shape::new(config, seq_len, 5, 1);
+    shape.lengths = ragged.then(|| (0..5).map(|n| n * 17 % (seq_len + 1)).collect());
+    shape.training = true;
+    shape
 }
 
 #[test]
@@ -130,11 +126,12 @@ fn every_cell_at_odd_lengths() {
         check(&single, Sqrt, false, &mut CheckpointCache::default());
     }
     let shape = shape(CellKind::Rnn, 0, 17, true);
-    let own = Problem::<f64, _>::of(&shape, shape.config.stack.clone(), 2, |input_size| Leaky {
+    let cell = |_, input_size| Leaky {
         input_size,
         hidden_size: 3,
         k: 0.3,
-    });
+    };
+    let own = Problem::<f64, _>::of(&shape, shape.config.stack.clone(), 2, cell);
     check(&own, Sqrt, false, &mut CheckpointCache::default());
 }
 
@@ -143,8 +140,8 @@ proptest! {
 
     #[test]
     fn any_stack(shape in shapes(), segment in 0..6_usize, d_y in any::<bool>()) {
-        let mut shape = shape;
-        shape.config.stack.bidirectional = false;
+        let lengths = shape.lengths.clone();
+        let shape = Shape { lengths, ..shape.one_way() };
         let mut problem = Problem::<f64, _>::new(&shape, |cell| cell);
         problem.first_row = 40;
         problem.d_y = problem.d_y.filter(|_| d_y);

@@ -49,14 +49,8 @@ fn variants() {
         config.stack.bidirectional = number % 2 == 1;
         config.bias = [Bias::Both, Bias::Single, Bias::None][number % 3];
         let kinked = config.options.cell_clip.is_some() || !config.options.activations.is_empty();
-        let shape = Shape {
-            config,
-            seq_len: 3,
-            batch: 4,
-            lengths: (number % 5 > 1).then(|| vec![2, 0, 3, 1]),
-            training: false,
-            seed: number as u64,
-        };
+        let mut shape = Shape::new(config, 3, 4, number as u64);
+        shape.lengths = (number % 5 > 1).then(|| vec![2, 0, 3, 1]);
         let arrival = Arrival::ALL[number % 4 % 3];
         let found = check(&shape, arrival, Form::Sequence, |c| c);
         let tally = if kinked { &mut rough } else { &mut smooth };

@@ -637,11 +637,12 @@ fn units(
     pass: &Pass<'_>,
 ) -> Array3<f64> {
     let width = recurrent.nrows();
+    let mut recurrent_config = RecurrentConfig::new(CellKind::Rnn, width, width);
+    recurrent_config.bias = Bias::None;
+    recurrent_config.nonlinearity = Nonlinearity::Relu;
+    recurrent_config.stack = config;
     let mut layout = Layout::new();
-    let stack = Stack::new::<f64>(&mut layout, "", config, width, |_, i| {
-        AnyCell::new(CellKind::Rnn, i, width, Bias::None, Nonlinearity::Relu, 0)
-    })
-    .unwrap();
+    let stack = recurrent_config.stack(&mut layout, "").unwrap();
     let mut params = Params::zeros(layout.into());
     for entry in params.layout().clone().entries() {
         let weight = match entry.name.contains("_hh") {

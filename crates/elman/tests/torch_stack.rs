@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Case, Fixtures, error};
-use elman::cell::{AnyCell, Bias, Cell, Nonlinearity, Plain};
+use elman::cell::{AnyCell, Cell, CellConfig, Plain};
 use elman::layer::{Pass, Stack, StackCache, StackConfig, State};
 use elman::ndarray::{Array2, Array3, Ix2, Ix3};
 use elman::params::{Layout, Params};
@@ -43,14 +43,7 @@ fn check<C: Cell<f64>>(case: &Case<'_>, wrap: impl Fn(AnyCell) -> C) {
     let input_size = options["input_size"].as_u64().unwrap() as usize;
     let cell = |layer: usize, input_size| {
         let hidden_size = sizes[layer].as_u64().unwrap() as usize;
-        wrap(AnyCell::new(
-            kind,
-            input_size,
-            hidden_size,
-            Bias::Both,
-            Nonlinearity::Tanh,
-            0,
-        ))
+        wrap(AnyCell::new(&CellConfig::new(kind, input_size, hidden_size)).unwrap())
     };
     let stack = Stack::new::<f64>(&mut layout, "", config(options), input_size, cell).unwrap();
     let mut params = Params::<f64>::zeros(layout.into());

@@ -78,6 +78,7 @@ fn check<F: Float, C: Cell<F>>(
 ) {
     let mut layout = Layout::new();
     let stack_config = config.stack.clone();
+    let cell = |_, input_size| cell(input_size);
     let stack = Stack::new::<F>(&mut layout, "", stack_config, config.input_size, cell).unwrap();
     let mut params = Params::<F>::zeros(layout.into());
     let layout = params.layout().clone();

@@ -14,14 +14,9 @@ use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
 use elman::weights::Model;
 
 fn shape(config: RecurrentConfig) -> Shape {
-    Shape {
-        config,
-        seq_len: 4,
-        batch: 5,
-        lengths: Some(vec![4, 0, 2, 3, 4]),
-        training: false,
-        seed: 1,
-    }
+    let mut shape = Shape::new(config, 4, 5, 1);
+    shape.lengths = Some(vec![4, 0, 2, 3, 4]);
+    shape
 }
 
 /// All there are: 4 lists of activations, PyTorch's among them; RNN: with and
@@ -86,6 +81,26 @@ fn step_by_step() {
         let [a, b] = [Form::Sequence, Form::StepByStep]
             .map(|form| problem.forward(form, &mut StackCache::default()));
         assert_eq!(a, b);
+    }
+}
+
+/// A row has the same bits alone and in a batch, there and back.
+#[test]
+fn rows_alone() {
+    for mut config in variants(3, 9, true) {
+        config.stack.bidirectional = true;
+        let problem = Problem::<f32, _>::new(&shape(config), |cell| cell);
+        let run = |p: &Problem<f32, AnyCell>| p.run(Form::Sequence, &mut StackCache::default());
+        let together = run(&problem);
+        for row in 0..problem.batch() {
+            let length = problem.length(row);
+            let alone = run(&problem.rows(&[row], length + 1));
+            assert_eq!(
+                alone.row_bits(0, length),
+                together.row_bits(row, length),
+                "{row}"
+            );
+        }
     }
 }
 

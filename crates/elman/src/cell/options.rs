@@ -8,7 +8,21 @@ use serde::{Deserialize, Serialize};
 /// What PyTorch's cells lack; the default is PyTorch's cell.
 ///
 /// Parameters that an option adds come after PyTorch's: peepholes, then gains
-/// and offsets.
+/// and offsets. What does not go together is refused by name.
+///
+/// ```
+/// use elman::cell::CellKind;
+/// use elman::layer::{Recurrent, RecurrentConfig};
+/// let mut config = RecurrentConfig::new(CellKind::Gru, 3, 8);
+/// config.options.reset_before = true;
+/// config.options.init.orthogonal = true;
+/// let layer = Recurrent::<f32>::new(&config, 0)?;
+///
+/// config.options.layer_norm = true;
+/// let refused = Recurrent::<f32>::new(&config, 0).unwrap_err();
+/// assert!(refused.to_string().starts_with("reset_before with layer_norm"));
+/// # Ok::<(), elman::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CellOptions {
@@ -49,8 +63,8 @@ pub struct CellOptions {
     pub init: Init,
 }
 
-/// For `skip_serializing_if`: what is not written, so that the files of
-/// PyTorch's cells stay as they are.
+/// For `skip_serializing_if`: options at their defaults are not written, so
+/// that a model file without them is what it was before there were any.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

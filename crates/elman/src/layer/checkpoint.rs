@@ -13,13 +13,13 @@
 //! whole; only the gradients of the parameters are added in another order,
 //! from the last segment to the first.
 
-use super::steps::{check_lengths, cut, lengths_in, parts, time_first};
+use super::steps::{check_lengths, cut, lengths_in, marks, parts, resets_in, time_first, turned};
 use super::{Pass, Stack, StackCache, State};
 use crate::cell::Cell;
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Error, Float, Result};
-use ndarray::{ArrayView3, ArrayViewMut3};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -85,6 +85,10 @@ pub(crate) struct Segments<F> {
     ragged: bool,
     lengths: Vec<usize>,
     left: Vec<usize>,
+    /// Rows that were fresh at the start, and the marks of the pass, (T, B),
+    /// empty where there are none.
+    fresh_rows: Vec<bool>,
+    resets: Vec<bool>,
     dropout: Option<Key>,
     first: (usize, usize, u32),
 }
@@ -102,6 +106,8 @@ impl<F> Default for Segments<F> {
             ragged: false,
             lengths: Vec::new(),
             left: Vec::new(),
+            fresh_rows: Vec::new(),
+            resets: Vec::new(),
             dropout: None,
             first: (0, 0, 0),
         }
@@ -109,7 +115,7 @@ impl<F> Default for Segments<F> {
 }
 
 impl<F: Float> Segments<F> {
-    /// Runs the segments forward, one after the other, each from the state that
+    /// With time first: runs the segments forward, one after the other, each from the state that
     /// the one before has left, and keeps the states between.
     pub fn forward(
         &mut self,
@@ -126,6 +132,13 @@ impl<F: Float> Segments<F> {
         self.ragged = pass.lengths.is_some();
         self.lengths.clear();
         self.lengths.extend(pass.lengths.unwrap_or_default());
+        self.resets.clear();
+        if let Some(resets) = pass.resets {
+            self.resets.extend(marks(resets, false, (seq_len, batch))?);
+        }
+        self.fresh_rows.clear();
+        self.fresh_rows
+            .extend((0..batch).map(|row| state.is_fresh(row)));
         self.seq_len = seq_len;
         self.size = checkpoint.segment(seq_len);
         self.dropout = pass.dropout;
@@ -181,6 +194,9 @@ impl<F: Float> Segments<F> {
                 slot.copy_from_slice(values);
                 start = rest;
             }
+            if i == 0 {
+                state.set_fresh(&self.fresh_rows);
+            }
             let pass = self.pass(part);
             back(part, Some((&pass, &mut state)))
         };
@@ -195,8 +211,11 @@ impl<F: Float> Segments<F> {
     fn pass(&mut self, part: &Range<usize>) -> Pass<'_> {
         let (first_row, first_step, first_layer) = self.first;
         lengths_in(part, &self.lengths, &mut self.left);
+        let dim = (self.seq_len, self.fresh_rows.len());
+        let resets = ArrayView2::from_shape(dim, &self.resets).ok();
         Pass {
             lengths: self.ragged.then_some(&self.left),
+            resets: resets.map(|resets| resets_in(part, resets)),
             dropout: self.dropout,
             first_row,
             first_step: first_step.wrapping_add(part.start),
@@ -262,9 +281,9 @@ impl<C> Stack<C> {
     /// The stack with checkpointing over time.
     ///
     /// # Errors
-    /// Where the stack is bidirectional (the reverse direction begins at the
-    /// end of the sequence, and a layer above the first needs all of it), or a
-    /// segment has no steps.
+    /// Where the stack is bidirectional or in reverse (that direction begins at
+    /// the end of the sequence, and a layer above the first needs all of it), or
+    /// a segment has no steps.
     pub fn checkpointed(&self, checkpoint: Checkpoint) -> Result<Checkpointed<'_, C>> {
         checkpoint.validate()?;
         self.check_cut().map_err(|e| e.at("checkpoint"))?;
@@ -276,12 +295,7 @@ impl<C> Stack<C> {
 
     /// Refuses a stack that cannot run over a sequence part by part.
     pub(crate) fn check_cut(&self) -> Result<()> {
-        if self.num_directions() == 1 {
-            return Ok(());
-        }
-        Err(Error::option(
-            "a bidirectional stack cannot be cut in time: its reverse direction begins at the end of the sequence",
-        ))
+        self.check_one_way("be cut in time")
     }
 }
 
@@ -311,7 +325,13 @@ impl<C> Checkpointed<'_, C> {
             stack, segments, ..
         } = cache;
         let size = (seq_len, batch);
-        segments.forward(self.checkpoint, size, pass, state, |part, pass, state| {
+        let resets = pass
+            .resets
+            .map(|r| marks(r, batch_first, size))
+            .transpose()?;
+        let pass = Pass { resets, ..*pass };
+        segments.forward(self.checkpoint, size, &pass, state, |part, pass, state| {
+            let pass = &as_given(pass, batch_first);
             let x = time_first(cut(x.view(), part), batch_first);
             let y = time_first(cut(y.view_mut(), part), batch_first);
             self.stack.forward(params, x, pass, state, stack, y)
@@ -353,6 +373,7 @@ impl<C> Checkpointed<'_, C> {
         segments.backward(size, |part, again| {
             let x = time_first(cut(x.view(), part), batch_first);
             if let Some((pass, state)) = again {
+                let pass = &as_given(pass, batch_first);
                 let (a, b, _) = x.dim();
                 let dim = (a, b, self.stack.output_size());
                 y.resize(dim.0 * dim.1 * dim.2, F::zero());
@@ -368,6 +389,14 @@ impl<C> Checkpointed<'_, C> {
                 .map(|dx| time_first(cut(dx.view_mut(), part), batch_first));
             self.stack.backward(params, stack, dy, d_state, grads, dx)
         })
+    }
+}
+
+/// A pass with time first, as the stack's interface has it.
+fn as_given<'a>(pass: &Pass<'a>, batch_first: bool) -> Pass<'a> {
+    Pass {
+        resets: pass.resets.map(|resets| turned(resets, batch_first)),
+        ..*pass
     }
 }
 

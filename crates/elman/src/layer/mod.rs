@@ -32,7 +32,7 @@ pub use stack::{Merge, Stack, StackCache, StackConfig, Trace};
 pub use state::State;
 pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
-pub(crate) use steps::{check_lengths, cut, lengths_in, parts};
+pub(crate) use steps::{check_lengths, cut, lengths_in, parts, resets_in};
 
 use crate::rng::Key;
 use ndarray::ArrayView2;

@@ -144,7 +144,8 @@ impl RecurrentConfig {
     /// Where an option is out of its range, or does not fit the cell or another
     /// option, or sizes contradict each other.
     pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
-        self.cell_config(self.input_size, self.hidden_size).check()?;
+        self.cell_config(self.input_size, self.hidden_size)
+            .check()?;
         self.stack.validate()?;
         self.check_sizes()?;
         let cell = |layer, input_size| {

@@ -87,6 +87,11 @@ impl<F: Float> State<F> {
         self.fresh.get(row).is_some_and(|fresh| *fresh)
     }
 
+    /// Marks the rows that are fresh.
+    pub(super) fn set_fresh(&mut self, rows: &[bool]) {
+        self.fresh.copy_from_slice(rows);
+    }
+
     /// Rows of one slot and the fresh marks of all rows, for a stack that has
     /// run them.
     pub(super) fn run(&mut self, slot: usize) -> (&mut [F], &mut [bool]) {

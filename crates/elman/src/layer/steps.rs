@@ -11,7 +11,7 @@
 //! Time is spent on valid steps only, and padding is never read.
 
 use crate::{Error, Float, Result};
-use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Ix3, RawData, s};
+use ndarray::{ArrayBase, ArrayView2, ArrayView3, ArrayViewMut3, Ix3, RawData, s};
 use std::ops::Range;
 
 /// The geometry of a batch.
@@ -169,6 +169,43 @@ pub(crate) fn cut<S: RawData>(array: ArrayBase<S, Ix3>, part: &Range<usize>) -> 
 pub(crate) fn lengths_in(part: &Range<usize>, lengths: &[usize], inside: &mut Vec<usize>) {
     inside.clear();
     inside.extend((lengths.iter()).map(|l| l.saturating_sub(part.start).min(part.len())));
+}
+
+/// The marks of a pass in a part of the sequence, (T, B).
+pub(crate) fn resets_in<'a>(
+    part: &Range<usize>,
+    resets: ArrayView2<'a, bool>,
+) -> ArrayView2<'a, bool> {
+    let (start, end) = (part.start.min(resets.nrows()), part.end.min(resets.nrows()));
+    resets.slice_move(s![start..end, ..])
+}
+
+/// Marks (T, B) from (T, B) or, with `batch_first`, (B, T), one for each step
+/// and row.
+pub(super) fn marks(
+    resets: ArrayView2<'_, bool>,
+    batch_first: bool,
+    (seq_len, batch): (usize, usize),
+) -> Result<ArrayView2<'_, bool>> {
+    let (axes, expected) = match batch_first {
+        true => ("(B, T)", (batch, seq_len)),
+        false => ("(T, B)", (seq_len, batch)),
+    };
+    if resets.dim() != expected {
+        return Err(Error::shape(format!(
+            "resets: expected {axes} = {expected:?}, got {:?}",
+            resets.dim()
+        )));
+    }
+    Ok(turned(resets, batch_first))
+}
+
+/// As [`time_first`], for marks.
+pub(super) fn turned(resets: ArrayView2<'_, bool>, batch_first: bool) -> ArrayView2<'_, bool> {
+    match batch_first {
+        true => resets.reversed_axes(),
+        false => resets,
+    }
 }
 
 /// (T, B, ..) from (T, B, ..) or, with `batch_first`, (B, T, ..); the way back

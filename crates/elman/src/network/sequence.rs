@@ -506,7 +506,7 @@ impl<C> Sequence<C> {
     }
 
     /// The stack where it alone is checkpointed.
-    fn checkpoint_stack(&self) -> Result<Option<Checkpointed<'_, AnyCell>>> {
+    fn checkpoint_stack(&self) -> Result<Option<Checkpointed<'_, C>>> {
         (self.checkpoint)
             .filter(|_| self.by_segments().is_none())
             .map(|checkpoint| self.stack.checkpointed(checkpoint))
@@ -522,7 +522,10 @@ impl<C> Sequence<C> {
         state: &mut State<F>,
         cache: &mut SequenceCache<F>,
         mut y: ArrayViewMut3<'_, F>,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
         let (seq_len, batch, _) = inputs.input.dim();
         let dim = (seq_len, batch, self.stack.output_size());
         if cache.states.dim() != dim {
@@ -563,7 +566,10 @@ impl<C> Sequence<C> {
         d_state: &mut State<F>,
         grads: &mut Grads<F>,
         dx: Option<ArrayViewMut3<'_, F>>,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        C: Cell<F>,
+    {
         let (seq_len, batch, _) = inputs.input.dim();
         let of_pass = (seq_len, batch, self.stack.output_size());
         same_dim("cache, from the forward pass", of_pass, cache.states.dim())?;

@@ -3,7 +3,7 @@
 
 use super::Threads;
 use super::examples::{Batch, Examples, reshape};
-use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts};
+use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts, resets_in};
 use crate::loss::{Loss, Reduction};
 use crate::network::Network;
 use crate::params::{Grads, Params};
@@ -95,8 +95,10 @@ impl<F: Float, N: Network<F>> Block<F, N> {
             lengths_in(part, lengths, &mut self.lengths);
             &self.lengths[..]
         });
+        let resets = self.batch.resets.as_ref();
         let pass = Pass {
             lengths,
+            resets: resets.map(|resets| resets_in(part, resets.view())),
             first_step: part.start,
             ..pass
         };

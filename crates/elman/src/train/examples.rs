@@ -11,6 +11,9 @@ pub struct Batch<F> {
     pub input: Array3<F>,
     /// Valid steps of each row; `None` where all are.
     pub lengths: Option<Vec<usize>>,
+    /// Marks, (T, B): before such a step the row's state starts afresh, where
+    /// one series ends and the next begins in the same row; `None` for none.
+    pub resets: Option<Array2<bool>>,
     /// What is known of the steps to predict, (K, B, C).
     pub known: Option<Array3<F>>,
     /// Where a decoder starts, (B, O).
@@ -33,6 +36,7 @@ impl<F: Float> Default for Batch<F> {
         Self {
             input: Array3::zeros((0, 0, 0)),
             lengths: None,
+            resets: None,
             known: None,
             start: None,
             skip: None,

@@ -1,5 +1,6 @@
 //! What a stack keeps between its passes: sizes, masks, and where rows start.
 
+use super::super::steps::marks;
 use super::super::{Pass, State, Steps, dropout};
 use super::{Slot, Stack, StackConfig};
 use crate::cell::{Cell, Packs, Weights};
@@ -125,20 +126,8 @@ impl Starts {
         self.fresh.extend(rows.map(|row| state.is_fresh(*row)));
         self.resets.clear();
         let Some(resets) = resets else { return Ok(()) };
-        let (name, resets) = if config.batch_first {
-            ("(B, T)", resets.reversed_axes())
-        } else {
-            ("(T, B)", resets)
-        };
-        let expected = (steps.seq_len(), steps.batch());
-        if resets.dim() != expected {
-            let shape = |(t, b)| if config.batch_first { (b, t) } else { (t, b) };
-            return Err(Error::shape(format!(
-                "resets: expected {name} = {:?}, got {:?}",
-                shape(expected),
-                shape(resets.dim())
-            )));
-        }
+        let size = (steps.seq_len(), steps.batch());
+        let resets = marks(resets, config.batch_first, size)?;
         self.resets
             .extend(steps.places().map(|place| resets[place]));
         Ok(())

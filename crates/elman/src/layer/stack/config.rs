@@ -1,5 +1,6 @@
 //! The options of a stack.
 
+use crate::cell::is_default;
 use crate::error::expect;
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
@@ -106,12 +107,6 @@ impl Merge {
             Self::Product => d * other,
         }
     }
-}
-
-/// Options at their defaults are not written: a model file of a stack without
-/// them is what it was before there were any.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for StackConfig {

@@ -50,7 +50,7 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        self.check_one_way()?;
+        self.check_one_way("go step by step")?;
         if pass.lengths.is_some() {
             return Err(Error::option(
                 "lengths: a stack that goes step by step has rows of one length",
@@ -255,21 +255,21 @@ impl<C> Stack<C> {
         Ok(())
     }
 
-    fn check_one_way(&self) -> Result<()> {
-        let reason = "its reverse direction begins at the end of the sequence";
+    /// Refuses what a stack with a reverse direction cannot do.
+    pub(in crate::layer) fn check_one_way(&self, what: &str) -> Result<()> {
         let kind = match &self.config {
             config if config.bidirectional => "bidirectional",
             config if config.reverse => "reverse",
             _ => return Ok(()),
         };
         Err(Error::option(format!(
-            "a {kind} stack cannot go step by step: {reason}"
+            "a {kind} stack cannot {what}: its reverse direction begins at the end of the sequence"
         )))
     }
 
     /// That the cache is prepared for step `t` of all rows.
     fn check_step<F: Float>(&self, t: usize, cache: &StackCache<F>) -> Result<()> {
-        self.check_one_way()?;
+        self.check_one_way("go step by step")?;
         self.check_cache(cache)?;
         let steps = &cache.steps;
         if t < steps.seq_len() && steps.at(t).len() == steps.batch() {
