@@ -87,6 +87,7 @@ proptest! {
         shape.seq_len = 4;
         shape.batch = shape.batch.max(1);
         shape.training = false;
+        shape.resets = None; // of another number of steps
         let lengths = &lengths[..shape.batch];
         shape.lengths = Some(lengths.to_vec());
         let problem = Problem::<f64, _>::new(&shape, |cell| cell);
