@@ -1,5 +1,6 @@
 //! Layers: the recurrent stack, its ragged batches and states, single cells, the
-//! linear map, and PyTorch's helpers for sequences of different lengths.
+//! linear map, the embedding, layer normalisation, and PyTorch's helpers for
+//! sequences of different lengths.
 //!
 //! The call shape is the same everywhere: `forward(&self, params, x, pass,
 //! state, cache, y)` and `backward(&self, params, cache, dy, d_state, grads,
@@ -12,6 +13,8 @@
 
 mod checkpoint;
 pub(crate) mod dropout;
+mod embedding;
+mod layer_norm;
 mod linear;
 mod pack;
 mod recurrent;
@@ -21,6 +24,8 @@ mod step_cell;
 mod steps;
 
 pub use checkpoint::{Checkpoint, CheckpointCache, Checkpointed};
+pub use embedding::Embedding;
+pub use layer_norm::{LayerNorm, LayerNormCache};
 pub use linear::{Linear, LinearCache};
 pub(crate) use pack::filled;
 pub use pack::{

@@ -19,6 +19,8 @@ use rand_mt::Mt;
 #[derive(Debug, Clone)]
 pub struct TorchRng {
     twister: Mt,
+    /// Of a pair of normal numbers, the one that is still to be given.
+    normal: Option<f64>,
 }
 
 impl TorchRng {
@@ -27,6 +29,7 @@ impl TorchRng {
     pub fn new(seed: u64) -> Self {
         Self {
             twister: Mt::new((seed & 0xffff_ffff) as u32),
+            normal: None,
         }
     }
 
@@ -53,6 +56,66 @@ impl TorchRng {
         } else {
             F::lit(self.uniform_f64(a, b))
         }
+    }
+
+    /// `Tensor.normal_()` of a contiguous tensor: N(0, 1), by Box and Muller
+    /// (1958). The numbers are PyTorch's up to the rounding of `log` and `cos`,
+    /// which PyTorch computes in another way on every processor.
+    ///
+    /// ```
+    /// use elman::rng::TorchRng;
+    ///
+    /// // torch.manual_seed(0); torch.empty(2, dtype=torch.float64).normal_()
+    /// let mut drawn = [0.0_f64; 2];
+    /// TorchRng::new(0).normal(&mut drawn);
+    /// assert_eq!(drawn.map(|x| (x * 1e4).round()), [15410.0, -2934.0]);
+    /// ```
+    pub fn normal<F: Float>(&mut self, values: &mut [F]) {
+        const BLOCK: usize = 16;
+        if values.len() < BLOCK {
+            for value in values {
+                *value = F::lit(self.next_normal());
+            }
+            return;
+        }
+        let mut draw = |values: &mut [F]| {
+            for value in values {
+                *value = self.uniform(0.0, 1.0);
+            }
+        };
+        draw(values);
+        let (blocks, rest) = values.as_chunks_mut::<BLOCK>();
+        blocks.iter_mut().for_each(pair_up);
+        // What is left over is drawn again, with the numbers before it.
+        if !rest.is_empty()
+            && let Some(last) = values.last_chunk_mut::<BLOCK>()
+        {
+            draw(last);
+            pair_up(last);
+        }
+    }
+
+    /// PyTorch draws few numbers one by one, in double precision.
+    fn next_normal(&mut self) -> f64 {
+        if let Some(normal) = self.normal.take() {
+            return normal;
+        }
+        let (angle, length) = (self.uniform_f64(0.0, 1.0), self.uniform_f64(0.0, 1.0));
+        let (sin, cos) = (std::f64::consts::TAU * angle).sin_cos();
+        let radius = (-2.0 * (-length).ln_1p()).sqrt();
+        self.normal = Some(radius * sin);
+        radius * cos
+    }
+}
+
+/// Makes 16 uniform numbers normal; the first half are lengths, the second
+/// angles.
+fn pair_up<F: Float>(values: &mut [F; 16]) {
+    let (lengths, angles) = values.split_at_mut(8);
+    for (length, angle) in lengths.iter_mut().zip(angles) {
+        let radius = (-2.0 * (1.0 - length.f64()).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * angle.f64()).sin_cos();
+        (*length, *angle) = (F::lit(radius * cos), F::lit(radius * sin));
     }
 }
 
