@@ -455,6 +455,7 @@ impl<'a> Run<'a> {
         let skip = self.vector::<F>("skip")?;
         let inputs = Inputs {
             input: input.view(),
+            indices: None,
             known: known.as_ref().map(|a| a.view()),
             start: start.as_ref().map(|a| a.view()),
             skip: skip.as_ref().map(|a| a.view()),

@@ -13,7 +13,10 @@ use elman::layer::{
     Checkpoint, CheckpointCache, Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache,
 };
 use elman::ndarray::{Array2, Array3, Axis};
-use elman::network::{Inputs, Network, Readout, Sequence, SequenceCache, SequenceConfig};
+use elman::network::{
+    Activation, Chain, ChainCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network, Readout,
+    Sequence, SequenceCache, SequenceConfig,
+};
 use elman::params::{Layout, Params};
 use elman::rng::{Key, Purpose};
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
@@ -248,6 +251,89 @@ fn linear() {
             .unwrap();
     };
     assert_eq!(steady(step), 0);
+}
+
+#[test]
+fn chains() {
+    let layer = |prefix: &str, layer| NamedLayer {
+        prefix: prefix.into(),
+        layer,
+    };
+    let norm = |prefix, features| {
+        layer(
+            prefix,
+            ChainLayer::LayerNorm {
+                features,
+                eps: 1e-5,
+                bias: true,
+            },
+        )
+    };
+    let mut recurrent = RecurrentConfig::new(CellKind::Lstm, 5, 6);
+    recurrent.stack.bidirectional = true;
+    for last in [
+        ChainLayer::LastOutput,
+        ChainLayer::LastState,
+        ChainLayer::Dropout(0.1),
+    ] {
+        let chain = Chain::new(&ChainConfig {
+            layers: vec![
+                layer(
+                    "a",
+                    ChainLayer::Embedding {
+                        num_embeddings: 7,
+                        embedding_dim: 5,
+                        padding_idx: None,
+                    },
+                ),
+                norm("b", 5),
+                layer("c", ChainLayer::Recurrent(recurrent.clone())),
+                layer("", last),
+                layer("", ChainLayer::Dropout(0.2)),
+                layer(
+                    "d",
+                    ChainLayer::Linear {
+                        in_features: 12,
+                        out_features: 3,
+                        bias: true,
+                    },
+                ),
+                layer("", ChainLayer::Activation(Activation::LogSoftmax)),
+            ],
+        })
+        .unwrap();
+        let mut params: Params<f32> = chain.init(0);
+        let mut grads = params.clone();
+        let indices = Array2::from_shape_fn((6, 40), |(t, b)| ((t * b) % 7) as i64);
+        let lengths: Vec<_> = (0..40).map(|row| row * 5 % 7).collect();
+        let inputs = Inputs::indices(indices.view());
+        let mut y = Array3::zeros(chain.output_dim(&inputs).unwrap());
+        let (mut state, mut d_state) = (chain.start(40), chain.start(40));
+        let mut cache = ChainCache::default();
+        let pass = Pass {
+            lengths: Some(&lengths),
+            dropout: Some(Key::new(0, Purpose::Dropout)),
+            ..Pass::default()
+        };
+        let step = || {
+            params.values_mut()[0] += 0.1;
+            chain
+                .forward(
+                    &params,
+                    &inputs,
+                    &pass,
+                    &mut state,
+                    &mut cache,
+                    y.view_mut(),
+                )
+                .unwrap();
+            let (dy, d_state) = (y.view(), &mut d_state);
+            chain
+                .backward(&params, &inputs, &mut cache, dy, d_state, &mut grads, None)
+                .unwrap();
+        };
+        assert_eq!(steady(step), 0);
+    }
 }
 
 /// A training step of a checkpointed stack with new weights each time.

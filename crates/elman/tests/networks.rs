@@ -156,6 +156,7 @@ impl Problem {
     fn inputs(&self) -> Inputs<'_, f64> {
         Inputs {
             input: self.input.view(),
+            indices: None,
             known: self.known.as_ref().map(|a| a.view()),
             start: self.start.as_ref().map(|a| a.view()),
             skip: self.skip.as_ref().map(|a| a.view()),

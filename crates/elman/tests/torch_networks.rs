@@ -106,6 +106,7 @@ fn check(case: &Case<'_>, network: AnyNetwork, input: Array3<f64>, output: Array
         .map(|a| a.into_dimensionality::<Ix2>().unwrap());
     let inputs = Inputs {
         input: input.view(),
+        indices: None,
         known: known.as_ref().map(|a| a.view()),
         start: start.as_ref().map(|a| a.view()),
         skip: None,

@@ -1,8 +1,9 @@
 //! The networks of this crate as one type: what a model file is opened as.
 
 use super::{
-    EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig, Inputs, Network, OneToMany,
-    OneToManyCache, OneToManyConfig, Sequence, SequenceCache, SequenceConfig,
+    Chain, ChainCache, ChainConfig, ChainLayer, EncoderDecoder, EncoderDecoderCache,
+    EncoderDecoderConfig, Inputs, Network, OneToMany, OneToManyCache, OneToManyConfig, Sequence,
+    SequenceCache, SequenceConfig,
 };
 use crate::layer::{Checkpoint, Pass, RecurrentConfig, State};
 use crate::params::{Grads, Layout, Params};
@@ -21,15 +22,22 @@ pub enum NetworkConfig {
     EncoderDecoder(EncoderDecoderConfig),
     /// One vector in, a sequence out.
     OneToMany(OneToManyConfig),
+    /// Layers one after another.
+    Chain(ChainConfig),
 }
 
 impl NetworkConfig {
-    /// The recurrent layers; where there are several stacks, what they share.
-    pub(crate) fn recurrent(&self) -> &RecurrentConfig {
+    /// Layers of all stacks together, before the network is built.
+    pub(crate) fn num_layers(&self) -> usize {
+        let layers = |c: &RecurrentConfig| c.stack.num_layers;
         match self {
-            Self::Sequence(c) => &c.recurrent,
-            Self::EncoderDecoder(c) => &c.recurrent,
-            Self::OneToMany(c) => &c.recurrent,
+            Self::Sequence(c) => layers(&c.recurrent),
+            Self::EncoderDecoder(c) => layers(&c.recurrent),
+            Self::OneToMany(c) => layers(&c.recurrent),
+            Self::Chain(c) => c.layers.iter().fold(0, |sum, named| match &named.layer {
+                ChainLayer::Recurrent(c) => layers(c).saturating_add(sum),
+                _ => sum,
+            }),
         }
     }
 
@@ -42,6 +50,7 @@ impl NetworkConfig {
             Self::Sequence(c) => AnyNetwork::Sequence(Sequence::new(c)?),
             Self::EncoderDecoder(c) => AnyNetwork::EncoderDecoder(EncoderDecoder::new(c)?),
             Self::OneToMany(c) => AnyNetwork::OneToMany(OneToMany::new(c)?),
+            Self::Chain(c) => AnyNetwork::Chain(Chain::new(c)?),
         })
     }
 }
@@ -55,6 +64,8 @@ pub enum AnyNetwork {
     EncoderDecoder(EncoderDecoder),
     /// One vector in, a sequence out.
     OneToMany(OneToMany),
+    /// Layers one after another.
+    Chain(Chain),
 }
 
 /// The cache of whichever network it is.
@@ -69,6 +80,8 @@ pub enum AnyCache<F: Float> {
     EncoderDecoder(EncoderDecoderCache<F>),
     /// Of a [`OneToMany`].
     OneToMany(OneToManyCache<F>),
+    /// Of a [`Chain`].
+    Chain(ChainCache<F>),
 }
 
 /// Calls the same method on whichever network it is.
@@ -78,6 +91,7 @@ macro_rules! each {
             AnyNetwork::Sequence($net) => $call,
             AnyNetwork::EncoderDecoder($net) => $call,
             AnyNetwork::OneToMany($net) => $call,
+            AnyNetwork::Chain($net) => $call,
         }
     };
 }
@@ -89,6 +103,7 @@ macro_rules! with_cache {
             (AnyNetwork::Sequence($net), AnyCache::Sequence($cache)) => $call,
             (AnyNetwork::EncoderDecoder($net), AnyCache::EncoderDecoder($cache)) => $call,
             (AnyNetwork::OneToMany($net), AnyCache::OneToMany($cache)) => $call,
+            (AnyNetwork::Chain($net), AnyCache::Chain($cache)) => $call,
             _ => $none,
         }
     };
@@ -102,6 +117,7 @@ impl AnyNetwork {
             Self::Sequence(n) => NetworkConfig::Sequence(n.config()?),
             Self::EncoderDecoder(n) => NetworkConfig::EncoderDecoder(n.config().clone()),
             Self::OneToMany(n) => NetworkConfig::OneToMany(n.config().clone()),
+            Self::Chain(n) => NetworkConfig::Chain(n.config().clone()),
         })
     }
 
@@ -116,6 +132,9 @@ impl AnyNetwork {
             Self::EncoderDecoder(_) | Self::OneToMany(_) => Err(Error::option(
                 "checkpoint: a network with a decoder keeps all its steps; only a sequence network can be checkpointed",
             )),
+            Self::Chain(_) => Err(Error::option(
+                "checkpoint: a chain keeps all its steps; only a sequence network can be checkpointed",
+            )),
         }
     }
 
@@ -123,10 +142,12 @@ impl AnyNetwork {
         match (self, &cache) {
             (Self::Sequence(_), AnyCache::Sequence(_))
             | (Self::EncoderDecoder(_), AnyCache::EncoderDecoder(_))
-            | (Self::OneToMany(_), AnyCache::OneToMany(_)) => {}
+            | (Self::OneToMany(_), AnyCache::OneToMany(_))
+            | (Self::Chain(_), AnyCache::Chain(_)) => {}
             (Self::Sequence(_), _) => *cache = AnyCache::Sequence(Default::default()),
             (Self::EncoderDecoder(_), _) => *cache = AnyCache::EncoderDecoder(Default::default()),
             (Self::OneToMany(_), _) => *cache = AnyCache::OneToMany(Default::default()),
+            (Self::Chain(_), _) => *cache = AnyCache::Chain(Default::default()),
         }
     }
 }

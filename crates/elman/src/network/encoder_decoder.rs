@@ -126,6 +126,7 @@ impl<F: Float> Network<F> for EncoderDecoder {
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        unread("indices", inputs.indices.is_some())?;
         unread("skip", inputs.skip.is_some())?;
         Ok((self.config.steps, inputs.input.dim().1, self.config.outputs))
     }

@@ -7,18 +7,21 @@
 //! | many-to-many, one output a step | [`Sequence`] with readout `every_step` |
 //! | many-to-many, other lengths | [`EncoderDecoder`], or [`Sequence`] with `last_steps` |
 //! | one-to-many | [`OneToMany`] |
+//! | layers one after another, an embedding before them | [`Chain`] |
 //! | stacked, bidirectional | any of them, by its [`RecurrentConfig`](crate::layer::RecurrentConfig) |
 //!
 //! A network is rebuilt from its [`NetworkConfig`], which is what a model file
 //! stores.
 
 mod any;
+mod chain;
 mod decoder;
 mod encoder_decoder;
 mod one_to_many;
 mod sequence;
 
 pub use any::{AnyCache, AnyNetwork, NetworkConfig};
+pub use chain::{Activation, Chain, ChainCache, ChainConfig, ChainLayer, NamedLayer};
 pub use decoder::DecoderCache;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig};
 pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};
@@ -28,7 +31,7 @@ use crate::error::expect;
 use crate::layer::{Pass, StackConfig, State, cut};
 use crate::params::{Entry, Grads, Layout, Params};
 use crate::{Error, Float, Result};
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, aview1, s};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,6 +41,8 @@ use std::sync::Arc;
 pub struct Inputs<'a, F> {
     /// The sequences, (T, B, I).
     pub input: ArrayView3<'a, F>,
+    /// What an embedding reads in place of `input`, (T, B).
+    pub indices: Option<ArrayView2<'a, i64>>,
     /// What is known of the steps to predict, (K, B, C).
     pub known: Option<ArrayView3<'a, F>>,
     /// Where a decoder starts: its output before the first step, (B, O).
@@ -55,6 +60,7 @@ impl<'a, F: Float> Inputs<'a, F> {
     pub fn sequences(input: ArrayView3<'a, F>) -> Self {
         Self {
             input,
+            indices: None,
             known: None,
             start: None,
             skip: None,
@@ -62,11 +68,31 @@ impl<'a, F: Float> Inputs<'a, F> {
         }
     }
 
+    /// Indices (T, B) and nothing else.
+    pub fn indices(indices: ArrayView2<'a, i64>) -> Self {
+        let nothing = aview1(&[]).insert_axis(Axis(0)).insert_axis(Axis(0));
+        Self {
+            indices: Some(indices),
+            ..Self::sequences(nothing)
+        }
+    }
+
+    /// Steps and rows, (T, B).
+    pub fn dim(&self) -> (usize, usize) {
+        let (steps, rows, _) = self.input.dim();
+        self.indices.map_or((steps, rows), |indices| indices.dim())
+    }
+
     /// A part of the steps of a sequence, for a network that
     /// [can be cut](Network::carries_state) in time.
     pub(crate) fn cut(&self, part: &Range<usize>) -> Self {
+        let of_indices = |indices: ArrayView2<'a, i64>| {
+            let steps = indices.nrows();
+            indices.slice_move(s![part.start.min(steps)..part.end.min(steps), ..])
+        };
         Self {
             input: cut(self.input, part),
+            indices: self.indices.map(of_indices),
             ..*self
         }
     }

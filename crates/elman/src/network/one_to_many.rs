@@ -147,6 +147,7 @@ impl<F: Float> Network<F> for OneToMany {
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        unread("indices", inputs.indices.is_some())?;
         let batch = self.check(inputs)?;
         Ok((self.config.steps, batch, self.config.recurrent.input_size))
     }

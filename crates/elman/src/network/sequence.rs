@@ -634,6 +634,7 @@ impl<F: Float, C: Cell<F>> Network<F> for Sequence<C> {
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
+        unread("indices", inputs.indices.is_some())?;
         unread("known", inputs.known.is_some())?;
         unread("start", inputs.start.is_some())?;
         unread("teacher", inputs.teacher.is_some())?;

@@ -74,7 +74,7 @@ impl<F: Float, N: Network<F>> Block<F, N> {
         }
         let inputs = self.batch.inputs(training);
         if let Some(lengths) = &self.batch.lengths {
-            let (steps, rows, _) = inputs.input.dim();
+            let (steps, rows) = inputs.dim();
             check_lengths(steps, rows, lengths)?;
         }
         reshape(&mut self.y, network.output_dim(&inputs)?);
@@ -168,7 +168,10 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
             block.gather(network, examples, numbers, true)
         })?;
         let blocks = self.blocks[..self.used].iter();
-        Ok(blocks.map(|b| b.batch.input.dim().0).max().unwrap_or(0))
+        Ok(blocks
+            .map(|b| b.batch.inputs(true).dim().0)
+            .max()
+            .unwrap_or(0))
     }
 
     /// Mean loss of a part of the gathered batch and the number it was divided

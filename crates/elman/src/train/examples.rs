@@ -9,6 +9,8 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 pub struct Batch<F> {
     /// The sequences, (T, B, I).
     pub input: Array3<F>,
+    /// What an embedding reads in place of `input`, (T, B).
+    pub indices: Option<Array2<i64>>,
     /// Valid steps of each row; `None` where all are.
     pub lengths: Option<Vec<usize>>,
     /// Marks, (T, B): before such a step the row's state starts afresh, where
@@ -35,6 +37,7 @@ impl<F: Float> Default for Batch<F> {
     fn default() -> Self {
         Self {
             input: Array3::zeros((0, 0, 0)),
+            indices: None,
             lengths: None,
             resets: None,
             known: None,
@@ -69,6 +72,7 @@ impl<F: Float> Batch<F> {
         let teacher = training && self.teacher_forcing;
         Inputs {
             input: self.input.view(),
+            indices: self.indices.as_ref().map(|a| a.view()),
             known: self.known.as_ref().map(|a| a.view()),
             start: self.start.as_ref().map(|a| a.view()),
             skip: self.skip.as_ref().map(|a| a.view()),

@@ -156,7 +156,7 @@ impl<F: Float> Model<F> {
             )));
         }
         // Before anything is computed from them.
-        let layers = metadata.network.recurrent().stack.num_layers;
+        let layers = metadata.network.num_layers();
         let sizes = serde_json::to_value(&metadata.network);
         if layers > file.names().len() || sizes.is_ok_and(|sizes| too_large(&sizes)) {
             return Err(Error::file(

@@ -167,7 +167,15 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        State::zeros(batch, self.slots.iter().map(|s| s.cell.states()))
+        State::zeros(batch, self.states::<F>())
+    }
+
+    /// The parts of every slot's state.
+    pub(crate) fn states<F: Float>(&self) -> impl Iterator<Item = Vec<Part>>
+    where
+        C: Cell<F>,
+    {
+        self.slots.iter().map(|s| s.cell.states())
     }
 
     fn slots_of(&self, layer: usize) -> impl Iterator<Item = (usize, &Slot<C>)> {
