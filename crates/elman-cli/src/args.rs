@@ -15,6 +15,8 @@ Examples:
       forecasts with that model from newer rows, without training
   elman inspect model.safetensors
       shows what a model file holds
+  elman convert lstm.pt lstm.safetensors
+      writes the weights in another format and compares the two
 
 Exit codes: 0 done, 1 the work failed, 2 the command line or the input is wrong.";
 
@@ -36,7 +38,8 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   elman run lstm.pt --input in.safetensors --output out.safetensors
   elman run rnn.safetensors --nonlinearity relu --batch-first \\
-      --input in.safetensors --output out.safetensors --trace";
+      --input in.safetensors --output out.safetensors --trace
+  elman run tagger.pt --network net.toml --input in.safetensors --output out.safetensors";
 
 const RUN_ABOUT: &str = "\
 Run arrays through a recurrent layer, and gradients back
@@ -44,14 +47,43 @@ Run arrays through a recurrent layer, and gradients back
 MODEL is a safetensors or PyTorch file with the state_dict of one bare nn.RNN,
 nn.GRU or nn.LSTM, or a PyTorch checkpoint that holds one. Layers, directions,
 biases and the cell are read from the names and shapes in it. A model file of
-elman's own needs no flag.
+elman's own needs no flag. A model with an embedding before the layer or a head
+behind it is described by a few lines of TOML, --network net.toml: its layers in
+order, each with its prefix in the file.
+
+    [[layer]]
+    type = \"embedding\"        # then lstm (or rnn, gru), linear
+    prefix = \"encoder\"        # where the file has encoder.weight
+
+Other types: layer_norm (eps), relu, tanh, sigmoid, softmax, log_softmax, dropout
+(p), and for a head that reads one step: last_output, the output at each row's
+last valid step, or last_state, the final state h_n with both directions side by
+side. Other keys: padding_idx of an embedding, nonlinearity of an rnn.
 
 IN is a safetensors file with `input`; optionally `h_0`, `c_0` and `lengths`
 (int64); and, to get gradients, any of `d_output`, `d_h_n`, `d_c_n`. All of it
-is float32, or all of it float64.
+is float32, or all of it float64. Before an embedding, `input` is int64 (time,
+batch). With several recurrent layers, their states are `PREFIX.h_0` and so on.
 
 OUT gets `output`, `h_n`, `c_n` (LSTM) and, where gradients were asked for,
 `d_input`, `d_h_0`, `d_c_0` (LSTM) and `d_NAME` for every parameter NAME.";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  elman convert lstm.pt lstm.safetensors
+  elman convert checkpoint.pt small.safetensors --dtype f16 --prefix-strip model.
+  elman convert model.safetensors model.pt";
+
+const CONVERT_ABOUT: &str = "\
+Convert a weights file to another format, and prove that it is the same
+
+The end of its name says what OUT is: .safetensors, or .pt or .pth, which
+torch.load takes (weights_only=True as well). Names, shapes, numbers and a
+safetensors file's metadata stay; a PyTorch file has no place for metadata.
+
+OUT is then read again from disk and compared with IN, tensor by tensor. A
+recurrent layer, a model of elman's, and what --network declares is run from
+both files on the same pseudo-random input.";
 
 /// Recurrent neural networks: forecasts from a table, arrays through a layer.
 #[derive(Debug, Parser)]
@@ -79,6 +111,9 @@ pub enum Command {
     /// Run arrays through a recurrent layer, and gradients back
     #[command(long_about = RUN_ABOUT, after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Convert a weights file to another format, and prove that it is the same
+    #[command(long_about = CONVERT_ABOUT, after_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
 }
 
 /// The flags of every command.
@@ -233,9 +268,61 @@ pub struct RunArgs {
     /// Arrays are (batch, time, features), not (time, batch, features)
     #[arg(long, help_heading = "Layer")]
     pub batch_first: bool,
+    /// The layers around the recurrent one, in a file of TOML; see above
+    #[arg(long, value_name = "FILE", help_heading = "Layer")]
+    pub network: Option<PathBuf>,
     /// Write every gate and state as well, as trace.l0.h and so on
     #[arg(long)]
     pub trace: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A safetensors file, or a PyTorch file with a state_dict
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The file to write: .safetensors, .pt or .pth
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// How floating-point numbers are stored [default: as they are]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Dtype>,
+    /// Take this away from the beginning of every name, like model.
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix_strip: Option<String>,
+    /// Put this before every name
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix_add: Option<String>,
+    /// The layers in IN, for the proof: as for elman run
+    #[arg(long, value_name = "FILE")]
+    pub network: Option<PathBuf>,
+    /// Replace OUT if it is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How floating-point numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// 64 bits
+    F64,
+    /// 32 bits
+    F32,
+    /// IEEE half
+    F16,
+    /// the upper half of 32 bits
+    Bf16,
+}
+
+impl From<Dtype> for elman::weights::Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F64 => Self::F64,
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// The nonlinearity of a plain RNN.

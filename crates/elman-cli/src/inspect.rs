@@ -9,15 +9,20 @@ use std::path::Path;
 
 pub fn run(path: &Path, console: &Console) -> Result<(), Failure> {
     let header = weights::read(path)?;
-    let facts = if header.is_own() {
-        Some(ForecastModel::load(path)?.describe())
-    } else {
-        None
+    // A model of elman's that does not forecast, or not in this version, still
+    // has its tensors and its metadata.
+    let model = match ForecastModel::load(path) {
+        _ if !header.is_own() => None,
+        Ok(model) => Some(model.facts()),
+        Err(e) => {
+            console.note(&format!("not read as a forecaster: {e}"));
+            None
+        }
     };
-    let facts = facts.as_deref();
+    let model = model.as_ref();
     if console.json {
-        console.print_json(&json::Inspection::new(path, facts, &header))
+        console.print_json(&json::Inspection::new(path, model, &header))
     } else {
-        console.print(&render::inspection(facts, &header, console.paint))
+        console.print(&render::inspection(model, &header, console.paint))
     }
 }

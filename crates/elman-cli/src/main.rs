@@ -4,6 +4,7 @@
 
 mod args;
 mod console;
+mod convert;
 mod failure;
 mod files;
 mod forecast;
@@ -19,7 +20,7 @@ mod weights;
 use crate::args::{Cli, Command};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::plan::{ForecastPlan, PredictPlan, RunPlan};
+use crate::plan::{ConvertPlan, ForecastPlan, PredictPlan, RunPlan};
 use clap::Parser;
 use elman_forecast::options::ForecastOptions;
 use std::process::ExitCode;
@@ -49,5 +50,6 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Predict(args) => predict::run(&PredictPlan::new(args)?, &console),
         Command::Inspect(args) => inspect::run(&args.model, &console),
         Command::Run(args) => run::run(&RunPlan::new(args)?, &console),
+        Command::Convert(args) => convert::run(&ConvertPlan::new(args)?, &console),
     }
 }

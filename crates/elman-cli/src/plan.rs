@@ -1,11 +1,13 @@
 //! What can be run: the step between the command line and the work. Whatever
 //! can be refused before the work is refused here.
 
-use crate::args::{Common, ForecastArgs, Nonlinearity, PredictArgs, RunArgs};
+use crate::args::{Common, ConvertArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs};
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
+use elman::run::Declaration;
+use elman::weights::{ConvertOptions, Format};
 use elman_forecast::options::{Cell, ForecastOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A forecast that can be tried.
 #[derive(Debug)]
@@ -106,6 +108,7 @@ pub struct RunPlan {
     pub nonlinearity: Option<Nonlinearity>,
     pub batch_first: bool,
     pub trace: bool,
+    pub network: Option<Declaration>,
 }
 
 impl RunPlan {
@@ -115,20 +118,10 @@ impl RunPlan {
                 "--nonlinearity: only the cell rnn has one, and --cell says {cell}; leave one out"
             )));
         }
-        for (flag, path) in [("MODEL", &args.model), ("--input", &args.input)] {
-            if files::same(path, &args.output) {
-                return Err(Failure::Input(format!(
-                    "--output {}: this is the file of {flag}; name another",
-                    args.output.display()
-                )));
-            }
-        }
-        if args.output.is_dir() {
-            return Err(Failure::Input(format!(
-                "--output {}: this is a folder; name a file in it",
-                args.output.display()
-            )));
-        }
+        let mut inputs = vec![("MODEL", &*args.model), ("--input", &*args.input)];
+        inputs.extend(args.network.as_deref().map(|path| ("--network", path)));
+        check_output("--output ", &args.output, &inputs)?;
+        let network = args.network.as_deref().map(declaration).transpose()?;
         files::check_writable(&args.output)?;
         Ok(Self {
             model: args.model,
@@ -138,6 +131,89 @@ impl RunPlan {
             nonlinearity: args.nonlinearity,
             batch_first: args.batch_first,
             trace: args.trace,
+            network,
         })
     }
+}
+
+/// A conversion that can be tried.
+#[derive(Debug)]
+pub struct ConvertPlan {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    pub format: Format,
+    pub options: ConvertOptions,
+    pub network: Option<Declaration>,
+}
+
+impl ConvertPlan {
+    pub fn new(args: ConvertArgs) -> Result<Self, Failure> {
+        let output = &args.output;
+        let Some(format) = Format::of_path(output) else {
+            return Err(Failure::Input(format!(
+                "{}: the end of the name does not tell the format; end it in .safetensors, .pt or .pth",
+                output.display()
+            )));
+        };
+        let mut inputs = vec![("IN", &*args.input)];
+        inputs.extend(args.network.as_deref().map(|path| ("--network", path)));
+        check_output("", output, &inputs)?;
+        if output.exists() && !args.force {
+            return Err(Failure::Input(format!(
+                "{}: there is such a file; --force replaces it, another name keeps it",
+                output.display()
+            )));
+        }
+        let network = args.network.as_deref().map(declaration).transpose()?;
+        files::check_writable(output)?;
+        Ok(Self {
+            format,
+            options: ConvertOptions {
+                precision: args.dtype.map(Into::into),
+                prefix_strip: args.prefix_strip.unwrap_or_default(),
+                prefix_add: args.prefix_add.unwrap_or_default(),
+            },
+            input: args.input,
+            output: args.output,
+            network,
+        })
+    }
+}
+
+/// That the output is none of the inputs, and no folder.
+fn check_output(flag: &str, output: &Path, inputs: &[(&str, &Path)]) -> Result<(), Failure> {
+    let shown = format!("{flag}{}", output.display());
+    if let Some((of, _)) = inputs.iter().find(|(_, path)| files::same(path, output)) {
+        return Err(Failure::Input(format!(
+            "{shown}: this is the file of {of}; name another"
+        )));
+    }
+    if output.is_dir() {
+        return Err(Failure::Input(format!(
+            "{shown}: this is a folder; name a file in it"
+        )));
+    }
+    Ok(())
+}
+
+/// The layers that a file of TOML declares.
+fn declaration(path: &Path) -> Result<Declaration, Failure> {
+    /// More than any network is described by.
+    const LONGEST: u64 = 1 << 20;
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::Input(format!("--network {}: {why}", path.display()))
+    };
+    let about = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => wrong(&"there is no such file; check the path"),
+        _ => wrong(&format!("cannot be read: {e}")),
+    })?;
+    if !about.is_file() || about.len() > LONGEST {
+        return Err(wrong(&"expected a file with a few lines of TOML"));
+    }
+    let text = std::fs::read(path).map_err(|e| wrong(&format!("cannot be read: {e}")))?;
+    let text = std::str::from_utf8(&text).map_err(|_| {
+        wrong(&"not UTF-8 text; expected a few lines of TOML, a [[layer]] for each layer")
+    })?;
+    Declaration::parse(text)
+        .map_err(|e| Failure::from(e.at(format_args!("--network {}", path.display()))))
 }

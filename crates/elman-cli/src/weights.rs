@@ -1,19 +1,14 @@
-//! What a weights file says about itself: its tensors and its metadata. Of a
-//! safetensors file the header is read, however large the rest is.
+//! Weights files: what one says about itself, its tensors and its metadata, and
+//! the whole of it in memory. Of a safetensors file the header is read first,
+//! and refused where it is wrong, however large the rest is.
 
 use crate::failure::Failure;
-use elman::weights::TensorFile;
-use safetensors::tensor::Metadata;
+use elman::weights::{FoundLayer, METADATA_KEY, TensorFile, found_layers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
-
-/// Bytes before the header, which hold its length.
-const LENGTH: u64 = 8;
-/// The longest header the format allows.
-const LONGEST: u64 = 100_000_000;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// What a weights file holds.
 #[derive(Debug)]
@@ -21,6 +16,8 @@ pub struct Header {
     /// In the order they are stored.
     pub tensors: Vec<Tensor>,
     pub metadata: BTreeMap<String, String>,
+    /// What names and shapes tell.
+    pub layers: Vec<FoundLayer>,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,7 +30,7 @@ pub struct Tensor {
 impl Header {
     /// Whether elman wrote the file.
     pub fn is_own(&self) -> bool {
-        self.metadata.contains_key("elman")
+        self.metadata.contains_key(METADATA_KEY)
     }
 
     /// How many numbers the tensors hold together.
@@ -43,6 +40,36 @@ impl Header {
             .map(Tensor::numbers)
             .fold(0, usize::saturating_add)
     }
+
+    fn of_safetensors(header: &elman::weights::Header) -> Self {
+        let tensors = header.tensors().map(|(name, dtype, shape)| Tensor {
+            name: name.to_owned(),
+            dtype,
+            shape: shape.to_vec(),
+        });
+        Self {
+            tensors: tensors.collect(),
+            metadata: header.metadata().clone(),
+            layers: found_layers(header),
+        }
+    }
+
+    fn of_torch(file: &TensorFile<'_>) -> Self {
+        let tensors = file.names().into_iter().filter_map(|name| {
+            Some(Tensor {
+                name: name.to_owned(),
+                dtype: file.stored(name)?,
+                shape: file.shape(name)?.to_vec(),
+            })
+        });
+        let place = file.place().map(|place| ("state_dict", place));
+        let metadata = [("format", "PyTorch")].into_iter().chain(place);
+        Self {
+            tensors: tensors.collect(),
+            metadata: metadata.map(|(k, v)| (k.into(), v.into())).collect(),
+            layers: found_layers(file),
+        }
+    }
 }
 
 impl Tensor {
@@ -51,98 +78,103 @@ impl Tensor {
     }
 }
 
-/// Reads the header of the safetensors file at `path`, or a PyTorch file.
-pub fn read(path: &Path) -> Result<Header, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::Input(format!("{}: not a safetensors file: {why}", path.display()))
-    };
-    let unread = |e: io::Error| {
-        let why = match e.kind() {
-            io::ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
-            io::ErrorKind::IsADirectory => "this is a folder; name a file in it".to_owned(),
-            _ => format!("cannot be read: {e}"),
-        };
-        Failure::Input(format!("{}: {why}", path.display()))
-    };
-
-    let mut file = fs::File::open(path).map_err(unread)?;
-    let about = file.metadata().map_err(unread)?;
-    if about.is_dir() {
-        return Err(unread(io::ErrorKind::IsADirectory.into()));
-    }
-    if !about.is_file() {
-        return Err(Failure::Input(format!(
-            "{}: not a regular file; save what it gives to a file and name that",
-            path.display()
-        )));
-    }
-    let size = about.len();
-    let mut start = Vec::new();
-    // One byte more: with it a PyTorch file is known.
-    (&mut file)
-        .take(LENGTH + 1)
-        .read_to_end(&mut start)
-        .map_err(unread)?;
-    if TensorFile::is_torch(&start) {
-        return read_torch(path);
-    }
-    let length = match start.first_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => return Err(wrong(&format!("it has {size} bytes"))),
-    };
-    if length > LONGEST || length > size.saturating_sub(LENGTH) {
-        return Err(wrong(&"its first 8 bytes give no length of a header"));
-    }
-    file.seek(SeekFrom::Start(LENGTH)).map_err(unread)?;
-    let mut header = Vec::new();
-    (&mut file)
-        .take(length)
-        .read_to_end(&mut header)
-        .map_err(unread)?;
-    let parsed: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(&e))?;
-    let expected = LENGTH + length + parsed.data_len() as u64;
-    if expected != size {
-        return Err(wrong(&format!(
-            "its header describes {expected} bytes, the file has {size}; was it cut off?"
-        )));
-    }
-    let tensors = parsed
-        .offset_keys()
-        .into_iter()
-        .filter_map(|name| {
-            let info = parsed.info(&name)?;
-            Some(Tensor {
-                dtype: format!("{:?}", info.dtype),
-                shape: info.shape.clone(),
-                name,
-            })
-        })
-        .collect();
-    let metadata = parsed.metadata().clone().unwrap_or_default();
-    Ok(Header {
-        tensors,
-        metadata: metadata.into_iter().collect(),
-    })
+/// A weights file whose beginning has been read: a safetensors file's header,
+/// or all of a PyTorch file, which has none.
+struct Begun {
+    path: PathBuf,
+    file: fs::File,
+    bytes: Vec<u8>,
+    header: Option<elman::weights::Header>,
 }
 
-/// A PyTorch file has no header: all of it is read.
-fn read_torch(path: &Path) -> Result<Header, Failure> {
-    let wrong = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", path.display()));
-    let bytes = fs::read(path).map_err(|e| wrong(&e))?;
-    let file = TensorFile::read(&bytes).map_err(|e| wrong(&e))?;
-    let tensors = file.names().into_iter().filter_map(|name| {
-        Some(Tensor {
-            name: name.to_owned(),
-            dtype: file.stored(name)?,
-            shape: file.shape(name)?.to_vec(),
+/// A weights file in memory.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: Option<elman::weights::Header>,
+}
+
+impl Begun {
+    fn new(path: &Path) -> Result<Self, Failure> {
+        let mut file = fs::File::open(path).map_err(|e| unread(path, &e))?;
+        let about = file.metadata().map_err(|e| unread(path, &e))?;
+        if about.is_dir() {
+            return Err(unread(path, &io::ErrorKind::IsADirectory.into()));
+        }
+        if !about.is_file() {
+            return Err(Failure::Input(format!(
+                "{}: not a regular file; save what it gives to a file and name that",
+                path.display()
+            )));
+        }
+        let size = about.len();
+        let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
+        let mut bytes = Vec::new();
+        let mut read_to = |end: usize, bytes: &mut Vec<u8>| {
+            let more = end.saturating_sub(bytes.len()) as u64;
+            let read = (&mut file).take(more).read_to_end(bytes);
+            read.map(drop).map_err(|e| unread(path, &e))
+        };
+        read_to(elman::weights::Header::START, &mut bytes)?;
+        let end = elman::weights::Header::len(&bytes, size).map_err(wrong)?;
+        read_to(end, &mut bytes)?;
+        let header = if TensorFile::is_torch(&bytes) {
+            None
+        } else {
+            Some(elman::weights::Header::parse(&bytes, size).map_err(wrong)?)
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+            header,
         })
-    });
-    let place = file.place().map(|place| ("state_dict", place));
-    let metadata = [("format", "PyTorch")].into_iter().chain(place);
-    Ok(Header {
-        tensors: tensors.collect(),
-        metadata: metadata.map(|(k, v)| (k.into(), v.into())).collect(),
-    })
+    }
+}
+
+impl Weights {
+    /// Reads the file at `path`.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let mut begun = Begun::new(path)?;
+        let rest = begun.file.read_to_end(&mut begun.bytes);
+        rest.map_err(|e| unread(path, &e))?;
+        Ok(Self {
+            path: begun.path,
+            bytes: begun.bytes,
+            header: begun.header,
+        })
+    }
+
+    /// Its tensors.
+    pub fn tensors(&mut self) -> Result<TensorFile<'_>, Failure> {
+        let tensors = match self.header.take() {
+            Some(header) => TensorFile::with_header(header, &self.bytes),
+            None => TensorFile::read(&self.bytes),
+        };
+        tensors.map_err(|e| e.at(self.path.display()).into())
+    }
+}
+
+/// Reads what the file at `path` says about itself.
+pub fn read(path: &Path) -> Result<Header, Failure> {
+    let begun = Begun::new(path)?;
+    match &begun.header {
+        Some(header) => Ok(Header::of_safetensors(header)),
+        None => {
+            let file = TensorFile::read(&begun.bytes).map_err(|e| e.at(path.display()))?;
+            Ok(Header::of_torch(&file))
+        }
+    }
+}
+
+fn unread(path: &Path, e: &io::Error) -> Failure {
+    let why = match e.kind() {
+        io::ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
+        io::ErrorKind::IsADirectory => "this is a folder; name a file in it".to_owned(),
+        _ => format!("cannot be read: {e}"),
+    };
+    Failure::Input(format!("{}: {why}", path.display()))
 }
 
 #[cfg(test)]

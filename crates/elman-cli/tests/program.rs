@@ -349,7 +349,12 @@ fn a_saved_model_predicts_and_can_be_inspected() {
     let output = run(folder.path(), &["inspect", "model.safetensors", "--json"]);
     assert_done(&output);
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(!object["facts"].as_array().unwrap().is_empty());
+    assert_eq!(object["model"]["horizon"], 3);
+    assert!(object["model"]["parameters"].as_u64() > Some(100));
+    assert_eq!(
+        object["layers"][0]["options"]["recurrent"]["hidden_size"],
+        4
+    );
     assert!(!object["tensors"].as_array().unwrap().is_empty());
 
     let output = run(folder.path(), &["inspect", "model.safetensors"]);

@@ -537,7 +537,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 /// A model file is used as far as it can be; nothing in it makes that panic.
 fn try_everything(bytes: &[u8], table: &NamedTempFile) -> Result<(), Error> {
     let model = ForecastModel::from_bytes(bytes)?;
-    model.describe();
+    model.facts().describe();
     for row in model.predict(table.path())?.rows {
         assert!(row.value.is_finite());
     }

@@ -113,7 +113,7 @@ fn halves_and_short_integers_are_widened_on_request_only() {
     let file = TensorFile::read(&halves).unwrap();
     let e = file.get::<f32>("weight_ih_l0").unwrap_err().to_string();
     assert!(e.contains("expected F32 numbers, got F16"), "{e}");
-    assert!(file.float_dtype(file.names()).is_err());
+    assert!(file.float_dtype(|_| true).is_err());
     let file = file.widened();
     assert!(file.get::<f32>("weight_ih_l0").unwrap().is_some());
     assert!(file.get::<f64>("weight_ih_l0").is_err());
@@ -169,7 +169,7 @@ fn runs_alike<F: Float>(case: &Case<'_>, x: &ArrayD<F>) {
     let options = RunOptions::default();
     let expected = run(&known, &input, &options).unwrap();
     let got = run(&bytes(case.name), &input, &options).unwrap();
-    assert!(got == expected, "{}", case.name);
+    assert!(got.bytes == expected.bytes, "{}", case.name);
 }
 
 #[test]

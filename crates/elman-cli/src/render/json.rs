@@ -1,7 +1,10 @@
 //! Results for programs. Numbers that are not finite are written as `null`.
 
+use crate::convert::Proof;
 use crate::files::Written;
 use crate::weights::{Header, Tensor};
+use elman::network::ChainLayer;
+use elman_forecast::model::ModelFacts;
 use elman_forecast::outcome::{
     Choice, Fact, ForecastRow, LossCurve, MethodScore, Outcome, Scores, Split,
 };
@@ -76,13 +79,16 @@ pub struct Prediction<'a> {
     pub notes: &'a [String],
 }
 
-/// The object of `elman inspect --json`. The facts are missing where the file
-/// is not elman's.
+/// The object of `elman inspect --json`. The model is missing where the
+/// file is not a forecaster of elman's.
 #[derive(Serialize)]
 pub struct Inspection<'a> {
     pub file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<&'a [Fact]>,
+    pub model: Option<&'a ModelFacts>,
+    pub layers: Vec<Layer<'a>>,
+    pub parameters: usize,
+    pub multiply_adds_per_step: usize,
     pub tensors: &'a [Tensor],
     pub numbers: usize,
     pub metadata: &'a BTreeMap<String, String>,
@@ -94,13 +100,102 @@ pub struct Run<'a> {
     pub model: String,
     pub output: String,
     pub tensors: &'a [Tensor],
+    pub notes: &'a [String],
+}
+
+/// A layer that names and shapes tell.
+#[derive(Serialize)]
+pub struct Layer<'a> {
+    prefix: &'a str,
+    r#type: &'a str,
+    parameters: usize,
+    multiply_adds_per_step: usize,
+    options: &'a ChainLayer,
+}
+
+/// The object of `elman convert --json`.
+#[derive(Serialize)]
+pub struct Conversion<'a> {
+    input: String,
+    output: String,
+    bit_for_bit: bool,
+    tensors: Vec<Comparison<'a>>,
+    outputs: Option<Outputs<'a>>,
+    verdict: &'a str,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Comparison<'a> {
+    name: &'a str,
+    renamed: &'a str,
+    shape: &'a [usize],
+    from: &'a str,
+    to: &'a str,
+    bit_for_bit: bool,
+    largest_absolute: f64,
+    largest_relative: f64,
+}
+
+#[derive(Serialize)]
+struct Outputs<'a> {
+    of: &'a str,
+    numbers: usize,
+    largest_absolute: f64,
+}
+
+impl<'a> Conversion<'a> {
+    pub fn new(
+        input: &Path,
+        output: &Path,
+        proof: &'a Proof,
+        verdict: &'a str,
+        notes: &'a [String],
+    ) -> Self {
+        let tensors = proof.tensors.iter().map(|t| Comparison {
+            name: &t.name,
+            renamed: &t.renamed,
+            shape: &t.shape,
+            from: &t.from,
+            to: &t.to,
+            bit_for_bit: t.bit_for_bit,
+            largest_absolute: t.largest_absolute,
+            largest_relative: t.largest_relative,
+        });
+        Self {
+            input: input.display().to_string(),
+            output: output.display().to_string(),
+            bit_for_bit: proof.tensors.iter().all(|t| t.bit_for_bit),
+            tensors: tensors.collect(),
+            outputs: proof.outputs.as_ref().map(|probed| Outputs {
+                of: &probed.what,
+                numbers: probed.numbers,
+                largest_absolute: probed.largest,
+            }),
+            verdict,
+            notes,
+        }
+    }
 }
 
 impl<'a> Inspection<'a> {
-    pub fn new(file: &Path, facts: Option<&'a [Fact]>, header: &'a Header) -> Self {
+    pub fn new(file: &Path, model: Option<&'a ModelFacts>, header: &'a Header) -> Self {
+        let layers = header.layers.iter().map(|found| Layer {
+            prefix: &found.prefix,
+            r#type: found.layer.name(),
+            parameters: found.parameters,
+            multiply_adds_per_step: found.multiply_adds,
+            options: &found.layer,
+        });
+        let total = |f: fn(&elman::weights::FoundLayer) -> usize| {
+            header.layers.iter().map(f).fold(0, usize::saturating_add)
+        };
         Self {
             file: file.display().to_string(),
-            facts,
+            model,
+            layers: layers.collect(),
+            parameters: total(|found| found.parameters),
+            multiply_adds_per_step: total(|found| found.multiply_adds),
             tensors: &header.tensors,
             numbers: header.numbers(),
             metadata: &header.metadata,

@@ -12,7 +12,7 @@ mod weights;
 
 pub use forecast::{outcome, outcome_in_brief, prediction};
 pub use number::significant;
-pub use weights::{inspection, tensors};
+pub use weights::{inspection, proof, tensors, verdict};
 
 use std::borrow::Cow;
 

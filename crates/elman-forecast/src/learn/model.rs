@@ -213,62 +213,134 @@ impl ForecastModel {
         })
     }
 
-    /// What the file holds, in reading order.
-    pub fn describe(&self) -> Vec<Fact> {
+    /// What the file holds.
+    pub fn facts(&self) -> ModelFacts {
         let App { plan, axis, .. } = &self.app;
+        let network = plan.network().build().ok();
+        let parameters = network.map_or(0, |n| Network::<f32>::layout(&n).len());
+        let multiply_adds = match plan.network() {
+            NetworkConfig::Sequence(network) => {
+                let sizes = &network.recurrent;
+                let weights =
+                    sizes.cell.gates() * sizes.hidden_size * (sizes.input_size + sizes.hidden_size);
+                let steps = plan.shape.look_back + plan.shape.steps;
+                weights * steps * plan.layers * plan.members
+            }
+            _ => 0,
+        };
+        let last = axis.len().saturating_sub(1);
+        ModelFacts {
+            target: plan.target.clone(),
+            horizon: plan.horizon,
+            model: plan.describe(),
+            cell: plan.cell.to_string(),
+            hidden_size: plan.hidden_size,
+            layers: plan.layers,
+            members: plan.members,
+            parameters,
+            multiply_adds,
+            time_column: self.app.time_column.clone(),
+            look_back: plan.shape.look_back,
+            strategy: plan.strategy.to_string(),
+            frequency: axis.frequency().to_string(),
+            calendar: plan.calendar.to_string(),
+            scaling: plan.shape.scaling.to_string(),
+            gaps: plan.gaps.to_string(),
+            first: axis.label(0),
+            last: axis.label(last),
+            rows: axis.len(),
+            seed: plan.seed,
+        }
+    }
+}
+
+/// What a forecaster's file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelFacts {
+    /// The column it forecasts.
+    pub target: String,
+    /// Steps ahead.
+    pub horizon: usize,
+    /// The network in words.
+    pub model: String,
+    /// The recurrent cell.
+    pub cell: String,
+    /// Units of a layer.
+    pub hidden_size: usize,
+    /// Recurrent layers.
+    pub layers: usize,
+    /// Networks whose forecasts are averaged.
+    pub members: usize,
+    /// Numbers that are trained in each of them.
+    pub parameters: usize,
+    /// Multiplications, each with an addition, in the recurrent layers of all
+    /// networks for one forecast.
+    pub multiply_adds: usize,
+    /// The time column.
+    pub time_column: String,
+    /// Steps that are read before the first forecast step.
+    pub look_back: usize,
+    /// How several steps are forecast.
+    pub strategy: String,
+    /// The frequency in words.
+    pub frequency: String,
+    /// What the calendar tells.
+    pub calendar: String,
+    /// What is subtracted from every window.
+    pub scaling: String,
+    /// How missing values are filled.
+    pub gaps: String,
+    /// The first row it was trained on.
+    pub first: String,
+    /// The last one.
+    pub last: String,
+    /// Rows from one to the other.
+    pub rows: usize,
+    /// Seed of every random number.
+    pub seed: u64,
+}
+
+impl ModelFacts {
+    /// In words, in reading order.
+    pub fn describe(&self) -> Vec<Fact> {
         let fact = |label: &str, value: String| Fact {
             label: label.to_owned(),
             value,
         };
-        let network = plan.network().build().ok();
-        let parameters = network.map_or(0, |n| Network::<f32>::layout(&n).len());
-        let NetworkConfig::Sequence(network) = plan.network() else {
-            return Vec::new();
-        };
-        let sizes = &network.recurrent;
-        // A product counts two operations for each weight and step.
-        let steps = plan.shape.look_back + plan.shape.steps;
-        let weights =
-            sizes.cell.gates() * sizes.hidden_size * (sizes.input_size + sizes.hidden_size);
-        let last = axis.len().saturating_sub(1);
         vec![
             fact(
                 "forecasts",
-                format!("{}, {} steps ahead", plan.target, plan.horizon),
+                format!("{}, {} steps ahead", self.target, self.horizon),
             ),
-            fact("model", plan.describe()),
+            fact("model", self.model.clone()),
             fact(
                 "parameters",
-                format!("{parameters} in each of {} network(s)", plan.members),
+                format!("{} in each of {} network(s)", self.parameters, self.members),
             ),
             fact(
                 "cost",
+                // A multiplication and an addition.
                 format!(
                     "about {} operations a forecast",
-                    2 * weights * steps * plan.layers * plan.members
+                    self.multiply_adds.saturating_mul(2)
                 ),
             ),
             fact(
                 "reads",
                 format!(
                     "the column {} and {} rows before the first step",
-                    self.app.time_column, plan.shape.look_back
+                    self.time_column, self.look_back
                 ),
             ),
-            fact("frequency", axis.frequency().to_string()),
-            fact("calendar inputs", plan.calendar.to_string()),
-            fact("subtracted from a window", plan.shape.scaling.to_string()),
-            fact("gaps", plan.gaps.to_string()),
+            fact("frequency", self.frequency.clone()),
+            fact("calendar inputs", self.calendar.clone()),
+            fact("subtracted from a window", self.scaling.clone()),
+            fact("gaps", self.gaps.clone()),
             fact(
                 "trained on",
-                format!(
-                    "{} to {}, {} rows",
-                    axis.label(0),
-                    axis.label(last),
-                    axis.len()
-                ),
+                format!("{} to {}, {} rows", self.first, self.last, self.rows),
             ),
-            fact("seed", plan.seed.to_string()),
+            fact("seed", self.seed.to_string()),
         ]
     }
 }

@@ -9,12 +9,20 @@
 //! [`TensorFile`] reads the tensors of any safetensors file, and of the files
 //! that `torch.save` writes.
 
+mod convert;
 mod file;
 mod half;
+mod header;
+mod infer;
 mod model;
 mod tensors;
 mod torch;
 
+pub use convert::{Compared, ConvertOptions, Converted, Format, Precision, compare, convert};
 pub use file::write_atomically;
+pub use header::Header;
+pub use infer::{FoundLayer, Shapes, found_layers};
+pub(crate) use infer::{LAYER_NORM_EPS, TRANSPOSED, dotted, recurrent, recurrent_prefixes};
 pub use model::{METADATA_KEY, Model, is_model};
+pub(crate) use model::{member_name, network_of};
 pub use tensors::{Dtype, TensorFile, write_tensors};

@@ -51,6 +51,39 @@ struct Metadata {
     app: Value,
 }
 
+impl Metadata {
+    fn read(file: &TensorFile<'_>) -> Result<Self> {
+        let Some(metadata) = file.metadata(METADATA_KEY) else {
+            return Err(Error::file(
+                "not a model file of elman: the metadata key `elman` is missing",
+            ));
+        };
+        let metadata: Self = serde_json::from_str(metadata)
+            .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
+        if metadata.format != FORMAT {
+            return Err(Error::file(format!(
+                "format {}: this version of elman reads format {FORMAT}; use the version that wrote the file",
+                metadata.format
+            )));
+        }
+        // Before anything is computed from them.
+        let layers = metadata.network.num_layers();
+        let sizes = serde_json::to_value(&metadata.network);
+        if layers > file.names().len() || sizes.is_ok_and(|sizes| too_large(&sizes)) {
+            return Err(Error::file(
+                "metadata `elman`: the network is larger than its file",
+            ));
+        }
+        Ok(metadata)
+    }
+}
+
+/// The network of a model file and how many sets of parameters it has.
+pub(crate) fn network_of(file: &TensorFile<'_>) -> Result<(NetworkConfig, usize)> {
+    let metadata = Metadata::read(file)?;
+    Ok((metadata.network, metadata.members))
+}
+
 /// True where the bytes begin as a safetensors file with elman's metadata:
 /// enough to know whose file it is, also where it is damaged.
 pub fn is_model(bytes: &[u8]) -> bool {
@@ -142,27 +175,7 @@ impl<F: Float> Model<F> {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn from_tensors(file: &TensorFile<'_>) -> Result<Self> {
-        let Some(metadata) = file.metadata(METADATA_KEY) else {
-            return Err(Error::file(
-                "not a model file of elman: the metadata key `elman` is missing",
-            ));
-        };
-        let metadata: Metadata = serde_json::from_str(metadata)
-            .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
-        if metadata.format != FORMAT {
-            return Err(Error::file(format!(
-                "format {}: this version of elman reads format {FORMAT}; use the version that wrote the file",
-                metadata.format
-            )));
-        }
-        // Before anything is computed from them.
-        let layers = metadata.network.num_layers();
-        let sizes = serde_json::to_value(&metadata.network);
-        if layers > file.names().len() || sizes.is_ok_and(|sizes| too_large(&sizes)) {
-            return Err(Error::file(
-                "metadata `elman`: the network is larger than its file",
-            ));
-        }
+        let metadata = Metadata::read(file)?;
         let network = metadata
             .network
             .build()
@@ -216,7 +229,8 @@ fn too_large(sizes: &Value) -> bool {
     }
 }
 
-fn member_name(i: usize, members: usize, name: &str) -> String {
+/// The name of a parameter in the file.
+pub(crate) fn member_name(i: usize, members: usize, name: &str) -> String {
     if members == 1 {
         name.to_owned()
     } else {

@@ -1,12 +1,12 @@
 //! Named tensors in a safetensors file or in one of PyTorch's own.
 
 use super::half::{bf16, f16};
+use super::header::{self, Header, Index};
 use super::torch::{self, StateDict};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, IxDyn, ShapeBuilder};
-use safetensors::SafeTensors;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A floating-point type that networks compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl Dtype {
 #[derive(Debug)]
 pub struct TensorFile<'a> {
     tensors: Vec<(String, Tensor<'a>)>,
-    index: HashMap<String, usize>,
-    metadata: HashMap<String, String>,
+    index: Index,
+    metadata: BTreeMap<String, String>,
     place: String,
     widened: bool,
 }
@@ -66,19 +66,44 @@ impl<'a> TensorFile<'a> {
     /// are in it and none or several of them are called `state_dict`,
     /// `model_state_dict` or `model`.
     pub fn read(bytes: &'a [u8]) -> Result<Self> {
-        let (tensors, metadata, place) = if Self::is_torch(bytes) {
+        if Self::is_torch(bytes) {
             let StateDict { tensors, place } = torch::read(bytes)?;
-            (tensors, HashMap::new(), place)
-        } else {
-            let (tensors, metadata) = read_safetensors(bytes)?;
-            (tensors, metadata, String::new())
-        };
-        let names = tensors.iter().map(|(name, _)| name.clone());
+            return Ok(Self {
+                index: Index::new(&tensors)?,
+                tensors,
+                metadata: BTreeMap::new(),
+                place,
+                widened: false,
+            });
+        }
+        Self::with_header(Header::parse(bytes, bytes.len() as u64)?, bytes)
+    }
+
+    /// A safetensors file whose header was read before.
+    ///
+    /// # Errors
+    /// Where the header is another file's.
+    pub fn with_header(header: Header, bytes: &'a [u8]) -> Result<Self> {
+        let data = bytes.get(header.data..).unwrap_or_default();
+        let metadata = header.metadata().clone();
+        let tensors = header.tensors.into_iter().map(|(name, info)| {
+            let (from, to) = info.data_offsets;
+            let data = data.get(from..to).ok_or_else(|| {
+                Error::file(format!("{name}: the tensor lies outside of the file"))
+            })?;
+            let tensor = Tensor {
+                dtype: info.dtype,
+                shape: info.shape,
+                strides: None,
+                data,
+            };
+            Ok((name, tensor))
+        });
         Ok(Self {
-            index: names.zip(0..).collect(),
-            tensors,
+            tensors: tensors.collect::<Result<_>>()?,
+            index: header.index,
             metadata,
-            place,
+            place: String::new(),
             widened: false,
         })
     }
@@ -100,6 +125,11 @@ impl<'a> TensorFile<'a> {
     /// The metadata of that key; a PyTorch file has none.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
+    }
+
+    /// All metadata, by key.
+    pub fn all_metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// Where in a checkpoint of PyTorch the tensors are, its keys joined by
@@ -124,20 +154,14 @@ impl<'a> TensorFile<'a> {
         Some(self.tensor(name)?.dtype.to_string())
     }
 
-    /// The floating-point type that all of the named tensors have; `None` where
-    /// there are none of them.
+    /// The floating-point type that all tensors have whose names are `counted`;
+    /// `None` where there are none of them.
     ///
     /// # Errors
     /// Where they have different ones, or one that is not read.
-    pub fn float_dtype<'n>(
-        &self,
-        names: impl IntoIterator<Item = &'n str>,
-    ) -> Result<Option<Dtype>> {
+    pub fn float_dtype(&self, counted: impl Fn(&str) -> bool) -> Result<Option<Dtype>> {
         let mut found: Option<(&str, Dtype)> = None;
-        for name in names {
-            let Some(tensor) = self.tensor(name) else {
-                continue;
-            };
+        for (name, tensor) in self.tensors.iter().filter(|(name, _)| counted(name)) {
             let dtype = match self.dtype(tensor) {
                 safetensors::Dtype::F32 => Dtype::F32,
                 safetensors::Dtype::F64 => Dtype::F64,
@@ -178,6 +202,46 @@ impl<'a> TensorFile<'a> {
         values.map(Some).map_err(|e| e.at(name))
     }
 
+    /// The numbers of a tensor as `f64`, which hold all others exactly but for
+    /// the largest integers; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Where its type is not read.
+    pub fn get_f64(&self, name: &str) -> Result<Option<ArrayD<f64>>> {
+        use safetensors::Dtype as Stored;
+        let Some(tensor) = self.tensor(name) else {
+            return Ok(None);
+        };
+        let values = match tensor.dtype {
+            Stored::F16 => tensor.map(|b| f16(u16::from_le_bytes(*b)).into()),
+            Stored::BF16 => tensor.map(|b| bf16(u16::from_le_bytes(*b)).into()),
+            Stored::F32 => tensor.map(|b| f32::from_le_bytes(*b).into()),
+            Stored::F64 => tensor.map(|b| f64::from_le_bytes(*b)),
+            Stored::BOOL | Stored::U8 => tensor.map(|b| u8::from_le_bytes(*b).into()),
+            Stored::I8 => tensor.map(|b| i8::from_le_bytes(*b).into()),
+            Stored::U16 => tensor.map(|b| u16::from_le_bytes(*b).into()),
+            Stored::I16 => tensor.map(|b| i16::from_le_bytes(*b).into()),
+            Stored::U32 => tensor.map(|b| u32::from_le_bytes(*b).into()),
+            Stored::I32 => tensor.map(|b| i32::from_le_bytes(*b).into()),
+            Stored::U64 => tensor.map(|b| u64::from_le_bytes(*b) as f64),
+            Stored::I64 => tensor.map(|b| i64::from_le_bytes(*b) as f64),
+            other => Err(Error::file(format!("{other} numbers are not read"))),
+        };
+        values.map(Some).map_err(|e| e.at(name))
+    }
+
+    /// A tensor as it is stored, row-major.
+    pub(super) fn stored_tensor(&self, name: &str) -> Result<Option<Stored<'a>>> {
+        let Some(tensor) = self.tensor(name) else {
+            return Ok(None);
+        };
+        Ok(Some(Stored {
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            bytes: tensor.row_major().map_err(|e| e.at(name))?,
+        }))
+    }
+
     /// The 64-bit integers of a tensor; `None` where there is none of that
     /// name.
     ///
@@ -201,8 +265,7 @@ impl<'a> TensorFile<'a> {
     }
 
     fn tensor(&self, name: &str) -> Option<&Tensor<'a>> {
-        let (_, tensor) = self.tensors.get(*self.index.get(name)?)?;
-        Some(tensor)
+        self.index.find(&self.tensors, name)
     }
 
     /// What a tensor counts as.
@@ -224,26 +287,6 @@ impl<'a> TensorFile<'a> {
             tensor => Ok(tensor),
         }
     }
-}
-
-type Tensors<'a> = Vec<(String, Tensor<'a>)>;
-
-fn read_safetensors(bytes: &[u8]) -> Result<(Tensors<'_>, HashMap<String, String>)> {
-    let not = |e: safetensors::SafeTensorError| Error::file(format!("not a safetensors file: {e}"));
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(not)?;
-    let file = SafeTensors::deserialize(bytes).map_err(not)?;
-    let mut tensors = Vec::new();
-    for name in header.offset_keys() {
-        let view = file.tensor(&name).map_err(not)?;
-        let tensor = Tensor {
-            dtype: view.dtype(),
-            shape: view.shape().to_vec(),
-            strides: None,
-            data: view.data(),
-        };
-        tensors.push((name, tensor));
-    }
-    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
 /// A tensor in the bytes of a file.
@@ -306,6 +349,25 @@ impl<'a> Tensor<'a> {
         sides.try_fold(self.dtype.bitsize() / 8, |n, side| n.checked_mul(*side))
     }
 
+    /// The bytes of its numbers, row-major.
+    fn row_major(&self) -> Result<Cow<'a, [u8]>> {
+        if self.strides.is_none() {
+            return Ok(Cow::Borrowed(self.data));
+        }
+        fn copy<const N: usize>(tensor: &Tensor<'_>) -> Result<Vec<u8>> {
+            let numbers = tensor.map(|number: &[u8; N]| *number)?;
+            Ok(numbers.iter().flatten().copied().collect())
+        }
+        let bytes = match self.dtype.bitsize() {
+            8 => copy::<1>(self),
+            16 => copy::<2>(self),
+            32 => copy::<4>(self),
+            64 => copy::<8>(self),
+            bits => Err(Error::file(format!("numbers of {bits} bits are not read"))),
+        };
+        bytes.map(Cow::Owned)
+    }
+
     /// Its numbers of N bytes, each changed by `f`, row-major.
     fn map<const N: usize, T>(&self, f: impl Fn(&[u8; N]) -> T) -> Result<ArrayD<T>> {
         let (numbers, _) = self.data.as_chunks();
@@ -329,33 +391,43 @@ pub fn write_tensors<'a, F: Float>(
     tensors: impl IntoIterator<Item = (String, ArrayViewD<'a, F>)>,
     metadata: Option<(&str, String)>,
 ) -> Result<Vec<u8>> {
-    let mut entries: Vec<(String, Stored)> = Vec::new();
+    let mut entries: Vec<(String, Stored<'_>)> = Vec::new();
     for (name, array) in tensors {
         let mut bytes = Vec::with_capacity(array.len() * F::BYTES);
         array.iter().for_each(|x| x.push_le(&mut bytes));
         let stored = Stored {
             dtype: Dtype::stored::<F>(),
             shape: array.shape().to_vec(),
-            bytes,
+            bytes: Cow::Owned(bytes),
         };
         entries.push((name, stored));
     }
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    if let Some(pair) = entries.windows(2).find(|w| w[0].0 == w[1].0) {
-        return Err(Error::file(format!("two tensors are named {}", pair[0].0)));
+    check_names(&entries)?;
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+    header::write(entries, &metadata.into_iter().collect())
+}
+
+/// Refuses two tensors of one name.
+pub(super) fn check_names(tensors: &[(String, Stored<'_>)]) -> Result<()> {
+    let mut names: Vec<_> = tensors.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|w| w[0] == w[1]) {
+        Some(pair) => Err(Error::file(format!("two tensors are named {}", pair[0]))),
+        None => Ok(()),
     }
-    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    safetensors::serialize(entries, metadata).map_err(|e| Error::file(e.to_string()))
 }
 
-/// One tensor on its way into a file.
-struct Stored {
-    dtype: safetensors::Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+/// One tensor on its way into a file, row-major and little-endian.
+#[derive(Debug, Clone)]
+pub(super) struct Stored<'a> {
+    pub(super) dtype: safetensors::Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
-impl safetensors::View for Stored {
+/// For the comparison with the format's own crate.
+#[cfg(test)]
+impl safetensors::View for Stored<'_> {
     fn dtype(&self) -> safetensors::Dtype {
         self.dtype
     }

@@ -8,11 +8,13 @@ mod archive;
 mod legacy;
 mod pickle;
 mod state_dict;
+mod write;
 
 use super::tensors::Tensor;
 use crate::Result;
 
 pub(super) use state_dict::StateDict;
+pub(super) use write::{MOST_TENSORS, too_large, write};
 
 /// True where the bytes begin as a PyTorch file does, and not as a
 /// safetensors file, which may begin with the same two bytes.

@@ -1,0 +1,73 @@
+//! `elman convert`: a weights file in another format, and the proof that it is
+//! the same.
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::files;
+use crate::plan::ConvertPlan;
+use crate::render::{self, json};
+use crate::weights::Weights;
+use elman::run::{Probed, RunOptions, probe};
+use elman::weights::{Compared, compare, convert};
+
+/// What was found out about the two files.
+#[derive(Debug)]
+pub struct Proof {
+    pub tensors: Vec<Compared>,
+    /// Absent where the file is no layer and no model.
+    pub outputs: Option<Probed>,
+}
+
+pub fn run(plan: &ConvertPlan, console: &Console) -> Result<(), Failure> {
+    let mut input = Weights::open(&plan.input)?;
+    let input = input.tensors()?;
+    let at_input = |e: elman::Error| Failure::from(e.at(plan.input.display()));
+    // What --network declares has to be there; a run that fails leaves nothing.
+    let options = RunOptions {
+        network: plan.network.clone(),
+        ..RunOptions::default()
+    };
+    if options.network.is_some() {
+        probe(&input, &input, |name| Ok(name.to_owned()), &options).map_err(at_input)?;
+    }
+    let converted = convert(&input, plan.format, &plan.options).map_err(at_input)?;
+    files::create_folder_of(&plan.output)?;
+    files::write(&plan.output, &converted.bytes)?;
+
+    let mut output = Weights::open(&plan.output)?;
+    let output = output.tensors()?;
+    let failed =
+        |e: elman::Error| Failure::Work(format!("{}: read again, {e}", plan.output.display()));
+    let rename = |name: &str| plan.options.rename(name);
+    let proof = Proof {
+        tensors: compare(&input, &output, &plan.options).map_err(failed)?,
+        outputs: probe(&input, &output, rename, &options).map_err(failed)?,
+    };
+    let changed = |t: &&Compared| t.from == t.to && !t.bit_for_bit;
+    if let Some(tensor) = proof.tensors.iter().find(changed) {
+        return Err(Failure::Work(format!(
+            "{}: {} differs from the one in {}, read again from disk; is the disk in order?",
+            plan.output.display(),
+            tensor.renamed,
+            plan.input.display()
+        )));
+    }
+    for note in &converted.notes {
+        console.note(note);
+    }
+    let verdict = render::verdict(&proof);
+    if console.json {
+        let (input, output) = (&plan.input, &plan.output);
+        console.print_json(&json::Conversion::new(
+            input,
+            output,
+            &proof,
+            &verdict,
+            &converted.notes,
+        ))
+    } else if console.quiet {
+        console.print(&format!("{verdict}\n"))
+    } else {
+        console.print(&render::proof(&proof, &verdict, console.paint))
+    }
+}

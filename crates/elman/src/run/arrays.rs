@@ -1,0 +1,276 @@
+//! The tensors of the input file, with the axes that an unbatched input lacks,
+//! and those of the output file.
+
+use crate::layer::{State, Trace, filled};
+use crate::params::Grads;
+use crate::weights::{TensorFile, write_tensors};
+use crate::{Error, Float, Result};
+use ndarray::{Array, Array2, Array3, ArrayD, Axis, Dimension, Ix2, Ix3};
+
+/// The input's tensors.
+pub(super) struct Arrays<'a> {
+    file: &'a TensorFile<'a>,
+    unbatched: bool,
+}
+
+/// The longest other axis of an empty input.
+const LONGEST_EMPTY: usize = 1 << 16;
+
+/// The output's tensors, by name.
+pub(super) type Tensors<F> = Vec<(String, ArrayD<F>)>;
+
+/// The names of the states of recurrent layers, and of their gradients, each
+/// layer's after its prefix.
+pub(super) fn states(prefixes: &[&str]) -> Vec<String> {
+    let names = |prefix: &&str| {
+        let prefix = (*prefix).to_owned();
+        [("", "h_0"), ("", "c_0"), ("d_", "h_n"), ("d_", "c_n")]
+            .map(|(d, name)| format!("{d}{prefix}{name}"))
+    };
+    prefixes.iter().flat_map(names).collect()
+}
+
+impl<'a> Arrays<'a> {
+    /// The tensors of a file, of which `known` and those of every model have a
+    /// meaning; `rank` is that of a batched input.
+    pub(super) fn new(file: &'a TensorFile<'a>, rank: usize, known: &[String]) -> Result<Self> {
+        let every = ["input", "lengths", "d_output"];
+        for name in file.names() {
+            if !every.contains(&name) && !known.iter().any(|k| k == name) {
+                return Err(Error::file(format!(
+                    "input: nothing reads the tensor {name}; known are {}, {}",
+                    every.join(", "),
+                    known.join(", ")
+                )));
+            }
+        }
+        match file.shape("input").map(<[usize]>::len) {
+            Some(got) if got == rank || got + 1 == rank => Ok(Self {
+                file,
+                unbatched: got + 1 == rank,
+            }),
+            Some(got) if rank == 2 => Err(Error::shape(format!(
+                "input: expected the indices of an embedding, 1D or 2D, got {got}D tensor instead"
+            ))),
+            Some(got) => Err(Error::shape(format!(
+                "RNN: Expected input to be 2D or 3D, got {got}D tensor instead"
+            ))),
+            None => Err(Error::file("input: the tensor `input` is missing")),
+        }
+    }
+
+    /// The indices that an embedding reads, (T, B) or (B, T).
+    pub(super) fn indices(&self, batch_axis: usize) -> Result<Array2<i64>> {
+        let indices = self.file.get_i64("input").map_err(|e| {
+            e.at("input: the first layer is an embedding, which reads int64 indices")
+        })?;
+        let indices = indices.ok_or_else(|| Error::file("input: the tensor `input` is missing"))?;
+        let (shape, unbatched) = (indices.shape().to_vec(), self.unbatched);
+        let indices = if unbatched {
+            indices.insert_axis(Axis(batch_axis))
+        } else {
+            indices
+        };
+        if indices.is_empty() && shape.iter().any(|side| *side > LONGEST_EMPTY) {
+            return Err(Error::shape(format!(
+                "input: expected indices, got the empty shape {shape:?}"
+            )));
+        }
+        indices
+            .into_dimensionality()
+            .map_err(|e| Error::shape(format!("input: shape {shape:?}: {e}")))
+    }
+
+    /// A tensor with three axes; an unbatched one gets `axis`.
+    pub(super) fn array<F: Float>(&self, name: &str, axis: usize) -> Result<Option<Array3<F>>> {
+        let Some(mut array) = self.file.get::<F>(name).map_err(|e| e.at("input"))? else {
+            return Ok(None);
+        };
+        let expected = if self.unbatched { 2 } else { 3 };
+        if array.ndim() != expected {
+            let (kind, rank) = if self.unbatched {
+                ("unbatched 2", "2")
+            } else {
+                ("batched 3", "3")
+            };
+            return Err(Error::shape(format!(
+                "{name}: For {kind}-D input, it should also be {rank}-D but got {}-D tensor",
+                array.ndim()
+            )));
+        }
+        if self.unbatched {
+            array = array.insert_axis(Axis(axis));
+        }
+        fixed::<F, Ix3>(name, array).map(Some)
+    }
+
+    /// A tensor (B, features), or (features) unbatched.
+    pub(super) fn vector<F: Float>(&self, name: &str) -> Result<Option<Array2<F>>> {
+        let array = match self.file.get::<F>(name).map_err(|e| e.at("input"))? {
+            Some(array) if self.unbatched => Some(array.insert_axis(Axis(0))),
+            array => array,
+        };
+        array.map(|a| fixed::<F, Ix2>(name, a)).transpose()
+    }
+
+    /// Back to the rank of the input.
+    pub(super) fn out<F: Float>(&self, array: Array3<F>, axis: usize) -> ArrayD<F> {
+        if self.unbatched {
+            array.index_axis_move(Axis(axis), 0).into_dyn()
+        } else {
+            array.into_dyn()
+        }
+    }
+
+    /// (B, O) from (1, B, O), or (O) unbatched.
+    pub(super) fn out_row<F: Float>(&self, array: Array3<F>) -> ArrayD<F> {
+        let rows = array.index_axis_move(Axis(0), 0);
+        if self.unbatched {
+            rows.index_axis_move(Axis(0), 0).into_dyn()
+        } else {
+            rows.into_dyn()
+        }
+    }
+
+    pub(super) fn lengths(&self) -> Result<Option<Vec<usize>>> {
+        let Some(lengths) = self.file.get_i64("lengths").map_err(|e| e.at("input"))? else {
+            return Ok(None);
+        };
+        if self.unbatched || lengths.ndim() != 1 {
+            return Err(Error::shape(format!(
+                "lengths: expected one axis and a batched input, got shape {:?}",
+                lengths.shape()
+            )));
+        }
+        let of = |(row, length): (usize, &i64)| {
+            usize::try_from(*length)
+                .map_err(|_| Error::shape(format!("lengths: row {row} is negative: {length}")))
+        };
+        lengths
+            .iter()
+            .enumerate()
+            .map(of)
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+
+    /// Fills the parts of a state that the input has: `d` is empty or `d_`,
+    /// `before` the layer's prefix, `when` is `0` or `n`.
+    pub(super) fn state<F: Float>(
+        &self,
+        state: &mut State<F>,
+        d: &str,
+        before: &str,
+        when: &str,
+    ) -> Result<()> {
+        let mut found = [false; 2];
+        for (part, found) in ["h", "c"].into_iter().zip(&mut found) {
+            let name = format!("{d}{before}{part}_{when}");
+            if let Some(value) = self.array(&name, 1)? {
+                if !state.has(part) {
+                    return Err(Error::file(format!(
+                        "input: {name}: this cell has no cell state; only an LSTM has"
+                    )));
+                }
+                let set = state.set(part, value.view());
+                set.map_err(|e| {
+                    if d.is_empty() && before.is_empty() {
+                        e
+                    } else {
+                        e.at(&name)
+                    }
+                })?;
+                *found = true;
+            }
+        }
+        if when == "0" && state.has("c") && found[0] != found[1] {
+            return Err(Error::file(
+                "input: an LSTM takes both h_0 and c_0, or neither",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_gradients(&self) -> bool {
+        self.file.names().iter().any(|n| n.starts_with("d_"))
+    }
+
+    /// Adds the parts of a state to the output.
+    pub(super) fn put_state<F: Float>(
+        &self,
+        out: &mut Tensors<F>,
+        state: &State<F>,
+        d: &str,
+        before: &str,
+        when: &str,
+    ) {
+        for part in ["h", "c"] {
+            if let Some(value) = state.get(part) {
+                out.push((format!("{d}{before}{part}_{when}"), self.out(value, 1)));
+            }
+        }
+    }
+
+    pub(super) fn input<F: Float>(&self, batch_axis: usize) -> Result<Array3<F>> {
+        let input: Array3<F> = self
+            .array("input", batch_axis)?
+            .ok_or_else(|| Error::file("input: the tensor `input` is missing"))?;
+        // A file need not hold what an empty array multiplies its other axes
+        // into.
+        let (a, b, features) = input.dim();
+        if features == 0 || input.is_empty() && a.max(b) > LONGEST_EMPTY {
+            return Err(Error::shape(format!(
+                "input: expected numbers, got the empty shape {:?}",
+                input.shape()
+            )));
+        }
+        Ok(input)
+    }
+
+    pub(super) fn put_trace<F: Float>(
+        &self,
+        out: &mut Tensors<F>,
+        before: &str,
+        traces: Vec<Trace<F>>,
+        batch_axis: usize,
+    ) {
+        // An RNN's pre-activation `a` and what an LSTM projects, `m`, are
+        // neither state nor gate.
+        let inner = ["a", "m"];
+        for trace in traces {
+            if inner.contains(&trace.name) {
+                continue;
+            }
+            let direction = if trace.reverse { "_reverse" } else { "" };
+            let name = format!("trace.{before}l{}{direction}.{}", trace.layer, trace.name);
+            out.push((name, self.out(trace.values, batch_axis)));
+        }
+    }
+}
+
+fn fixed<F: Float, D: Dimension>(name: &str, array: ArrayD<F>) -> Result<Array<F, D>> {
+    let shape = array.shape().to_vec();
+    array
+        .into_dimensionality::<D>()
+        .map_err(|e| Error::shape(format!("{name}: shape {shape:?}: {e}")))
+}
+
+/// Zeros, where there is memory for them.
+pub(super) fn zeros<F: Float>(dim: (usize, usize, usize)) -> Result<Array3<F>> {
+    filled(dim, false, F::zero()).map_err(|e| e.at("output"))
+}
+
+pub(super) fn put_grads<F: Float>(out: &mut Tensors<F>, grads: &Grads<F>) {
+    for entry in grads.layout().entries() {
+        if let Some(grad) = grads.get(&entry.name) {
+            out.push((format!("d_{}", entry.name), grad.to_owned()));
+        }
+    }
+}
+
+pub(super) fn write<F: Float>(out: Tensors<F>) -> Result<Vec<u8>> {
+    write_tensors(
+        out.iter().map(|(name, array)| (name.clone(), array.view())),
+        None,
+    )
+}

@@ -1,0 +1,327 @@
+//! Weights files from one format to the other and back.
+
+mod common;
+
+use elman::cell::CellKind;
+use elman::layer::RecurrentConfig;
+use elman::ndarray::{ArrayD, array};
+use elman::network::{
+    EncoderDecoderConfig, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig, Skip,
+};
+use elman::run::{RunOptions, probe};
+use elman::weights::{
+    ConvertOptions, Format, Model, Precision, TensorFile, compare, convert, write_tensors,
+};
+use proptest::prelude::*;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::path::Path;
+
+const FORMATS: [Format; 2] = [Format::Safetensors, Format::Torch];
+
+fn plain() -> ConvertOptions {
+    ConvertOptions::default()
+}
+
+/// Every file of torch.save that is read, through both formats, keeps names,
+/// types, shapes and bits.
+#[test]
+fn every_readable_file_survives_both_formats() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/torch/files");
+    let (mut seen, mut refused) = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let Ok(file) = TensorFile::read(&bytes) else {
+            continue;
+        };
+        for format in FORMATS {
+            let converted = match convert(&file, format, &plain()) {
+                Ok(converted) => converted,
+                // uint16 and uint32 came late to PyTorch, and in other words.
+                Err(e) => {
+                    assert!(e.to_string().contains("is not written with U"), "{e}");
+                    refused += 1;
+                    continue;
+                }
+            };
+            let metadata = format == Format::Torch && path.ends_with("expected.safetensors");
+            let notes = usize::from(file.place().is_some()) + usize::from(metadata);
+            assert_eq!(converted.notes.len(), notes, "{path:?}");
+            let once = TensorFile::read(&converted.bytes).unwrap();
+            let same = |other: &TensorFile<'_>| {
+                let compared = compare(&file, other, &plain()).unwrap();
+                assert!(compared.iter().all(|t| t.bit_for_bit && t.from == t.to));
+            };
+            same(&once);
+            for format in FORMATS {
+                if let Ok(twice) = convert(&once, format, &plain()) {
+                    same(&TensorFile::read(&twice.bytes).unwrap());
+                }
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 50 && refused == 1, "{seen}, {refused}");
+}
+
+/// What `torch.load(weights_only=True)` took, byte for byte.
+#[test]
+fn the_bytes_of_a_pytorch_file() {
+    let w = array![[1.0_f32, 2.0]].into_dyn();
+    let bytes = write_tensors([("w".to_owned(), w.view())], None).unwrap();
+    let file = TensorFile::read(&bytes).unwrap();
+    let got = convert(&file, Format::Torch, &plain()).unwrap().bytes;
+    let pickle =
+        b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((\
+        X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ\x02\0\0\0tQJ\0\0\0\0\
+        (J\x01\0\0\0J\x02\0\0\0t(J\x02\0\0\0J\x01\0\0\0t\x89ccollections\nOrderedDict\n)RtRu.";
+    let at = |part: &[u8]| got.windows(part.len()).position(|w| w == part);
+    let start = at(pickle).unwrap();
+    assert_eq!(start, 64);
+    let numbers = at(&[0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
+    assert_eq!(numbers % 64, 0);
+    for name in [
+        "archive/data.pkl",
+        "archive/byteorder",
+        "archive/data/0",
+        "archive/version",
+    ] {
+        let found = got
+            .windows(name.len())
+            .filter(|w| *w == name.as_bytes())
+            .count();
+        assert_eq!(found, 2, "{name}");
+    }
+    assert_eq!(at(b"little").map(|at| at % 64), Some(0));
+    // The end: four entries, and where the directory is.
+    let end = &got[got.len() - 22..];
+    assert_eq!(end[..12], *b"PK\x05\x06\0\0\0\0\x04\0\x04\0");
+    let directory = u32::from_le_bytes(end[16..20].try_into().unwrap()) as usize;
+    assert_eq!(got[directory..directory + 4], *b"PK\x01\x02");
+}
+
+#[test]
+fn precision_narrows_and_widens() {
+    let values = array![1.0_f64, -0.1, 1e-9, 65504.0, f64::NAN, f64::INFINITY, -0.0].into_dyn();
+    let bytes = write_tensors([("a.w".to_owned(), values.view())], None).unwrap();
+    let file = TensorFile::read(&bytes).unwrap();
+    for (precision, stored, bar) in [
+        (Precision::F64, "F64", 0.0),
+        (Precision::F32, "F32", 2_f64.powi(-24)),
+        (Precision::F16, "F16", 2_f64.powi(-11)),
+        (Precision::Bf16, "BF16", 2_f64.powi(-8)),
+    ] {
+        let options = ConvertOptions {
+            precision: Some(precision),
+            prefix_strip: "a.".into(),
+            prefix_add: "b.c.".into(),
+        };
+        for format in FORMATS {
+            let bytes = convert(&file, format, &options).unwrap().bytes;
+            let narrow = TensorFile::read(&bytes).unwrap();
+            let compared = &compare(&file, &narrow, &options).unwrap()[0];
+            assert_eq!((&*compared.renamed, &*compared.to), ("b.c.w", stored));
+            assert_eq!(compared.bit_for_bit, precision == Precision::F64);
+            assert!(compared.largest_relative <= bar, "{compared:?}");
+            let got = narrow.get_f64("b.c.w").unwrap().unwrap();
+            assert!((got[1] + 0.1).abs() <= 0.1 * bar && got[4].is_nan());
+            assert!(got[5] == f64::INFINITY && got[6].is_sign_negative());
+            // Back again nothing more is lost.
+            let wide = ConvertOptions {
+                precision: Some(Precision::F64),
+                ..plain()
+            };
+            let bytes = convert(&narrow, format, &wide).unwrap().bytes;
+            let back = TensorFile::read(&bytes).unwrap();
+            let compared = &compare(&narrow, &back, &wide).unwrap()[0];
+            assert_eq!(compared.largest_absolute, 0.0);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_converted_is_named() {
+    let one = |name: &str, x: f64| {
+        let values = ArrayD::from_elem(&[1][..], x);
+        write_tensors([(name.to_owned(), values.view())], None).unwrap()
+    };
+    let narrow = |precision| ConvertOptions {
+        precision: Some(precision),
+        ..plain()
+    };
+    let strip = |prefix: &str| ConvertOptions {
+        prefix_strip: prefix.into(),
+        ..plain()
+    };
+    let view = |dtype, bytes| TensorView::new(dtype, vec![1], bytes).unwrap();
+    let short = safetensors::serialize([("w", view(Dtype::U32, &[0; 4]))], None).unwrap();
+    let config = sequence();
+    let params = vec![config.build().unwrap().init(0)];
+    let own = Model::<f64>::new(config, params, serde_json::Value::Null).unwrap();
+    let own = own.to_bytes().unwrap();
+    for (bytes, format, options, words) in [
+        (
+            one("w", 1e300),
+            Format::Safetensors,
+            narrow(Precision::F32),
+            "w: 1e300 is beyond the largest F32 number",
+        ),
+        (
+            one("w", 65520.0),
+            Format::Torch,
+            narrow(Precision::F16),
+            "beyond the largest F16",
+        ),
+        (
+            one("w", 1.0),
+            Format::Torch,
+            strip("model."),
+            "does not begin with `model.`",
+        ),
+        (
+            one("w", 1.0),
+            Format::Torch,
+            strip("w"),
+            "does not begin with `w`",
+        ),
+        (
+            short,
+            Format::Torch,
+            plain(),
+            "w: a PyTorch file is not written with U32",
+        ),
+        (
+            safetensors::serialize::<&str, TensorView<'_>, _>([], None).unwrap(),
+            Format::Torch,
+            plain(),
+            "no tensors",
+        ),
+        (own, Format::Safetensors, strip("rnn"), "by their names"),
+    ] {
+        let file = TensorFile::read(&bytes).unwrap();
+        let e = convert(&file, format, &options).unwrap_err().to_string();
+        assert!(e.contains(words), "{e}");
+    }
+}
+
+#[test]
+fn a_difference_is_found() {
+    let file = |x: f32, name: &str, sides: &[usize]| {
+        let mut values = ArrayD::<f32>::ones(sides);
+        if let Some(last) = values.last_mut() {
+            *last = x;
+        }
+        write_tensors([(name.to_owned(), values.view())], None).unwrap()
+    };
+    let (a, b) = (file(1.0, "w", &[2, 2]), file(1.25, "w", &[2, 2]));
+    let (a, b) = (TensorFile::read(&a).unwrap(), TensorFile::read(&b).unwrap());
+    let found = &compare(&a, &b, &plain()).unwrap()[0];
+    assert!(!found.bit_for_bit);
+    assert_eq!(
+        (found.largest_absolute, found.largest_relative),
+        (0.25, 0.25)
+    );
+    for other in [file(1.0, "v", &[2, 2]), file(1.0, "w", &[4])] {
+        let other = TensorFile::read(&other).unwrap();
+        assert!(compare(&a, &other, &plain()).unwrap_err().is_file());
+    }
+}
+
+fn sequence() -> NetworkConfig {
+    NetworkConfig::Sequence(SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 3),
+        readout: Readout::LastSteps(2),
+        outputs: 2,
+        head_dropout: 0.0,
+        skip: Some(Skip {
+            inputs: 2,
+            dropout: 0.0,
+        }),
+    })
+}
+
+/// Every kind of network is run from both files, and a change of any parameter
+/// that it reads shows.
+#[test]
+fn models_are_run_from_both_files() {
+    let recurrent = RecurrentConfig::new(CellKind::Gru, 2, 3);
+    let configs = [
+        sequence(),
+        NetworkConfig::EncoderDecoder(EncoderDecoderConfig {
+            recurrent: recurrent.clone(),
+            known: 1,
+            outputs: 2,
+            steps: 4,
+        }),
+        NetworkConfig::OneToMany(OneToManyConfig {
+            recurrent,
+            inputs: 1,
+            steps: 3,
+        }),
+    ];
+    for config in configs {
+        let network = config.build().unwrap();
+        let members: Vec<_> = (0..2).map(|seed| network.init(seed)).collect();
+        let model =
+            Model::<f32>::new(config, members.clone(), serde_json::json!({"a": 1})).unwrap();
+        let bytes = model.to_bytes().unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        let rename = |name: &str| Ok(name.to_owned());
+        for format in FORMATS {
+            let converted = convert(&file, format, &plain()).unwrap();
+            assert_eq!(converted.notes.len(), usize::from(format == Format::Torch));
+            if format == Format::Safetensors {
+                assert!(converted.bytes == bytes);
+            }
+            let other = TensorFile::read(&converted.bytes).unwrap();
+            let probed = probe(&file, &other, rename, &RunOptions::default())
+                .unwrap()
+                .unwrap();
+            assert!(probed.largest == 0.0 && probed.numbers > 20, "{probed:?}");
+        }
+        let mut changed = members;
+        changed[1].values_mut()[0] += 0.5;
+        let other = Model::new(model.config().clone(), changed, serde_json::Value::Null).unwrap();
+        let other = other.to_bytes().unwrap();
+        let other = TensorFile::read(&other).unwrap();
+        let probed = probe(&file, &other, rename, &RunOptions::default())
+            .unwrap()
+            .unwrap();
+        assert!(probed.largest > 0.0, "{probed:?}");
+    }
+    let plain = write_tensors(
+        [("w".to_owned(), ArrayD::<f32>::ones(&[1][..]).view())],
+        None,
+    )
+    .unwrap();
+    let file = TensorFile::read(&plain).unwrap();
+    let probed = probe(&file, &file, |n| Ok(n.to_owned()), &RunOptions::default()).unwrap();
+    assert_eq!(probed, None);
+}
+
+proptest! {
+    /// Any names, types and shapes.
+    #[test]
+    fn any_tensors_survive(
+        tensors in prop::collection::btree_map("[a-zé\"\\\\ .0-9]{1,12}", (0_usize..6, prop::collection::vec(0_usize..4, 0..4)), 1..6),
+        fill in any::<u8>(),
+    ) {
+        let types = [Dtype::BOOL, Dtype::U8, Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64];
+        let data: Vec<u8> = (0..64 * 8).map(|i: u32| fill.wrapping_mul(i as u8)).collect();
+        let views = tensors.iter().map(|(name, (dtype, shape))| {
+            let dtype = types[*dtype];
+            let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            (name, TensorView::new(dtype, shape.clone(), &data[..bytes]).unwrap())
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        for format in FORMATS {
+            let converted = convert(&file, format, &plain()).unwrap().bytes;
+            let back = TensorFile::read(&converted).unwrap();
+            for compared in compare(&file, &back, &plain()).unwrap() {
+                prop_assert!(compared.bit_for_bit, "{compared:?}");
+            }
+        }
+    }
+}
