@@ -3,6 +3,7 @@
 use crate::cell::Part;
 use crate::{Error, Float, Result};
 use ndarray::{Array2, Array3, ArrayView, ArrayView2, ArrayView3, Axis, Dimension};
+use std::ops::Range;
 
 /// The state of every layer and direction, each slot with the parts of its
 /// cell (`h`, and `c` in an LSTM), each part of its own width.
@@ -85,6 +86,15 @@ impl<F: Float> State<F> {
     /// True for a row that was neither set nor run since it started from zeros.
     pub fn is_fresh(&self, row: usize) -> bool {
         self.fresh.get(row).is_some_and(|fresh| *fresh)
+    }
+
+    /// Copies slots of a state of as many rows to those from `start` on, and
+    /// which rows are fresh.
+    pub(crate) fn copy_slots(&mut self, from: &Self, slots: Range<usize>, start: usize) {
+        for (to, slot) in self.slots[start..].iter_mut().zip(&from.slots[slots]) {
+            to.values.copy_from_slice(&slot.values);
+        }
+        self.fresh.copy_from_slice(&from.fresh);
     }
 
     /// Marks the rows that are fresh.

@@ -30,13 +30,27 @@ pub(super) fn states(prefixes: &[&str]) -> Vec<String> {
     prefixes.iter().flat_map(names).collect()
 }
 
+fn is_state(name: &str) -> bool {
+    ["h_0", "c_0", "h_n", "c_n"]
+        .iter()
+        .any(|n| name.ends_with(n))
+}
+
+/// `h_0` from `h_0.3`, the name of a state in one slot.
+fn slot_of(name: &str) -> Option<&str> {
+    let (state, slot) = name.rsplit_once('.')?;
+    slot.parse::<u32>().is_ok().then_some(state)
+}
+
 impl<'a> Arrays<'a> {
     /// The tensors of a file, of which `known` and those of every model have a
     /// meaning; `rank` is that of a batched input.
     pub(super) fn new(file: &'a TensorFile<'a>, rank: usize, known: &[String]) -> Result<Self> {
         let every = ["input", "lengths", "d_output"];
+        let is_known = |name: &str| known.iter().any(|k| k == name);
         for name in file.names() {
-            if !every.contains(&name) && !known.iter().any(|k| k == name) {
+            let by_slot = slot_of(name).is_some_and(|n| is_known(n) && is_state(n));
+            if !every.contains(&name) && !is_known(name) && !by_slot {
                 return Err(Error::file(format!(
                     "input: nothing reads the tensor {name}; known are {}, {}",
                     every.join(", "),
@@ -154,15 +168,16 @@ impl<'a> Arrays<'a> {
             .map(Some)
     }
 
-    /// Fills the parts of a state that the input has: `d` is empty or `d_`,
-    /// `before` the layer's prefix, `when` is `0` or `n`.
+    /// Fills the parts of a state that the input has, and tells whether there
+    /// are any: `d` is empty or `d_`, `before` the layer's prefix, `when` is `0`
+    /// or `n`.
     pub(super) fn state<F: Float>(
         &self,
         state: &mut State<F>,
         d: &str,
         before: &str,
         when: &str,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut found = [false; 2];
         for (part, found) in ["h", "c"].into_iter().zip(&mut found) {
             let name = format!("{d}{before}{part}_{when}");
@@ -172,23 +187,55 @@ impl<'a> Arrays<'a> {
                         "input: {name}: this cell has no cell state; only an LSTM has"
                     )));
                 }
+                let expected = state.get(part).map_or(value.dim(), |s| s.dim());
+                if !d.is_empty() && expected != value.dim() {
+                    return Err(Error::shape(format!(
+                        "{name}: expected {expected:?}, got {:?}",
+                        value.dim()
+                    )));
+                }
                 let set = state.set(part, value.view());
-                set.map_err(|e| {
-                    if d.is_empty() && before.is_empty() {
-                        e
-                    } else {
-                        e.at(&name)
-                    }
-                })?;
+                set.map_err(|e| if before.is_empty() { e } else { e.at(&name) })?;
                 *found = true;
             }
+            *found |= self.slots(state, part, &name)?;
         }
         if when == "0" && state.has("c") && found[0] != found[1] {
             return Err(Error::file(
                 "input: an LSTM takes both h_0 and c_0, or neither",
             ));
         }
-        Ok(())
+        Ok(found[0] || found[1])
+    }
+
+    /// Fills a part of a state that the input has by slots, `h_0.0`, `h_0.1`,
+    /// ...: in all of them or in none.
+    fn slots<F: Float>(&self, state: &mut State<F>, part: &str, name: &str) -> Result<bool> {
+        let names = self.file.names();
+        let count = names.iter().filter(|n| slot_of(n) == Some(name)).count();
+        if count == 0 {
+            return Ok(false);
+        }
+        if self.file.shape(name).is_some() || count != state.slots() {
+            return Err(Error::file(format!(
+                "input: {name}: expected one tensor of all layers and directions, or {} from {name}.0 on, got {count} of these",
+                state.slots()
+            )));
+        }
+        for slot in 0..state.slots() {
+            let name = format!("{name}.{slot}");
+            let Some(value) = self.array(&name, 1)? else {
+                return Err(Error::file(format!("input: the tensor {name} is missing")));
+            };
+            if value.len_of(Axis(0)) != 1 {
+                return Err(Error::shape(format!(
+                    "{name}: expected (1, batch, width), got {:?}",
+                    value.dim()
+                )));
+            }
+            state.set_part(slot, part, value.index_axis(Axis(0), 0))?;
+        }
+        Ok(true)
     }
 
     pub(super) fn has_gradients(&self) -> bool {
@@ -205,8 +252,17 @@ impl<'a> Arrays<'a> {
         when: &str,
     ) {
         for part in ["h", "c"] {
+            let name = format!("{d}{before}{part}_{when}");
             if let Some(value) = state.get(part) {
-                out.push((format!("{d}{before}{part}_{when}"), self.out(value, 1)));
+                out.push((name, self.out(value, 1)));
+                continue;
+            }
+            // Layers of several widths have no array in common.
+            for slot in 0..state.slots() {
+                if let Some(value) = state.part(slot, part) {
+                    let value = self.out(value.insert_axis(Axis(0)), 1);
+                    out.push((format!("{name}.{slot}"), value));
+                }
             }
         }
     }

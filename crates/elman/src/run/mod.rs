@@ -12,6 +12,7 @@
 //! | `input` | (T, B, I); (B, T, I) with `batch_first`; (T, I) unbatched |
 //! | | before an embedding, int64: (T, B), (B, T) or (T) |
 //! | `h_0`, `c_0` | initial state (L*D, B, H), `h_0` (L*D, B, R) under a projection, zero where absent; an LSTM takes both or neither |
+//! | `h_0.0`, `h_0.1`, ... | the same by slots (layer and direction), (1, B, H), where the layers have several sizes; so are `c_0`, `d_h_n`, `d_c_n` and what comes out |
 //! | `lengths` | int64, valid steps of each row |
 //! | `known`, `start`, `skip` | what else a network of a model file reads |
 //! | `d_output`, `d_h_n`, `d_c_n` | any of them asks for gradients |
@@ -516,9 +517,8 @@ fn chain<F: Float>(
         let mut state = chain.start(dim.1);
         for ((_, stack, slots), before) in chain.recurrent().zip(&befores) {
             let mut own = stack.start(dim.1);
-            arrays.state(&mut own, d, before, when)?;
-            for (from, to) in slots.enumerate() {
-                state.slot_mut(to).copy_from_slice(own.slot(from));
+            if arrays.state(&mut own, d, before, when)? {
+                state.copy_slots(&own, 0..slots.len(), slots.start);
             }
         }
         Ok::<_, Error>(state)
@@ -526,9 +526,7 @@ fn chain<F: Float>(
     let put_states = |out: &mut Tensors<F>, state: &crate::layer::State<F>, d: &str, when: &str| {
         for ((_, stack, slots), before) in chain.recurrent().zip(&befores) {
             let mut own = stack.start(dim.1);
-            for (to, from) in slots.enumerate() {
-                own.slot_mut(to).copy_from_slice(state.slot(from));
-            }
+            own.copy_slots(state, slots, 0);
             arrays.put_state(out, &own, d, before, when);
         }
     };

@@ -18,8 +18,8 @@ pub use config::{ChainConfig, ChainLayer, NamedLayer};
 use super::{Inputs, Network, same_dim, same_layout, time_first, unread};
 use crate::cell::AnyCell;
 use crate::layer::{
-    Embedding, LayerNorm, LayerNormCache, Linear, LinearCache, Pass, Stack, StackCache, State,
-    Steps, dropout,
+    Embedding, LayerNorm, LayerNormCache, Linear, LinearCache, Merge, Pass, Stack, StackCache,
+    State, Steps, dropout,
 };
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
@@ -324,7 +324,7 @@ fn make(
             padding_idx,
         } => Layer::Embedding(Embedding::new(layout, prefix, n, dim, padding_idx)?),
         ChainLayer::Recurrent(ref config) => {
-            time_first(config)?;
+            time_first(&config.stack)?;
             let stack = config.stack(layout, prefix)?;
             let of_state = slots..slots + stack.start::<f32>(0).slots();
             Layer::Recurrent(Box::new(stack), of_state, number)
@@ -371,9 +371,16 @@ fn check_order(before: &[NamedLayer], layer: &ChainLayer) -> Result<()> {
         Recurrent(_) | LastOutput | LastState if one_step => {
             refuse("one step is left after last_output or last_state; put it before them")
         }
-        LastState if !matches!(before.last().map(|l| &l.layer), Some(Recurrent(_))) => {
-            refuse("it reads the final state of a recurrent layer; put it directly after one")
-        }
+        LastState => match before.last().map(|l| &l.layer) {
+            Some(Recurrent(c)) if c.stack.merge != Merge::Concat => refuse(
+                "last_state with merge: it reads both directions side by side; use last_output, or merge concat",
+            ),
+            Some(Recurrent(c)) if c.stack.residual => refuse(
+                "last_state with residual: the connections go past the state; use last_output",
+            ),
+            Some(Recurrent(_)) => Ok(()),
+            _ => refuse("it reads the final state of a recurrent layer; put it directly after one"),
+        },
         _ if before.is_empty() && layer.reads().is_none() && layer.gives().is_none() => refuse(
             "the first layer has to tell how many features there are; begin with one that has weights",
         ),
@@ -430,13 +437,8 @@ impl<F: Float> Network<F> for Chain {
         if self.gives_one_step() {
             return refuse("what comes after last_output or last_state reads the whole sequence");
         }
-        match self
-            .recurrent()
-            .find(|(_, stack, _)| stack.num_directions() > 1)
-        {
-            Some(_) => refuse("its reverse direction begins at the end of the sequence"),
-            None => Ok(()),
-        }
+        self.recurrent()
+            .try_for_each(|(_, stack, _)| stack.check_cut())
     }
 
     fn output_dim(&self, inputs: &Inputs<'_, F>) -> Result<(usize, usize, usize)> {
@@ -479,6 +481,12 @@ impl<F: Float> Network<F> for Chain {
         cache.steps.set(seq_len, batch, pass.lengths)?;
         self.fit(cache, batch);
         self.load(inputs, cache)?;
+        // All of them before the first has run: what has run is not fresh.
+        for (layer, own) in self.layers.iter().zip(&mut cache.layers) {
+            if let (Layer::Recurrent(_, slots, _), LayerCache::Recurrent(own)) = (layer, own) {
+                own.state.copy_slots(state, slots.clone(), 0);
+            }
+        }
         let one_step_from = self.one_step_from();
         for (at, layer) in self.layers.iter().enumerate() {
             let (below, above) = cache.values.split_at_mut(at + 1);
@@ -492,7 +500,6 @@ impl<F: Float> Network<F> for Chain {
             match (layer, &mut caches[0]) {
                 (Layer::Embedding(table), _) => table.forward(params, &cache.indices, y)?,
                 (Layer::Recurrent(stack, slots, number), LayerCache::Recurrent(own)) => {
-                    copy_state(state, slots.clone(), &mut own.state, 0);
                     fit3(&mut own.x, (seq_len, batch, self.widths[at]));
                     fit3(&mut own.y, (seq_len, batch, width));
                     let rows = x.chunks_exact(self.widths[at]);
@@ -504,7 +511,7 @@ impl<F: Float> Network<F> for Chain {
                     let (x, out) = (own.x.view(), own.y.view_mut());
                     stack.forward(params, x, &pass, &mut own.state, &mut own.stack, out)?;
                     steps.gather(own.y.view(), y);
-                    copy_state(&own.state, 0..slots.len(), state, slots.start);
+                    state.copy_slots(&own.state, 0..slots.len(), slots.start);
                 }
                 (Layer::Linear(linear), LayerCache::Linear(own)) => {
                     linear.forward(params, x, own, y)?;
@@ -597,7 +604,7 @@ impl<F: Float> Network<F> for Chain {
         self.check_state("d_state", d_state, batch)?;
         for (layer, own) in self.layers.iter().zip(&mut cache.layers) {
             if let (Layer::Recurrent(_, slots, _), LayerCache::Recurrent(own)) = (layer, own) {
-                copy_state(d_state, slots.clone(), &mut own.d_state, 0);
+                own.d_state.copy_slots(d_state, slots.clone(), 0);
             }
         }
         let ChainCache {
@@ -677,7 +684,7 @@ impl<F: Float> Network<F> for Chain {
         }
         for (layer, own) in self.layers.iter().zip(caches) {
             if let (Layer::Recurrent(_, slots, _), LayerCache::Recurrent(own)) = (layer, own) {
-                copy_state(&own.d_state, 0..slots.len(), d_state, slots.start);
+                d_state.copy_slots(&own.d_state, 0..slots.len(), slots.start);
             }
         }
         Ok(())
@@ -698,13 +705,6 @@ fn each_last(
             let to = b * width + direction * h;
             f(slot, b, to..to + h);
         }
-    }
-}
-
-/// Copies slots of a state to those from `start` on of another.
-fn copy_state<F: Float>(from: &State<F>, slots: Range<usize>, to: &mut State<F>, start: usize) {
-    for (n, slot) in slots.enumerate() {
-        to.slot_mut(start + n).copy_from_slice(from.slot(slot));
     }
 }
 
