@@ -6,7 +6,7 @@ use common::{Case, Fixtures, error};
 use elman::Float;
 use elman::cell::{CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
-use elman::ndarray::{ArrayD, array};
+use elman::ndarray::{ArrayD, ArrayView, Axis, IxDyn, Slice, array};
 use elman::network::{
     EncoderDecoderConfig, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
 };
@@ -118,6 +118,76 @@ fn a_model_file_needs_no_flag() {
     assert_eq!(out.shape("d_input"), Some(&[2, 1, 2][..]));
 }
 
+/// Layers of several widths have their states one by one, by slot; what comes
+/// out goes in again.
+#[test]
+fn states_of_several_widths() {
+    let mut recurrent = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    recurrent.stack.num_layers = 2;
+    recurrent.hidden_sizes = vec![3, 5];
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent,
+        readout: Readout::EveryStep,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params = vec![config.build().unwrap().init(1)];
+    let model = Model::<f64>::new(config, params, serde_json::Value::Null).unwrap();
+    let model = model.to_bytes().unwrap();
+    let x = ArrayD::from_shape_fn(&[4, 2, 2][..], |at| {
+        (at[0] + 2 * at[1]) as f64 - at[2] as f64
+    });
+    let forward = |x: ArrayView<'_, f64, IxDyn>, states: &[(String, ArrayD<f64>)]| {
+        let states = states.iter().map(|(name, a)| (name.clone(), a.view()));
+        let input = std::iter::once(("input".to_owned(), x)).chain(states);
+        let input = write_tensors(input, None).unwrap();
+        run(&model, &input, &RunOptions::default())
+    };
+    let cut = |from: usize, to: usize| {
+        let all = x.slice_axis(Axis(0), Slice::from(from..to));
+        forward(all, &[]).unwrap()
+    };
+    let (whole, early) = (cut(0, 4), cut(0, 2));
+    let (whole, early) = (
+        TensorFile::read(&whole).unwrap(),
+        TensorFile::read(&early).unwrap(),
+    );
+    assert_eq!(whole.shape("h_n"), None);
+    assert_eq!(whole.shape("c_n.1"), Some(&[1, 2, 5][..]));
+    let mut states: Vec<_> = ["h_n.0", "h_n.1", "c_n.0", "c_n.1"]
+        .map(|name| {
+            let value = early.get::<f64>(name).unwrap().unwrap();
+            (name.replace("_n", "_0"), value)
+        })
+        .into();
+    let rest = x.slice_axis(Axis(0), Slice::from(2..));
+    let late = forward(rest.view(), &states).unwrap();
+    let late = TensorFile::read(&late).unwrap();
+    for name in ["h_n.0", "h_n.1", "c_n.0", "c_n.1"] {
+        assert_eq!(late.get::<f64>(name), whole.get::<f64>(name));
+    }
+    states[1].1 = ArrayD::zeros(&[2, 2, 5][..]);
+    let error = forward(rest.view(), &states).unwrap_err().to_string();
+    assert!(
+        error.contains("h_0.1: expected (1, batch, width)"),
+        "{error}"
+    );
+    states[1].1 = ArrayD::zeros(&[1, 2, 3][..]);
+    let error = forward(rest, &states).unwrap_err().to_string();
+    assert!(error.contains("slot 1: expected (2, 5)"), "{error}");
+    states.remove(1);
+    let error = forward(x.view(), &states).unwrap_err().to_string();
+    assert!(error.contains("or 2 from h_0.0 on, got 1"), "{error}");
+    states.push(("h_0.7".to_owned(), ArrayD::zeros(&[1, 2, 5][..])));
+    let error = forward(x.view(), &states).unwrap_err().to_string();
+    assert!(error.contains("the tensor h_0.1 is missing"), "{error}");
+    states.truncate(1);
+    states[0].0 = "h_2.0".to_owned();
+    let error = forward(x.view(), &states).unwrap_err().to_string();
+    assert!(error.contains("nothing reads the tensor h_2.0"), "{error}");
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let w = |shape: &[usize]| ArrayD::<f64>::zeros(shape);
@@ -141,6 +211,10 @@ fn what_is_wrong_is_named() {
     };
     let relu = RunOptions {
         nonlinearity: Some(Nonlinearity::Relu),
+        ..RunOptions::default()
+    };
+    let tanh = RunOptions {
+        nonlinearity: Some(Nonlinearity::Tanh),
         ..RunOptions::default()
     };
     let plain = RunOptions::default();
@@ -186,9 +260,22 @@ fn what_is_wrong_is_named() {
             plain.clone(),
             "3 or 4 times",
         ),
+<<<<<<< ours
         (good.clone(), x.clone(), lstm.clone(), "suggests a GRU"),
         (good.clone(), x.clone(), relu.clone(), "activation"),
         (good.clone(), vec![], plain.clone(), "`input` is missing"),
+=======
+        (good.clone(), x.clone(), lstm, "suggests a GRU"),
+        (good.clone(), x.clone(), relu, "activation"),
+        (good.clone(), x.clone(), tanh, "activation"),
+        (
+            good.clone(),
+            with_x("d_h_n", w(&[1, 2, 3])),
+            plain,
+            "d_h_n: expected (1, 1, 3), got (1, 2, 3)",
+        ),
+        (good.clone(), vec![], plain, "`input` is missing"),
+>>>>>>> theirs
         (
             good.clone(),
             vec![("input", w(&[4, 1, 3]))],
