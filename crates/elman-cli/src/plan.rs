@@ -8,6 +8,7 @@ use elman::run::Declaration;
 use elman::weights::{ConvertOptions, Format};
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// A forecast that can be tried.
 #[derive(Debug)]
@@ -188,12 +189,14 @@ fn check_output(flag: &str, output: &Path, inputs: &[(&str, &Path)]) -> Result<(
             "{shown}: this is the file of {of}; name another"
         )));
     }
-    if output.is_dir() {
-        return Err(Failure::Input(format!(
-            "{shown}: this is a folder; name a file in it"
-        )));
+    let refused = |why: &dyn std::fmt::Display| Err(Failure::Input(format!("{shown}: {why}")));
+    match fs::metadata(output) {
+        Ok(about) if about.is_dir() => refused(&"this is a folder; name a file in it"),
+        // A new file would take the place of the pipe or device.
+        Ok(about) if !about.is_file() => refused(&"this is not a regular file; name one"),
+        Err(e) if e.kind() == io::ErrorKind::InvalidFilename => refused(&e),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The layers that a file of TOML declares.
@@ -203,14 +206,14 @@ fn declaration(path: &Path) -> Result<Declaration, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::Input(format!("--network {}: {why}", path.display()))
     };
-    let about = std::fs::metadata(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => wrong(&"there is no such file; check the path"),
+    let about = fs::metadata(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => wrong(&"there is no such file; check the path"),
         _ => wrong(&format!("cannot be read: {e}")),
     })?;
     if !about.is_file() || about.len() > LONGEST {
         return Err(wrong(&"expected a file with a few lines of TOML"));
     }
-    let text = std::fs::read(path).map_err(|e| wrong(&format!("cannot be read: {e}")))?;
+    let text = fs::read(path).map_err(|e| wrong(&format!("cannot be read: {e}")))?;
     let text = std::str::from_utf8(&text).map_err(|_| {
         wrong(&"not UTF-8 text; expected a few lines of TOML, a [[layer]] for each layer")
     })?;

@@ -97,8 +97,8 @@ pub struct Weights {
 
 impl Begun {
     fn new(path: &Path) -> Result<Self, Failure> {
-        let mut file = fs::File::open(path).map_err(|e| unread(path, &e))?;
-        let about = file.metadata().map_err(|e| unread(path, &e))?;
+        // Before it is opened: a pipe would wait for its other end.
+        let about = fs::metadata(path).map_err(|e| unread(path, &e))?;
         if about.is_dir() {
             return Err(unread(path, &io::ErrorKind::IsADirectory.into()));
         }
@@ -108,6 +108,7 @@ impl Begun {
                 path.display()
             )));
         }
+        let mut file = fs::File::open(path).map_err(|e| unread(path, &e))?;
         let size = about.len();
         let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
         let mut bytes = Vec::new();

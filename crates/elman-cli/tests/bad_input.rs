@@ -433,4 +433,28 @@ fn run_refuses_what_is_no_layer() {
     );
     run("missing", "model.safetensors", &["missing", "no such file"]);
     run("model.safetensors", "missing", &["missing", "no such file"]);
+    // Beyond what is read of a header, though the format allows it.
+    let spaces = [&(2_u64 << 20).to_le_bytes()[..], &vec![b' '; 2 << 20]].concat();
+    fs::write(folder.path().join("spaces"), spaces).unwrap();
+    run(
+        "spaces",
+        "model.safetensors",
+        &["spaces: ", "2097152 bytes"],
+    );
+}
+
+/// A pipe is neither waited for nor replaced.
+#[cfg(unix)]
+#[test]
+fn run_leaves_pipes_alone() {
+    let (folder, other) = (used_folder(), tempfile::tempdir().unwrap());
+    let path = other.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let (own, pipe) = ("model.safetensors", path.to_str().unwrap());
+    for [model, input, output] in [[pipe, own, "out"], [own, pipe, "out"], [own, own, pipe]] {
+        let args = ["run", model, "--input", input, "--output", output];
+        assert_refused(folder.path(), &args, &[pipe, "not a regular file"]);
+    }
+    assert!(!fs::metadata(&path).unwrap().is_file());
 }
