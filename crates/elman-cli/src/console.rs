@@ -58,17 +58,49 @@ impl Console {
     }
 }
 
-/// Says why the program stops.
+/// Says why the program stops, in one line.
 pub fn complain(message: &str) {
     let label = console::Style::new().for_stderr().red().bold();
     say(&format!(
         "{} {}",
         label.apply_to("error:"),
-        printable(message)
+        one_line(message)
     ));
+}
+
+/// The text in one line of a length that can be read: a name in a file may have
+/// any length, and line breaks.
+fn one_line(text: &str) -> String {
+    const HALF: usize = 800;
+    let text = printable(text).replace('\n', " ");
+    let start = text.char_indices().nth(HALF);
+    let end = text.char_indices().nth_back(HALF);
+    match (start, end) {
+        (Some((start, _)), Some((end, _))) if start < end => {
+            format!("{} .. {}", &text[..start], &text[end..])
+        }
+        _ => text,
+    }
 }
 
 /// A closed standard error is no reason to stop.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
+        for length in [1599, 1600, 1601] {
+            assert_eq!(one_line(&"ü".repeat(length)).chars().count(), length);
+        }
+        let long = format!("start{}end", "ü".repeat(1_000_000));
+        let line = one_line(&long);
+        assert!(line.starts_with("start") && line.ends_with("end"), "{line}");
+        assert!(line.chars().count() < 1700);
+    }
 }

@@ -42,10 +42,11 @@ impl Paint {
     }
 }
 
-/// The text without the characters that steer a terminal; a table may hold
-/// any.
+/// The text without the characters that steer a terminal or turn the direction
+/// of writing; a table may hold any.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n';
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| c.is_control() && c != '\n' || turns(c);
     if text.contains(steers) {
         Cow::Owned(text.replace(steers, " "))
     } else {
