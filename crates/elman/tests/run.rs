@@ -260,22 +260,16 @@ fn what_is_wrong_is_named() {
             plain.clone(),
             "3 or 4 times",
         ),
-<<<<<<< ours
         (good.clone(), x.clone(), lstm.clone(), "suggests a GRU"),
         (good.clone(), x.clone(), relu.clone(), "activation"),
-        (good.clone(), vec![], plain.clone(), "`input` is missing"),
-=======
-        (good.clone(), x.clone(), lstm, "suggests a GRU"),
-        (good.clone(), x.clone(), relu, "activation"),
-        (good.clone(), x.clone(), tanh, "activation"),
+        (good.clone(), x.clone(), tanh.clone(), "activation"),
         (
             good.clone(),
             with_x("d_h_n", w(&[1, 2, 3])),
-            plain,
+            plain.clone(),
             "d_h_n: expected (1, 1, 3), got (1, 2, 3)",
         ),
-        (good.clone(), vec![], plain, "`input` is missing"),
->>>>>>> theirs
+        (good.clone(), vec![], plain.clone(), "`input` is missing"),
         (
             good.clone(),
             vec![("input", w(&[4, 1, 3]))],

@@ -175,6 +175,7 @@ impl Gaps {
             NetworkConfig::Sequence(c) => &mut c.recurrent,
             NetworkConfig::EncoderDecoder(c) => &mut c.recurrent,
             NetworkConfig::OneToMany(c) => &mut c.recurrent,
+            NetworkConfig::Chain(_) => unreachable!("no chain is made above"),
         };
         recurrent.stack = StackConfig {
             dropout: 0.3,
