@@ -163,8 +163,9 @@ impl CellConfig {
         o.init.check(self)
     }
 
-    /// What each of the activations is for.
-    fn activation_names(&self) -> &'static [&'static str] {
+    /// What each of the [activations](CellOptions::activations) is for, in their
+    /// order.
+    pub fn activation_names(&self) -> &'static [&'static str] {
         match self.cell {
             CellKind::Rnn => &["h"],
             CellKind::Gru => &["r", "z", "n"],

@@ -1,6 +1,7 @@
 //! A stack with numbers to run through it, and all that comes out.
 
 use super::numbers;
+use super::variants::variants;
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity};
 use elman::layer::{Merge, Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};
@@ -72,6 +73,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         prop::bool::weighted(0.3),
         prop::option::weighted(0.3, [1..9_usize, 1..9_usize]),
     );
+    let beyond = prop::option::weighted(0.4, prop::sample::select(variants(3, 9, true)));
     let batch = (0..=4_usize, 0..=6_usize).prop_flat_map(|(seq_len, batch)| {
         let lengths = prop::option::of(prop::collection::vec(0..=seq_len, batch));
         let marks = prop::collection::vec(prop::bool::weighted(0.3), seq_len * batch);
@@ -81,16 +83,21 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
         let rest = (any::<bool>(), any::<bool>(), any::<u64>());
         (Just(seq_len), Just(batch), lengths, resets, rest)
     });
-    (cell, stack, masks, form, batch).prop_map(
-        |(cell, stack, masks, form, (seq_len, batch, lengths, resets, rest))| {
-            let (kind, nonlinearity, bias, input_size, hidden_size, projection) = cell;
+    (cell, stack, masks, (form, beyond), batch).prop_map(
+        |(cell, stack, masks, (form, beyond), (seq_len, batch, lengths, resets, rest))| {
+            let (mut kind, nonlinearity, bias, input_size, hidden_size, projection) = cell;
             let (num_layers, bidirectional, batch_first, dropout) = stack;
             let (locked, recurrent_dropout, weight_drop, hidden, cell, learned) = masks;
             let (reverse, merge, residual, sizes) = form;
             let (training, fresh, seed) = rest;
+            let options = beyond.map(|beyond| {
+                kind = beyond.cell;
+                beyond.options
+            });
             let mut config = RecurrentConfig::new(kind, input_size, hidden_size);
             config.bias = bias;
-            if kind == CellKind::Rnn {
+            config.options = options.unwrap_or_default();
+            if kind == CellKind::Rnn && config.options.activations.is_empty() {
                 config.nonlinearity = nonlinearity;
             }
             if kind == CellKind::Lstm {
