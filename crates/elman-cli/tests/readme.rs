@@ -1,6 +1,7 @@
 //! Every command of the README that runs the program does so, in its order, in
 //! one folder; every example that it names exists.
 
+use elman::weights::TensorFile;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,11 +10,14 @@ fn the_commands_of_the_readme_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("examples/data");
-    std::fs::create_dir_all(&data).unwrap();
-    for entry in std::fs::read_dir(root.join("examples/data")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
+    std::fs::create_dir(folder.path().join("target")).unwrap();
+    for part in ["examples/data", "examples/checkpoint"] {
+        let copies = folder.path().join(part);
+        std::fs::create_dir_all(&copies).unwrap();
+        for entry in std::fs::read_dir(root.join(part)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copies.join(entry.file_name())).unwrap();
+        }
     }
 
     // What the README prints below its first command.
@@ -49,6 +53,20 @@ fn the_commands_of_the_readme_run() {
     assert!(programs >= 5 && examples >= 6, "{programs}, {examples}");
     for file in ["forecast.csv", "report.html", "model.safetensors"] {
         assert!(folder.path().join(file).is_file(), "{file}");
+    }
+
+    // What PyTorch makes of the checkpoint.
+    let read = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
+    let ours = read("target/scores.safetensors");
+    let theirs = read("examples/checkpoint/expected.safetensors");
+    let output = |bytes: &[u8]| {
+        let file = TensorFile::read(bytes).unwrap();
+        file.get::<f32>("output").unwrap().unwrap()
+    };
+    let (ours, theirs) = (output(&ours), output(&theirs));
+    assert_eq!(ours.shape(), theirs.shape());
+    for (a, b) in ours.iter().zip(&theirs) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
 }
 
