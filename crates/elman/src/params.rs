@@ -21,6 +21,13 @@ pub struct Entry {
     pub range: Range<usize>,
 }
 
+/// `rnn.weight_ih_l0`: what stands before a name, with a dot where there is
+/// something.
+pub(crate) fn named(prefix: &str, name: impl std::fmt::Display) -> String {
+    let dot = if prefix.is_empty() { "" } else { "." };
+    format!("{prefix}{dot}{name}")
+}
+
 /// The most parameters that an allocation of `f64` can hold.
 const MOST: usize = isize::MAX as usize / size_of::<f64>();
 
@@ -58,6 +65,19 @@ impl Layout {
             range: start..end,
         });
         Ok(start..end)
+    }
+
+    /// Lets `build` add tensors, and leaves the layout as it was where it fails.
+    pub(crate) fn all_or_none<T>(
+        &mut self,
+        build: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let before = self.entries.len();
+        let built = build(self);
+        if built.is_err() {
+            self.entries.truncate(before);
+        }
+        built
     }
 
     /// Number of parameters in all.
@@ -141,6 +161,17 @@ impl<F: Float> Params<F> {
             values,
             stamp: STAMP.fetch_add(1, Ordering::Relaxed),
         })
+    }
+
+    /// Refuses fewer values than up to `end`; `name` says what these are.
+    pub(crate) fn check_len(&self, name: &str, end: usize) -> Result<()> {
+        let got = self.values.len();
+        if end <= got {
+            return Ok(());
+        }
+        Err(Error::shape(format!(
+            "{name}: expected at least {end} values, got {got}; were they laid out for another network?"
+        )))
     }
 
     /// The layout.

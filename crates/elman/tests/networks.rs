@@ -8,8 +8,8 @@ use elman::cell::{Bias, CellKind, Nonlinearity};
 use elman::layer::{Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache, State};
 use elman::ndarray::{Array2, Array3, Axis, concatenate, s};
 use elman::network::{
-    AnyCache, AnyNetwork, EncoderDecoderConfig, Inputs, Network, NetworkConfig, OneToManyConfig,
-    Readout, SequenceConfig, Skip,
+    AnyCache, AnyNetwork, ChainConfig, ChainLayer, EncoderDecoderConfig, Inputs, NamedLayer,
+    Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig, Skip,
 };
 use elman::params::{Entry, Layout, Params};
 use elman::rng::{Key, Purpose};
@@ -620,7 +620,7 @@ fn options_that_are_refused() {
         (one_to_many(no_features), "input_size"),
         (last(no_units.clone()), "hidden_size"),
         (encoder_decoder(no_units.clone(), 0), "hidden_size"),
-        (one_to_many(no_units), "greater than zero"),
+        (one_to_many(no_units), "more than zero"),
         (NetworkConfig::Sequence(outputs(0)), "out_features"),
         (NetworkConfig::EncoderDecoder(no_outputs), "out_features"),
         (NetworkConfig::OneToMany(lines(0, 1)), "in_features"),
@@ -840,9 +840,49 @@ fn near_matrix(rows: usize, columns: usize) -> impl Strategy<Value = Array2<f64>
     (near(rows), near(columns)).prop_map(|dim| Array2::from_elem(dim, 0.5))
 }
 
+/// Layers one after another, and merged directions whose last state is read.
+fn chains() -> Vec<(String, bool, Problem)> {
+    let mut all = Vec::new();
+    let mut add = |config: NetworkConfig| {
+        let problem = Problem::new(&config, 4, 2, 7);
+        all.push((format!("{config:?}"), false, problem));
+    };
+    let named = |prefix: &str, layer| NamedLayer {
+        prefix: prefix.to_owned(),
+        layer,
+    };
+    let linear = |in_features| ChainLayer::Linear {
+        in_features,
+        out_features: 2,
+        bias: true,
+    };
+    for (cell, both_ways) in [(1, false), (2, true), (4, false)] {
+        let mut layer = recurrent(cell, 2);
+        layer.stack.bidirectional = both_ways;
+        let width = layer.output_size();
+        for last in [
+            None,
+            Some(ChainLayer::LastState),
+            Some(ChainLayer::LastOutput),
+        ] {
+            let mut layers = vec![named("rnn", ChainLayer::Recurrent(layer.clone()))];
+            layers.extend(last.map(|last| named("", last)));
+            layers.push(named("head", linear(width)));
+            add(NetworkConfig::Chain(ChainConfig { layers }));
+        }
+        if both_ways {
+            layer.stack.merge = Merge::Product;
+            let config = sequence(layer, Readout::LastState, 0.0);
+            add(NetworkConfig::Sequence(config));
+        }
+    }
+    all
+}
+
 /// A problem with arrays, states and parameters that may not fit it.
 fn calls() -> impl Strategy<Value = Problem> {
-    let all = problems();
+    let mut all = problems();
+    all.extend(chains());
     let count = all.len();
     let pick = move |n: usize| all[n].2.clone();
     (0..count, 0..count, prop::bool::weighted(0.9)).prop_flat_map(move |(n, other, same)| {

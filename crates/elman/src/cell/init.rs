@@ -149,7 +149,10 @@ fn orthogonal<F: Float>(
     let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let mut done: Vec<Vec<f64>> = Vec::with_capacity(columns);
     for k in 0..columns {
-        let mut column: Vec<f64> = (0..rows).map(|_| normal(uniform)).collect();
+        let mut column = vec![0.0; rows];
+        while column.iter().all(|v| *v == 0.0) {
+            column.fill_with(|| normal(uniform));
+        }
         // The second time takes away what rounding has left.
         for _ in 0..2 {
             for other in &done {

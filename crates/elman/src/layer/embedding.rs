@@ -1,7 +1,7 @@
 //! The table of vectors, PyTorch's `nn.Embedding`: `y[n] = W[index[n]]`.
 
 use crate::error::expect;
-use crate::params::{Grads, Layout, Params};
+use crate::params::{Grads, Layout, Params, named};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
 use std::fmt::Display;
@@ -50,22 +50,22 @@ impl Embedding {
         embedding_dim: usize,
         padding_idx: Option<usize>,
     ) -> Result<Self> {
-        if num_embeddings == 0 || embedding_dim == 0 {
-            return Err(Error::option(format!(
-                "{prefix}: num_embeddings and embedding_dim must be greater than zero"
-            )));
+        for (name, size) in [
+            ("num_embeddings", num_embeddings),
+            ("embedding_dim", embedding_dim),
+        ] {
+            expect(size > 0, &named(prefix, name), "more than zero", size)?;
         }
         if let Some(padding) = padding_idx {
             let expected = format!("an index below num_embeddings, {num_embeddings}");
             expect(padding < num_embeddings, "padding_idx", &expected, padding)?;
         }
-        let dot = if prefix.is_empty() { "" } else { "." };
         let shape = [num_embeddings, embedding_dim];
         Ok(Self {
             num_embeddings,
             embedding_dim,
             padding_idx,
-            weight: layout.push(format!("{prefix}{dot}weight"), &shape)?,
+            weight: layout.push(named(prefix, "weight"), &shape)?,
         })
     }
 
@@ -154,12 +154,7 @@ impl Embedding {
         indices: &[i64],
         y: &[F],
     ) -> Result<()> {
-        let (end, got) = (self.weight.end, params.values().len());
-        if end > got {
-            return Err(Error::shape(format!(
-                "{of}: expected at least {end} values, got {got}; were they laid out for another network?"
-            )));
-        }
+        params.check_len(of, self.weight.end)?;
         let expected = indices.len().saturating_mul(self.embedding_dim);
         if expected == y.len() {
             return Ok(());

@@ -2,7 +2,7 @@
 //! 2016): `y = (x - mean) / sqrt(variance + eps) * w + b`.
 
 use crate::error::expect;
-use crate::params::{Grads, Layout, Params};
+use crate::params::{Grads, Layout, Params, named};
 use crate::{Error, Float, Result};
 use std::ops::Range;
 
@@ -40,12 +40,12 @@ impl LayerNorm {
         expect(features > 0, "features", "more than zero", features)?;
         let positive = eps.is_finite() && eps > 0.0;
         expect(positive, "eps", "a number above zero", eps)?;
-        let dot = if prefix.is_empty() { "" } else { "." };
-        let mut grown = layout.clone();
-        let mut push = |name| grown.push(format!("{prefix}{dot}{name}"), &[features]);
-        let weight = push("weight")?;
-        let bias = bias.then(|| push("bias")).transpose()?;
-        *layout = grown;
+        let (weight, bias) = layout.all_or_none(|layout| {
+            let mut push = |name| layout.push(named(prefix, name), &[features]);
+            let weight = push("weight")?;
+            let bias = bias.then(|| push("bias")).transpose()?;
+            Ok((weight, bias))
+        })?;
         Ok(Self {
             features,
             eps,
@@ -154,14 +154,7 @@ impl LayerNorm {
     }
 
     fn check<F: Float>(&self, name: &str, params: &Params<F>) -> Result<()> {
-        let end = self.bias.as_ref().unwrap_or(&self.weight).end;
-        let got = params.values().len();
-        if end <= got {
-            return Ok(());
-        }
-        Err(Error::shape(format!(
-            "{name}: expected at least {end} values, got {got}; were they laid out for another network?"
-        )))
+        params.check_len(name, self.bias.as_ref().unwrap_or(&self.weight).end)
     }
 
     fn check_rows(&self, name: &str, got: usize, expected: usize) -> Result<()> {

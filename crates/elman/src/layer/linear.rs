@@ -1,7 +1,8 @@
 //! The linear map, PyTorch's `nn.Linear`: `y = x W' + b`.
 
+use crate::error::expect;
 use crate::kernel::{Matrix, Packed, product};
-use crate::params::{Grads, Layout, Params};
+use crate::params::{Grads, Layout, Params, named};
 use crate::{Error, Float, Result};
 use std::ops::Range;
 
@@ -37,17 +38,15 @@ impl Linear {
         out_features: usize,
         bias: bool,
     ) -> Result<Self> {
-        if in_features == 0 || out_features == 0 {
-            return Err(Error::option(format!(
-                "{prefix}: in_features and out_features must be greater than zero"
-            )));
+        for (name, size) in [("in_features", in_features), ("out_features", out_features)] {
+            expect(size > 0, &named(prefix, name), "more than zero", size)?;
         }
-        let dot = if prefix.is_empty() { "" } else { "." };
-        let mut grown = layout.clone();
-        let mut push = |name, shape: &[usize]| grown.push(format!("{prefix}{dot}{name}"), shape);
-        let weight = push("weight", &[out_features, in_features])?;
-        let bias = bias.then(|| push("bias", &[out_features])).transpose()?;
-        *layout = grown;
+        let (weight, bias) = layout.all_or_none(|layout| {
+            let mut push = |name, shape: &[usize]| layout.push(named(prefix, name), shape);
+            let weight = push("weight", &[out_features, in_features])?;
+            let bias = bias.then(|| push("bias", &[out_features])).transpose()?;
+            Ok((weight, bias))
+        })?;
         Ok(Self {
             in_features,
             out_features,
@@ -172,14 +171,7 @@ impl Linear {
     }
 
     fn check_params<F: Float>(&self, name: &str, params: &Params<F>) -> Result<()> {
-        let end = self.bias.as_ref().unwrap_or(&self.weight).end;
-        let got = params.values().len();
-        if end <= got {
-            return Ok(());
-        }
-        Err(Error::shape(format!(
-            "{name}: expected at least {end} values, got {got}; were they laid out for another network?"
-        )))
+        params.check_len(name, self.bias.as_ref().unwrap_or(&self.weight).end)
     }
 
     fn rows<'a, F: Float>(&self, x: &'a [F]) -> Matrix<'a, F> {

@@ -591,6 +591,10 @@ impl<C> Sequence<C> {
         for (d, m) in cache.d_features.iter_mut().zip(&cache.mask) {
             *d *= *m;
         }
+        if self.config.readout == Readout::LastState && self.stack.config().merge != Merge::Concat {
+            let both = batch * 2 * self.direction_size();
+            same_dim("cache, from the forward pass", both, cache.last.len())?;
+        }
         self.read_back(cache, d_state);
         let dh = Some(cache.d_states.view());
         match self.checkpoint_stack()? {

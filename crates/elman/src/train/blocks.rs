@@ -279,7 +279,7 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
         self.each(used, |i, block| {
             let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
             block.gather(network, examples, numbers, false)?;
-            let steps = block.batch.input.dim().0;
+            let (steps, _) = block.batch.inputs(false).dim();
             parts(steps, size)
                 .try_for_each(|part| block.forward(network, params, &part, Pass::default(), false))
         })?;

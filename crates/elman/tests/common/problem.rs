@@ -115,7 +115,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
                 bidirectional,
                 batch_first,
                 dropout,
-                locked_dropout: locked && dropout > 0.0,
+                locked_dropout: locked && dropout > 0.0 && num_layers > 1,
                 reverse: reverse && !bidirectional,
                 merge: if bidirectional { merge } else { Merge::Concat },
                 residual,

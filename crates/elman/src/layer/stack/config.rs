@@ -140,7 +140,8 @@ impl StackConfig {
     /// # Errors
     /// No layers or more than [`MAX_LAYERS`](Self::MAX_LAYERS); a probability
     /// outside `[0, 1]`; `reverse` with `bidirectional`; a `merge` of one
-    /// direction; `locked_dropout` without dropout; `residual` with one layer.
+    /// direction; `locked_dropout` without dropout; it or `residual` with
+    /// one layer.
     pub fn validate(&self) -> Result<()> {
         let refuse = |text: &str| Err(Error::option(text));
         if !(0.0..=1.0).contains(&self.dropout) {
@@ -175,6 +176,9 @@ impl StackConfig {
         }
         if self.locked_dropout && self.dropout == 0.0 {
             return refuse("locked_dropout: there are no masks to lock; set dropout above 0");
+        }
+        if self.locked_dropout && self.num_layers == 1 {
+            return refuse("locked_dropout: masks lie between layers; set num_layers above 1");
         }
         if self.residual && self.num_layers == 1 {
             return refuse(

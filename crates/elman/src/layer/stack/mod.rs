@@ -20,7 +20,7 @@ pub use trace::Trace;
 use super::State;
 use super::steps::time_first;
 use crate::cell::{Cell, Part, RECURRENT_WEIGHT, Weights, full_name, initial_name};
-use crate::params::{Layout, Params};
+use crate::params::{Layout, Params, named};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayBase, Ix3, RawData};
 use std::ops::Range;
@@ -116,32 +116,27 @@ impl<C> Stack<C> {
         if input_size == 0 {
             return Err(Error::option("input_size must be greater than zero"));
         }
-        let directions = config.num_directions();
-        let mut grown = layout.clone();
-        let mut slots = Vec::with_capacity(config.num_layers * directions);
-        let mut width = input_size;
-        for layer in 0..config.num_layers {
-            let cell = cell(layer, width);
-            check_cell(&config, &cell)?;
-            let above = config.merge.width(cell.output_size(), directions);
-            if config.residual && layer > 0 && above != width {
-                return Err(Error::option(format!(
-                    "residual: layer {layer} reads {width} features and gives {above}; give all layers one size, without hidden_sizes"
-                )));
+        let slots = layout.all_or_none(|layout| {
+            let directions = config.num_directions();
+            let mut slots = Vec::with_capacity(config.num_layers * directions);
+            let mut width = input_size;
+            for layer in 0..config.num_layers {
+                let cell = cell(layer, width);
+                check_cell(&config, &cell)?;
+                let above = config.merge.width(cell.output_size(), directions);
+                if config.residual && layer > 0 && above != width {
+                    return Err(Error::option(format!(
+                        "residual: layer {layer} reads {width} features and gives {above}; give all layers one size, without hidden_sizes"
+                    )));
+                }
+                width = above;
+                for reverse in [config.reverse, true].into_iter().take(directions) {
+                    let (config, cell) = (&config, cell.clone());
+                    slots.push(Slot::new(layout, prefix, config, cell, layer, reverse)?);
+                }
             }
-            width = above;
-            for reverse in [config.reverse, true].into_iter().take(directions) {
-                slots.push(Slot::new(
-                    &mut grown,
-                    prefix,
-                    &config,
-                    cell.clone(),
-                    layer,
-                    reverse,
-                )?);
-            }
-        }
-        *layout = grown;
+            Ok(slots)
+        })?;
         Ok(Self {
             slots,
             config,
@@ -230,14 +225,7 @@ impl<C> Stack<C> {
     }
 
     fn check_params<F: Float>(&self, name: &str, params: &Params<F>) -> Result<()> {
-        let end = self.slots.last().map_or(0, |s| s.initial.end);
-        let got = params.values().len();
-        if end <= got {
-            return Ok(());
-        }
-        Err(Error::shape(format!(
-            "{name}: expected at least {end} values, got {got}; were they laid out for another network?"
-        )))
+        params.check_len(name, self.slots.last().map_or(0, |s| s.initial.end))
     }
 }
 
@@ -254,12 +242,11 @@ impl<C> Slot<C> {
     where
         C: Cell<F>,
     {
-        let dot = if prefix.is_empty() { "" } else { "." };
         let start = layout.len();
         let mut recurrent_weights = 0..0;
         for part in cell.params() {
             let name = full_name(part.name, layer, reverse);
-            let place = layout.push(format!("{prefix}{dot}{name}"), &part.shape)?;
+            let place = layout.push(named(prefix, name), &part.shape)?;
             if part.name == RECURRENT_WEIGHT {
                 recurrent_weights = place.start - start..place.end - start;
             }
@@ -268,7 +255,7 @@ impl<C> Slot<C> {
         if config.learn_initial_state {
             for part in cell.states() {
                 let name = initial_name(part.name, layer, reverse);
-                layout.push(format!("{prefix}{dot}{name}"), &part.shape)?;
+                layout.push(named(prefix, name), &part.shape)?;
             }
         }
         Ok(Self {

@@ -233,42 +233,78 @@ impl Chain {
         at.unwrap_or(self.layers.len())
     }
 
-    /// Makes the cache one of this network.
+    /// Whether the cache has the layers of this network, for any batch.
+    fn fits<F: Float>(&self, cache: &ChainCache<F>) -> bool {
+        let mut pairs = self.layers.iter().zip(&cache.layers);
+        let same = pairs.all(|pair| match pair {
+            (Layer::Recurrent(stack, ..), LayerCache::Recurrent(cache)) => {
+                let batch = cache.state.batch();
+                stack.check_state("state", &cache.state, batch).is_ok()
+            }
+            (Layer::Linear(_), LayerCache::Linear(_))
+            | (Layer::LayerNorm(_), LayerCache::LayerNorm(_))
+            | (Layer::Dropout(..), LayerCache::Dropout(_)) => true,
+            (Layer::Recurrent(..) | Layer::Linear(_), _) => false,
+            (Layer::LayerNorm(_) | Layer::Dropout(..), _) => false,
+            (_, cache) => matches!(cache, LayerCache::None),
+        });
+        same && cache.layers.len() == self.layers.len()
+    }
+
+    /// Makes the cache one of this network, for so many rows.
     fn fit<F: Float>(&self, cache: &mut ChainCache<F>, batch: usize) {
         cache.values.resize_with(self.layers.len() + 1, Vec::new);
-        let fits = cache.layers.len() == self.layers.len()
-            && self
-                .layers
-                .iter()
-                .zip(&cache.layers)
-                .all(|pair| match pair {
-                    (Layer::Recurrent(stack, ..), LayerCache::Recurrent(cache)) => {
-                        stack.check_state("state", &cache.state, batch).is_ok()
-                    }
-                    (Layer::Linear(_), LayerCache::Linear(_))
-                    | (Layer::LayerNorm(_), LayerCache::LayerNorm(_))
-                    | (Layer::Dropout(..), LayerCache::Dropout(_)) => true,
-                    (Layer::Recurrent(..) | Layer::Linear(_), _) => false,
-                    (Layer::LayerNorm(_) | Layer::Dropout(..), _) => false,
-                    (_, cache) => matches!(cache, LayerCache::None),
-                });
-        if fits {
-            return;
+        if !self.fits(cache) {
+            let made = self.layers.iter().map(|layer| match layer {
+                Layer::Recurrent(stack, ..) => LayerCache::Recurrent(Box::new(RecurrentCache {
+                    stack: StackCache::default(),
+                    state: stack.start(batch),
+                    d_state: stack.start(batch),
+                    x: Array3::zeros((0, 0, 0)),
+                    y: Array3::zeros((0, 0, 0)),
+                })),
+                Layer::Linear(_) => LayerCache::Linear(LinearCache::default()),
+                Layer::LayerNorm(_) => LayerCache::LayerNorm(LayerNormCache::default()),
+                Layer::Dropout(..) => LayerCache::Dropout(Vec::new()),
+                _ => LayerCache::None,
+            });
+            cache.layers = made.collect();
         }
-        let made = self.layers.iter().map(|layer| match layer {
-            Layer::Recurrent(stack, ..) => LayerCache::Recurrent(Box::new(RecurrentCache {
-                stack: StackCache::default(),
-                state: stack.start(batch),
-                d_state: stack.start(batch),
-                x: Array3::zeros((0, 0, 0)),
-                y: Array3::zeros((0, 0, 0)),
-            })),
-            Layer::Linear(_) => LayerCache::Linear(LinearCache::default()),
-            Layer::LayerNorm(_) => LayerCache::LayerNorm(LayerNormCache::default()),
-            Layer::Dropout(..) => LayerCache::Dropout(Vec::new()),
-            _ => LayerCache::None,
-        });
-        cache.layers = made.collect();
+        for (layer, own) in self.layers.iter().zip(&mut cache.layers) {
+            if let (Layer::Recurrent(stack, ..), LayerCache::Recurrent(own)) = (layer, own)
+                && own.state.batch() != batch
+            {
+                own.state = stack.start(batch);
+                own.d_state = stack.start(batch);
+            }
+        }
+    }
+
+    /// That the cache holds a forward pass of this network over such inputs.
+    fn check_cache<F: Float>(&self, inputs: &Inputs<'_, F>, cache: &ChainCache<F>) -> Result<()> {
+        let (seq_len, batch) = inputs.dim();
+        let steps = &cache.steps;
+        let one_step_from = self.one_step_from();
+        let rows = |at: usize| match at > one_step_from {
+            true => batch,
+            false => steps.rows(),
+        };
+        let mut values = cache.values.iter().zip(&self.widths).enumerate();
+        let read = match self.reads_indices() {
+            true => cache.indices.len() == steps.rows(),
+            false => true,
+        };
+        let fits = (steps.seq_len(), steps.batch()) == (seq_len, batch)
+            && self.fits(cache)
+            && cache.values.len() == self.widths.len()
+            && read
+            && values.all(|(at, (values, width))| {
+                at == 0 && self.reads_indices() || values.len() == rows(at) * width
+            });
+        if fits {
+            return Ok(());
+        }
+        Err(other_cache())
     }
 
     /// The input's rows: the indices, or the numbers.
@@ -455,7 +491,9 @@ impl<F: Float> Network<F> for Chain {
                     self.widths[0]
                 )));
             }
-        } else if inputs.indices.is_none() {
+        } else if inputs.indices.is_some() {
+            unread("input", features > 0)?;
+        } else {
             return Err(Error::shape(
                 "indices: this network begins with an embedding, which reads them; they are missing",
             ));
@@ -586,17 +624,8 @@ impl<F: Float> Network<F> for Chain {
         same_layout("parameters", &self.layout, params)?;
         same_layout("gradients", &self.layout, grads)?;
         same_dim("d_prediction", self.output_dim(inputs)?, dy.dim())?;
+        self.check_cache(inputs, cache)?;
         let batch = dy.dim().1;
-        let last_width = self.widths[self.layers.len()];
-        let rows = if self.gives_one_step() {
-            batch
-        } else {
-            cache.steps.rows()
-        };
-        let of_pass = cache.values.last().map(Vec::len);
-        if cache.layers.len() != self.layers.len() || of_pass != Some(rows * last_width) {
-            return Err(other_cache());
-        }
         if let Some(dx) = &dx {
             unread("d_input", self.reads_indices())?;
             same_dim("d_input", inputs.input.dim(), dx.dim())?;
@@ -716,5 +745,7 @@ fn fit3<F: Float>(array: &mut Array3<F>, dim: (usize, usize, usize)) {
 }
 
 fn other_cache() -> Error {
-    Error::shape("cache: it holds no forward pass of this network; run `forward` with it first")
+    Error::shape(
+        "cache: it holds no forward pass of this network over this input; run `forward` with it first",
+    )
 }
