@@ -72,6 +72,9 @@ fn kind(layer: &ChainLayer) -> String {
             if stack.bidirectional {
                 text += ", bidirectional";
             }
+            if stack.reverse {
+                text += ", in reverse";
+            }
             text
         }
         ChainLayer::Linear {

@@ -30,7 +30,9 @@ pub(super) fn states(prefixes: &[&str]) -> Vec<String> {
     prefixes.iter().flat_map(names).collect()
 }
 
-fn is_state(name: &str) -> bool {
+/// True of `h_0`, `d_c_n` and so on, also after a prefix or before a slot.
+pub(super) fn is_state(name: &str) -> bool {
+    let name = slot_of(name).unwrap_or(name);
     ["h_0", "c_0", "h_n", "c_n"]
         .iter()
         .any(|n| name.ends_with(n))
@@ -146,7 +148,15 @@ impl<'a> Arrays<'a> {
         }
     }
 
-    pub(super) fn lengths(&self) -> Result<Option<Vec<usize>>> {
+    /// Steps of the input.
+    fn steps(&self, batch_axis: usize) -> usize {
+        let shape = self.file.shape("input").unwrap_or_default();
+        let axis = if self.unbatched { 0 } else { 1 - batch_axis };
+        shape.get(axis).copied().unwrap_or_default()
+    }
+
+    /// Valid steps of each row.
+    pub(super) fn lengths(&self, batch_axis: usize) -> Result<Option<Vec<usize>>> {
         let Some(lengths) = self.file.get_i64("lengths").map_err(|e| e.at("input"))? else {
             return Ok(None);
         };
@@ -156,9 +166,13 @@ impl<'a> Arrays<'a> {
                 lengths.shape()
             )));
         }
+        let steps = self.steps(batch_axis);
         let of = |(row, length): (usize, &i64)| {
-            usize::try_from(*length)
-                .map_err(|_| Error::shape(format!("lengths: row {row} is negative: {length}")))
+            usize::try_from(*length).map_err(|_| {
+                Error::shape(format!(
+                    "lengths: row {row}: expected 0 to {steps} steps, got {length}"
+                ))
+            })
         };
         lengths
             .iter()
@@ -201,9 +215,10 @@ impl<'a> Arrays<'a> {
             *found |= self.slots(state, part, &name)?;
         }
         if when == "0" && state.has("c") && found[0] != found[1] {
-            return Err(Error::file(
-                "input: an LSTM takes both h_0 and c_0, or neither",
-            ));
+            let missing = if found[0] { "c" } else { "h" };
+            return Err(Error::file(format!(
+                "input: an LSTM takes both {before}h_0 and {before}c_0, or neither; {before}{missing}_0 is missing"
+            )));
         }
         Ok(found[0] || found[1])
     }
@@ -311,15 +326,49 @@ fn fixed<F: Float, D: Dimension>(name: &str, array: ArrayD<F>) -> Result<Array<F
         .map_err(|e| Error::shape(format!("{name}: shape {shape:?}: {e}")))
 }
 
+/// The mend where states and lengths have as many rows as the input has in its
+/// other order of axes: nothing where they do not tell. `rank` is that of a
+/// batched input; `features` is what the model reads.
+pub(super) fn other_order(
+    input: &TensorFile<'_>,
+    rank: usize,
+    features: Option<usize>,
+    batch_first: bool,
+) -> &'static str {
+    let Some([first, second, rest @ ..]) = input.shape("input") else {
+        return "";
+    };
+    let batched = rest.len() + 2 == rank;
+    let reads = features.is_none_or(|n| rest == [n]);
+    let (batch, other) = if batch_first {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    let rows = |name: &str| match input.shape(name) {
+        Some([rows]) if name == "lengths" => Some(*rows),
+        Some([_, rows, _]) if is_state(name) => Some(*rows),
+        _ => None,
+    };
+    let mut rows = input.names().into_iter().filter_map(rows).peekable();
+    let told = rows.peek().is_some() && rows.all(|n| n == *other);
+    match (batched && reads && batch != other && told, batch_first) {
+        (false, _) => "",
+        (true, false) => "; it fits with --batch-first",
+        (true, true) => "; it fits without --batch-first",
+    }
+}
+
 /// Zeros, where there is memory for them.
 pub(super) fn zeros<F: Float>(dim: (usize, usize, usize)) -> Result<Array3<F>> {
     filled(dim, false, F::zero()).map_err(|e| e.at("output"))
 }
 
-pub(super) fn put_grads<F: Float>(out: &mut Tensors<F>, grads: &Grads<F>) {
+/// Adds gradients to the output, by the names that parameters have in the file.
+pub(super) fn put_grads<F: Float>(out: &mut Tensors<F>, prefix: &str, grads: &Grads<F>) {
     for entry in grads.layout().entries() {
         if let Some(grad) = grads.get(&entry.name) {
-            out.push((format!("d_{}", entry.name), grad.to_owned()));
+            out.push((format!("d_{prefix}{}", entry.name), grad.to_owned()));
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::cell::{CellKind, Nonlinearity};
 use crate::network::{Activation, ChainConfig, ChainLayer, NamedLayer};
-use crate::weights::{FoundLayer, LAYER_NORM_EPS, TRANSPOSED, TensorFile, dotted, recurrent};
+use crate::weights::{
+    FoundLayer, LAYER_NORM_EPS, TRANSPOSED, TensorFile, dotted, is_recurrent, recurrent,
+};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::ops::Range;
@@ -278,7 +280,9 @@ impl Layer {
                 }
             }
             Kind::Recurrent(cell, nonlinearity) => {
-                needs(&format!("{dotted}weight_hh_l0"))?;
+                if !is_recurrent(file, &dotted) {
+                    needs(&format!("{dotted}weight_hh_l0"))?;
+                }
                 let mut config = recurrent(file, &dotted, Some(*cell))?;
                 config.nonlinearity = *nonlinearity;
                 ChainLayer::Recurrent(config)

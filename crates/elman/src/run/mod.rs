@@ -20,8 +20,12 @@
 //! | tensor out | meaning |
 //! |---|---|
 //! | `output`, `h_n`, `c_n` | as PyTorch returns them |
-//! | `d_input`, `d_h_0`, `d_c_0`, `d_<parameter>` | gradients; none of indices |
+//! | `d_input`, `d_h_0`, `d_c_0`, `d_<parameter>` | gradients, of parameters by their names in the model's file; none of indices |
 //! | `trace.l{k}[_reverse].{h,c,i,f,g,o,r,z,n,hn}` | every state and gate, with `trace` |
+//!
+//! A model file of several networks, as `elman forecast` writes it, gives the
+//! mean of their `output`s, and that alone: states, gradients and traces are
+//! each network's own, and are refused.
 //!
 //! Where a declared network has several recurrent layers, the prefix of each
 //! stands before the names of its states: `encoder.h_0`, `d_encoder.h_n`,
@@ -35,17 +39,17 @@ mod probe;
 pub use declare::Declaration;
 pub use probe::{Probed, probe};
 
-use crate::cell::{CellKind, Nonlinearity};
+use crate::cell::{Bias, CellKind, Nonlinearity};
 use crate::layer::{Pass, RecurrentConfig, StackCache};
-use crate::network::{AnyCache, AnyNetwork, Chain, ChainCache, Inputs, Network};
+use crate::network::{AnyCache, AnyNetwork, Chain, ChainCache, ChainLayer, Inputs, Network};
 use crate::params::{Layout, Params};
 use crate::weights::{
     Dtype, FoundLayer, METADATA_KEY, Model, TensorFile, dotted, found_layers, recurrent,
-    recurrent_prefixes,
+    recurrent_prefixes, with_article,
 };
 use crate::{Error, Float, Result};
 use arrays::{Arrays, Tensors, put_grads, write, zeros};
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayD, Axis};
 use std::collections::HashSet;
 
 /// What the files do not say by themselves.
@@ -130,9 +134,9 @@ fn run_as<F: Float>(
     options: &RunOptions,
 ) -> Result<Ran> {
     let subject = Subject::find(model, options)?;
-    let bytes = match &subject {
+    let out = match &subject {
         Subject::Layer(config, prefix) => layer::<F>(config, prefix, model, input, options),
-        Subject::Model => network::<F>(model, input, options),
+        Subject::Model => own::<F>(model, input, options),
         Subject::Chain(network) => {
             let layout = Network::<F>::layout(&**network).clone();
             let declared = options.network.as_ref();
@@ -141,9 +145,25 @@ fn run_as<F: Float>(
             })?;
             chain(network, &params, input, options)
         }
-    }?;
-    let notes = subject.warnings();
-    Ok(Ran { bytes, notes })
+    };
+    let mend = || match &subject {
+        Subject::Layer(config, _) => {
+            arrays::other_order(input, 3, Some(config.input_size), options.batch_first)
+        }
+        Subject::Chain(chain) => {
+            let rank = if chain.reads_indices() { 2 } else { 3 };
+            arrays::other_order(input, rank, None, options.batch_first)
+        }
+        Subject::Model => "",
+    };
+    let out = out.map_err(|e| match e {
+        e if e.is_shape() => Error::shape(format!("{e}{}", mend())),
+        e => e,
+    })?;
+    Ok(Ran {
+        bytes: write(out)?,
+        notes: subject.warnings(),
+    })
 }
 
 /// What a file is run as.
@@ -191,16 +211,31 @@ impl Subject {
     /// What is legal and yet looks like a mistake.
     fn warnings(&self) -> Vec<String> {
         match self {
-            Self::Layer(config, _) => config.warnings(),
+            Self::Layer(config, prefix) => of_recurrent(config, prefix),
             Self::Chain(chain) => {
-                let stacks = chain.recurrent();
-                stacks
-                    .flat_map(|(.., stack, _)| stack.config().warnings())
+                let layers = chain.config().layers.iter();
+                layers
+                    .flat_map(|named| match &named.layer {
+                        ChainLayer::Recurrent(c) => of_recurrent(c, &dotted(&named.prefix)),
+                        _ => Vec::new(),
+                    })
                     .collect()
             }
             Self::Model => Vec::new(),
         }
     }
+}
+
+/// What is legal in a recurrent layer of a foreign file and yet looks like a
+/// mistake.
+fn of_recurrent(config: &RecurrentConfig, prefix: &str) -> Vec<String> {
+    let mut notes = config.warnings();
+    if config.bias == Bias::Single {
+        notes.push(format!(
+            "model: {prefix}bias_ih_l0 has no bias_hh beside it, which PyTorch does not write; read as a layer with one bias"
+        ));
+    }
+    notes
 }
 
 /// The configuration of a bare recurrent layer, from the names and shapes of
@@ -214,7 +249,7 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
         [prefix] => dotted(prefix),
         [] => {
             return Err(Error::file(format!(
-                "model: no tensor is named weight_hh_l0; expected the state_dict of one nn.RNN, nn.GRU or nn.LSTM, got {}",
+                "model: no tensor is named weight_hh_l0, with or without a prefix; expected the state_dict of one nn.RNN, nn.GRU or nn.LSTM, got {}",
                 list(&file.names())
             )));
         }
@@ -230,8 +265,8 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
     let mut config = recurrent(file, &prefix, options.cell).map_err(|e| e.at("model"))?;
     if options.nonlinearity.is_some() && config.cell != CellKind::Rnn {
         return Err(Error::option(format!(
-            "nonlinearity: only an RNN has a choice of activation, not a {}; leave it out",
-            config.cell
+            "--nonlinearity: only an RNN has a choice of activation, and the model's {prefix}weight_hh_l0 is that of {}; leave it out",
+            with_article(config.cell)
         )));
     }
     config.stack.batch_first = options.batch_first;
@@ -345,7 +380,7 @@ fn layer<F: Float>(
     model: &TensorFile<'_>,
     input: &TensorFile<'_>,
     options: &RunOptions,
-) -> Result<Vec<u8>> {
+) -> Result<Tensors<F>> {
     let arrays = Arrays::new(input, 3, &arrays::states(&[""]))?;
     let mut layout = Layout::new();
     let stack = config.stack(&mut layout, "")?;
@@ -355,7 +390,7 @@ fn layer<F: Float>(
     })?;
     let batch_axis = usize::from(!options.batch_first);
     let input = arrays.input::<F>(batch_axis)?;
-    let lengths = arrays.lengths()?;
+    let lengths = arrays.lengths(batch_axis)?;
     let mut state = stack.start(input.len_of(Axis(batch_axis)));
     arrays.state(&mut state, "", "", "0")?;
 
@@ -365,6 +400,13 @@ fn layer<F: Float>(
     };
     let mut cache = StackCache::default();
     let dim = input.dim();
+    if dim.2 != config.input_size {
+        let reverse = if config.stack.reverse { "_reverse" } else { "" };
+        return Err(Error::shape(format!(
+            "input: input.size(-1) must be equal to input_size. Expected {}, got {}: that is what {prefix}weight_ih_l0{reverse} of the model reads, and what `input` has",
+            config.input_size, dim.2
+        )));
+    }
     let mut output = zeros((dim.0, dim.1, stack.output_size()))?;
     let (x, y) = (input.view(), output.view_mut());
     stack.forward(&params, x, &pass, &mut state, &mut cache, y)?;
@@ -384,25 +426,65 @@ fn layer<F: Float>(
         stack.backward(&params, &mut cache, dy, &mut d_state, &mut grads, dx)?;
         out.push(("d_input".to_owned(), arrays.out(d_input, batch_axis)));
         arrays.put_state(&mut out, &d_state, "d_", "", "0");
-        put_grads(&mut out, &grads);
+        put_grads(&mut out, prefix, &grads);
     }
-    write(out)
+    Ok(out)
+}
+
+/// What a model file holds: a network, or several.
+fn own<F: Float>(
+    model: &TensorFile<'_>,
+    input: &TensorFile<'_>,
+    options: &RunOptions,
+) -> Result<Tensors<F>> {
+    let model = Model::<F>::from_tensors(model).map_err(|e| e.at("model"))?;
+    match model.members() {
+        [params] => network(model.network(), params, input, options),
+        members => ensemble(model.network(), members, input, options),
+    }
+}
+
+/// The mean of the outputs of several networks of one kind, summed in `f64` as
+/// a forecaster sums them.
+fn ensemble<F: Float>(
+    of: &AnyNetwork,
+    members: &[Params<F>],
+    input: &TensorFile<'_>,
+    options: &RunOptions,
+) -> Result<Tensors<F>> {
+    let count = members.len();
+    let alone = |name: &str| {
+        format!(
+            "{name}: the model file holds {count} networks, and their mean has an output only; leave it out, or run a file of one network (elman forecast --members 1)"
+        )
+    };
+    if options.trace {
+        return Err(Error::option(alone("--trace")));
+    }
+    let of_one = |name: &&str| arrays::is_state(name) || name.starts_with("d_");
+    if let Some(name) = input.names().into_iter().find(of_one) {
+        return Err(Error::file(alone(name)).at("input"));
+    }
+    let mut mean: Option<ArrayD<f64>> = None;
+    for params in members {
+        let out = network(of, params, input, options)?;
+        let outputs = out.into_iter().filter(|(name, _)| name == "output");
+        for (_, output) in outputs {
+            let sum = mean.get_or_insert_with(|| ArrayD::zeros(output.shape()));
+            sum.zip_mut_with(&output, |s, y| *s += y.f64() / count as f64);
+        }
+    }
+    let mean = mean.map(|sum| ("output".to_owned(), sum.mapv(F::lit)));
+    Ok(mean.into_iter().collect())
 }
 
 /// A network of a model file.
 fn network<F: Float>(
-    model: &TensorFile<'_>,
+    network: &AnyNetwork,
+    params: &Params<F>,
     input: &TensorFile<'_>,
     options: &RunOptions,
-) -> Result<Vec<u8>> {
-    let model = Model::<F>::from_tensors(model).map_err(|e| e.at("model"))?;
-    let [params] = model.members() else {
-        return Err(Error::file(format!(
-            "model: the file holds {} networks, an ensemble; one is expected",
-            model.members().len()
-        )));
-    };
-    let network = model.network();
+) -> Result<Tensors<F>> {
     if let AnyNetwork::Chain(network) = network {
         return chain(network, params, input, options);
     }
@@ -423,7 +505,7 @@ fn network<F: Float>(
         skip: skip.as_ref().map(|a| a.view()),
         teacher: None,
     };
-    let lengths = arrays.lengths()?;
+    let lengths = arrays.lengths(1)?;
     let pass = Pass {
         lengths: lengths.as_deref(),
         ..Pass::default()
@@ -464,9 +546,9 @@ fn network<F: Float>(
         )?;
         out.push(("d_input".to_owned(), arrays.out(d_input, 1)));
         arrays.put_state(&mut out, &d_state, "d_", "", "0");
-        put_grads(&mut out, &grads);
+        put_grads(&mut out, "", &grads);
     }
-    write(out)
+    Ok(out)
 }
 
 /// Layers one after another.
@@ -475,7 +557,7 @@ fn chain<F: Float>(
     params: &Params<F>,
     input: &TensorFile<'_>,
     options: &RunOptions,
-) -> Result<Vec<u8>> {
+) -> Result<Tensors<F>> {
     let prefixes: Vec<_> = chain
         .recurrent()
         .map(|(prefix, ..)| dotted(prefix))
@@ -505,7 +587,7 @@ fn chain<F: Float>(
         numbers = time_first(arrays.input::<F>(batch_axis)?);
         Inputs::sequences(numbers.view())
     };
-    let lengths = arrays.lengths()?;
+    let lengths = arrays.lengths(batch_axis)?;
     let pass = Pass {
         lengths: lengths.as_deref(),
         ..Pass::default()
@@ -579,7 +661,7 @@ fn chain<F: Float>(
             out.push(("d_input".to_owned(), d_input));
         }
         put_states(&mut out, &d_state, "d_", "0");
-        put_grads(&mut out, &grads);
+        put_grads(&mut out, "", &grads);
     }
-    write(out)
+    Ok(out)
 }

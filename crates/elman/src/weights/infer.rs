@@ -1,14 +1,14 @@
 //! Layers and their sizes, from the names and shapes of a file's tensors.
 
 use super::{Header, TensorFile};
-use crate::cell::{Bias, CellKind};
+use crate::cell::{Bias, CellKind, full_name};
 use crate::layer::RecurrentConfig;
 use crate::network::ChainLayer;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// The parameter by which a recurrent layer is known.
-const FIRST: &str = "weight_hh_l0";
+/// PyTorch's parameters of one layer and direction.
+const PARTS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
 
 /// Names and shapes of tensors.
 pub trait Shapes {
@@ -75,12 +75,11 @@ pub fn found_layers(file: &dyn Shapes) -> Vec<FoundLayer> {
     }
     let reads = names
         .iter()
-        .find_map(|n| n.strip_suffix(FIRST))
-        .and_then(|dotted| file.shape(&format!("{dotted}weight_ih_l0")))
-        .and_then(|shape| shape.get(1).copied());
+        .find(|n| ["weight_ih_l0", "weight_ih_l0_reverse"].contains(&split(n).1))
+        .and_then(|name| file.shape(name)?.get(1).copied());
     let found = prefixes.into_iter().filter_map(|prefix| {
         let dotted = dotted(prefix);
-        let layer = if file.shape(&format!("{dotted}{FIRST}")).is_some() {
+        let layer = if is_recurrent(file, &dotted) {
             ChainLayer::Recurrent(recurrent(file, &dotted, None).ok()?)
         } else {
             plain(file, &dotted, reads)?
@@ -176,11 +175,99 @@ pub(crate) fn dotted(prefix: &str) -> String {
     }
 }
 
+/// The parameters that a layer has in the file, in one direction.
+fn parts(file: &dyn Shapes, dotted: &str, layer: usize, reverse: bool) -> Vec<&'static str> {
+    let has = |part: &&str| {
+        let name = full_name(part, layer, reverse);
+        file.shape(&format!("{dotted}{name}")).is_some()
+    };
+    PARTS.into_iter().filter(has).collect()
+}
+
+/// True where the file has any parameter of a first recurrent layer whose name
+/// begins with `dotted`.
+pub(crate) fn is_recurrent(file: &dyn Shapes, dotted: &str) -> bool {
+    let any = |reverse| !parts(file, dotted, 0, reverse).is_empty();
+    any(false) || any(true)
+}
+
 /// The prefixes of all recurrent layers, without the dot.
 pub(crate) fn recurrent_prefixes(file: &dyn Shapes) -> Vec<&str> {
-    let names = file.names().into_iter();
-    let of_first = names.filter(|name| split(name).1 == FIRST);
-    of_first.map(|name| split(name).0).collect()
+    let first: HashSet<_> = [false, true]
+        .into_iter()
+        .flat_map(|reverse| PARTS.map(|part| full_name(part, 0, reverse)))
+        .collect();
+    let names = file.names().into_iter().map(split);
+    let mut prefixes: Vec<_> = names
+        .filter_map(|(prefix, name)| first.contains(name).then_some(prefix))
+        .collect();
+    let mut seen = HashSet::new();
+    prefixes.retain(|prefix| seen.insert(*prefix));
+    prefixes
+}
+
+/// Which parameters a stack has, by layer and direction: a layer is there, and
+/// so is a direction, where any parameter of it is.
+struct There {
+    /// Of each layer: forward, and in reverse.
+    layers: Vec<[Vec<&'static str>; 2]>,
+}
+
+impl There {
+    fn new(file: &dyn Shapes, dotted: &str) -> Self {
+        let layer = |l| [false, true].map(|reverse| parts(file, dotted, l, reverse));
+        let layers = (0..).map(layer);
+        Self {
+            layers: layers
+                .take_while(|l| l.iter().any(|parts| !parts.is_empty()))
+                .collect(),
+        }
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.layers.iter().flatten().any(|p| p.contains(&part))
+    }
+
+    fn runs(&self, reverse: bool) -> bool {
+        let direction = usize::from(reverse);
+        self.layers.iter().any(|l| !l[direction].is_empty())
+    }
+
+    /// Refuses a stack that lacks one of its matrices, beside a parameter that
+    /// is there.
+    fn check(&self, dotted: &str) -> Result<()> {
+        let directions = [false, true].into_iter().filter(|r| self.runs(*r));
+        let projection = self.has("weight_hr").then_some("weight_hr");
+        let needed = ["weight_ih", "weight_hh"].into_iter().chain(projection);
+        for reverse in directions {
+            let direction = usize::from(reverse);
+            for (l, layer) in self.layers.iter().enumerate() {
+                let missing = needed.clone().find(|p| !layer[direction].contains(p));
+                let Some(part) = missing else { continue };
+                let name = full_name(part, l, reverse);
+                // Of the same layer and direction; else of the same direction,
+                // or of the other one in the same layer.
+                let other = |(l, direction): (usize, usize)| {
+                    let part = self.layers[l][direction].first()?;
+                    Some(full_name(part, l, direction == 1))
+                };
+                let layers = (0..self.layers.len()).map(|l| (l, direction));
+                let places = [(l, direction)].into_iter().chain(layers);
+                let beside = if reverse || !layer[direction].is_empty() {
+                    places.filter_map(other).next()
+                } else {
+                    other((l, 1))
+                };
+                let beside = beside.map_or(String::new(), |name| {
+                    format!(", but {dotted}{name} is there")
+                });
+                return Err(Error::file(format!(
+                    "{dotted}{name}: the tensor is missing{beside}"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The configuration of the recurrent layer whose parameters begin with
@@ -190,20 +277,25 @@ pub(crate) fn recurrent(
     dotted: &str,
     cell: Option<CellKind>,
 ) -> Result<RecurrentConfig> {
-    let matrix = |name: &str| match file.shape(&format!("{dotted}{name}")) {
+    let there = There::new(file, dotted);
+    there.check(dotted)?;
+    let reverse = !there.runs(false);
+    let named = |part: &str| format!("{dotted}{}", full_name(part, 0, reverse));
+    let matrix = |part: &str| match file.shape(&named(part)) {
         Some([rows, columns]) => Ok((*rows, *columns)),
         Some(other) => Err(Error::file(format!(
-            "{dotted}{name}: expected 2 axes, got shape {other:?}"
+            "{}: expected 2 axes, got shape {other:?}",
+            named(part)
         ))),
         None => Err(Error::file(format!(
-            "{dotted}{name}: the tensor is missing"
+            "{}: the tensor is missing",
+            named(part)
         ))),
     };
-    let has = |name: &str| file.shape(&format!("{dotted}{name}")).is_some();
-    let (rows, columns) = matrix(FIRST)?;
-    let (input_rows, input_size) = matrix("weight_ih_l0")?;
-    let (proj_size, hidden_size) = if has("weight_hr_l0") {
-        matrix("weight_hr_l0")?
+    let (rows, columns) = matrix("weight_hh")?;
+    let (input_rows, input_size) = matrix("weight_ih")?;
+    let (proj_size, hidden_size) = if there.has("weight_hr") {
+        matrix("weight_hr")?
     } else {
         (0, columns)
     };
@@ -218,44 +310,57 @@ pub(crate) fn recurrent(
         (found, asked) => {
             let expected = match asked {
                 _ if proj_size > 0 => format!(
-                    "(4*{hidden_size}, {proj_size}) for a LSTM with proj_size {proj_size}, whose weight_hr_l0 is ({proj_size}, {hidden_size})"
+                    "(4*{hidden_size}, {proj_size}) for an LSTM with proj_size {proj_size}, whose {} is ({proj_size}, {hidden_size})",
+                    named("weight_hr")
                 ),
                 Some(asked) => format!(
-                    "({}*{hidden_size}, {hidden_size}) for a {asked}",
-                    asked.gates()
+                    "({}*{hidden_size}, {hidden_size}) for {}",
+                    asked.gates(),
+                    with_article(asked)
                 ),
                 None => "1, 3 or 4 times as many rows as columns (RNN, GRU, LSTM)".to_owned(),
             };
             let transposed =
                 proj_size == 0 && CellKind::ALL.iter().any(|k| suits(k, columns, rows));
             let mend = match found {
-                Some(found) => format!("; the shape suggests a {found}"),
+                Some(found) => format!("; the shape suggests {}", with_article(found)),
                 None if transposed => TRANSPOSED.to_owned(),
                 None => String::new(),
             };
             return Err(Error::file(format!(
-                "{dotted}{FIRST}: expected {expected}, got ({rows}, {columns}){mend}"
+                "{}: expected {expected}, got ({rows}, {columns}){mend}",
+                named("weight_hh")
             )));
         }
     };
     if input_rows != rows {
         let mend = if input_size == rows { TRANSPOSED } else { "" };
         return Err(Error::file(format!(
-            "{dotted}weight_ih_l0: expected {rows} rows, as {FIRST} has, got {input_rows}{mend}"
+            "{}: expected {rows} rows, as {} has, got {input_rows}{mend}",
+            named("weight_ih"),
+            named("weight_hh")
         )));
     }
     let mut config = RecurrentConfig::new(cell, input_size, hidden_size);
     config.proj_size = proj_size;
-    config.stack.bidirectional = has("weight_hh_l0_reverse");
-    config.stack.num_layers = (1..=file.names().len())
-        .find(|l| !has(&format!("weight_hh_l{l}")))
-        .unwrap_or(1);
-    config.bias = match (has("bias_ih_l0"), has("bias_hh_l0")) {
+    config.stack.reverse = reverse;
+    config.stack.bidirectional = there.runs(false) && there.runs(true);
+    config.stack.num_layers = there.layers.len();
+    config.bias = match (there.has("bias_ih"), there.has("bias_hh")) {
         (true, false) => Bias::Single,
         (false, false) => Bias::None,
         _ => Bias::Both,
     };
     Ok(config)
+}
+
+/// `a GRU`, `an LSTM`.
+pub(crate) fn with_article(cell: CellKind) -> String {
+    let article = match cell {
+        CellKind::Gru => "a",
+        CellKind::Rnn | CellKind::Lstm => "an",
+    };
+    format!("{article} {cell}")
 }
 
 /// The mend where a shape is the expected one reversed.

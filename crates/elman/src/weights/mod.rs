@@ -22,7 +22,9 @@ pub use convert::{Compared, ConvertOptions, Converted, Format, Precision, compar
 pub use file::write_atomically;
 pub use header::Header;
 pub use infer::{FoundLayer, Shapes, found_layers};
-pub(crate) use infer::{LAYER_NORM_EPS, TRANSPOSED, dotted, recurrent, recurrent_prefixes};
+pub(crate) use infer::{
+    LAYER_NORM_EPS, TRANSPOSED, dotted, is_recurrent, recurrent, recurrent_prefixes, with_article,
+};
 pub use model::{METADATA_KEY, Model, is_model};
 pub(crate) use model::{member_name, network_of};
 pub use tensors::{Dtype, TensorFile, write_tensors};
