@@ -47,9 +47,10 @@ Run arrays through a recurrent layer, and gradients back
 MODEL is a safetensors or PyTorch file with the state_dict of one bare nn.RNN,
 nn.GRU or nn.LSTM, or a PyTorch checkpoint that holds one. Layers, directions,
 biases and the cell are read from the names and shapes in it. A model file of
-elman's own needs no flag. A model with an embedding before the layer or a head
-behind it is described by a few lines of TOML, --network net.toml: its layers in
-order, each with its prefix in the file.
+elman's own needs no flag; where it holds several networks, as elman forecast
+writes it, OUT gets the mean of their outputs and nothing else. A model with an
+embedding before the layer or a head behind it is described by a few lines of
+TOML, --network net.toml: its layers in order, each with its prefix in the file.
 
     [[layer]]
     type = \"embedding\"        # then lstm (or rnn, gru), linear
@@ -60,13 +61,15 @@ Other types: layer_norm (eps), relu, tanh, sigmoid, softmax, log_softmax, dropou
 last valid step, or last_state, the final state h_n with both directions side by
 side. Other keys: padding_idx of an embedding, nonlinearity of an rnn.
 
-IN is a safetensors file with `input`; optionally `h_0`, `c_0` and `lengths`
-(int64); and, to get gradients, any of `d_output`, `d_h_n`, `d_c_n`. All of it
-is float32, or all of it float64. Before an embedding, `input` is int64 (time,
-batch). With several recurrent layers, their states are `PREFIX.h_0` and so on.
+IN is a safetensors file, or a dict of tensors saved by torch.save, with `input`;
+optionally `h_0`, `c_0` and `lengths` (int64); and, to get gradients, any of
+`d_output`, `d_h_n`, `d_c_n`. All of it is float32, or all of it float64. Before
+an embedding, `input` is int64 (time, batch). With several recurrent layers,
+their states are `PREFIX.h_0` and so on.
 
-OUT gets `output`, `h_n`, `c_n` (LSTM) and, where gradients were asked for,
-`d_input`, `d_h_0`, `d_c_0` (LSTM) and `d_NAME` for every parameter NAME.";
+OUT is a safetensors file. It gets `output`, `h_n`, `c_n` (LSTM) and, where
+gradients were asked for, `d_input`, `d_h_0`, `d_c_0` (LSTM) and `d_NAME` for
+every parameter NAME in MODEL.";
 
 const CONVERT_EXAMPLES: &str = "\
 Examples:
@@ -253,10 +256,11 @@ pub struct InspectArgs {
 pub struct RunArgs {
     /// A safetensors or PyTorch file with the layer's parameters
     pub model: PathBuf,
-    /// A safetensors file with the arrays to run
+    /// A safetensors file, or a dict saved by torch.save, with the arrays to run
     #[arg(long, value_name = "IN")]
     pub input: PathBuf,
-    /// The safetensors file to write; a file of this name is replaced
+    /// The safetensors file to write; a file of this name is replaced, a symbolic
+    /// link is followed
     #[arg(long, value_name = "OUT")]
     pub output: PathBuf,
     /// The cell the model is expected to have [default: found]

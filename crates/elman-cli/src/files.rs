@@ -92,6 +92,9 @@ impl Folder {
                     path.display()
                 )));
             }
+            if is_dangling(&path) {
+                return Err(Failure::Input(format!("{}: {DANGLING}", path.display())));
+            }
             let own = path.is_file() && file.is_own(&path).unwrap_or(false);
             if path.exists() && !own && !force {
                 return Err(Failure::Input(format!(
@@ -146,10 +149,21 @@ pub fn same(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Makes sure that a file can be made at `path`: in its folder or, where that
+/// Why nothing is written through such a link.
+pub const DANGLING: &str =
+    "this is a symbolic link that leads to no file; remove it or name another place";
+
+/// Whether a path is a symbolic link that leads to no file.
+pub fn is_dangling(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
+}
+
+/// Makes sure that a file can be made at `path`, or where it leads if it is a
+/// link: in its folder or, where that
 /// is missing, in the nearest folder above it. Leaves nothing behind.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
-    let folder = folder_of(path)
+    let target = fs::canonicalize(path);
+    let folder = folder_of(target.as_deref().unwrap_or(path))
         .ancestors()
         .find(|folder| folder.exists())
         .unwrap_or(Path::new("."));

@@ -181,7 +181,7 @@ impl ConvertPlan {
     }
 }
 
-/// That the output is none of the inputs, and no folder.
+/// That the output is none of the inputs, no folder, and no link to nowhere.
 fn check_output(flag: &str, output: &Path, inputs: &[(&str, &Path)]) -> Result<(), Failure> {
     let shown = format!("{flag}{}", output.display());
     if let Some((of, _)) = inputs.iter().find(|(_, path)| files::same(path, output)) {
@@ -195,6 +195,7 @@ fn check_output(flag: &str, output: &Path, inputs: &[(&str, &Path)]) -> Result<(
         // A new file would take the place of the pipe or device.
         Ok(about) if !about.is_file() => refused(&"this is not a regular file; name one"),
         Err(e) if e.kind() == io::ErrorKind::InvalidFilename => refused(&e),
+        Err(_) if files::is_dangling(output) => refused(&files::DANGLING),
         _ => Ok(()),
     }
 }

@@ -1,13 +1,14 @@
 //! Weights files: what one says about itself, its tensors and its metadata, and
-//! the whole of it in memory. Of a safetensors file the header is read first,
-//! and refused where it is wrong, however large the rest is.
+//! the whole of it in memory. Of a safetensors file the header is read first, of
+//! a PyTorch file the first and last bytes: what is wrong there is refused,
+//! however large the rest is.
 
 use crate::failure::Failure;
 use elman::weights::{FoundLayer, METADATA_KEY, TensorFile, found_layers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// What a weights file holds.
@@ -18,6 +19,9 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
     /// What names and shapes tell.
     pub layers: Vec<FoundLayer>,
+    /// Whether it is a model of elman's with cells that do not run through the
+    /// kernels.
+    pub plain_loop: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,6 +55,7 @@ impl Header {
             tensors: tensors.collect(),
             metadata: header.metadata().clone(),
             layers: found_layers(header),
+            plain_loop: header.network().is_some_and(|network| !network.kernels()),
         }
     }
 
@@ -68,6 +73,7 @@ impl Header {
             tensors: tensors.collect(),
             metadata: metadata.map(|(k, v)| (k.into(), v.into())).collect(),
             layers: found_layers(file),
+            plain_loop: false,
         }
     }
 }
@@ -119,8 +125,14 @@ impl Begun {
         };
         read_to(elman::weights::Header::START, &mut bytes)?;
         let end = elman::weights::Header::len(&bytes, size).map_err(wrong)?;
+        let torch = TensorFile::is_torch(&bytes);
+        if torch {
+            read_to(TensorFile::ENDS, &mut bytes)?;
+            let last = last_bytes(path, size).map_err(|e| unread(path, &e))?;
+            TensorFile::check_ends(&bytes, &last).map_err(wrong)?;
+        }
         read_to(end, &mut bytes)?;
-        let header = if TensorFile::is_torch(&bytes) {
+        let header = if torch {
             None
         } else {
             Some(elman::weights::Header::parse(&bytes, size).map_err(wrong)?)
@@ -132,6 +144,17 @@ impl Begun {
             header,
         })
     }
+}
+
+/// The last bytes of a file of that size.
+fn last_bytes(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(
+        size.saturating_sub(TensorFile::ENDS as u64),
+    ))?;
+    let mut bytes = Vec::new();
+    file.take(TensorFile::ENDS as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Weights {

@@ -89,6 +89,8 @@ pub struct Inspection<'a> {
     pub layers: Vec<Layer<'a>>,
     pub parameters: usize,
     pub multiply_adds_per_step: usize,
+    /// Whether cells of the model do not run through the kernels.
+    pub plain_loop: bool,
     pub tensors: &'a [Tensor],
     pub numbers: usize,
     pub metadata: &'a BTreeMap<String, String>,
@@ -196,6 +198,7 @@ impl<'a> Inspection<'a> {
             layers: layers.collect(),
             parameters: total(|found| found.parameters),
             multiply_adds_per_step: total(|found| found.multiply_adds),
+            plain_loop: header.plain_loop,
             tensors: &header.tensors,
             numbers: header.numbers(),
             metadata: &header.metadata,

@@ -9,6 +9,9 @@ use elman::network::ChainLayer;
 use elman::weights::{Compared, FoundLayer};
 use elman_forecast::model::ModelFacts;
 
+const PLAIN_LOOP: &str =
+    "The cells run in the plain loop: the kernels know neither layer_norm nor reset_before.";
+
 /// The facts of a model, if it is elman's, the layers and the tensors of the
 /// file.
 pub fn inspection(model: Option<&ModelFacts>, header: &Header, paint: Paint) -> String {
@@ -25,6 +28,9 @@ pub fn inspection(model: Option<&ModelFacts>, header: &Header, paint: Paint) -> 
         }
     }
     page.section("Layers", &layers(&header.layers, paint));
+    if header.plain_loop {
+        page.block(PLAIN_LOOP);
+    }
     page.section("Tensors", &tensors(header, paint));
     page.text
 }
@@ -225,6 +231,7 @@ mod tests {
                 parameters: 650,
                 multiply_adds: 640,
             }],
+            plain_loop: false,
         };
         let paint = Paint {
             colour: false,

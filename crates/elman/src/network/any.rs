@@ -5,6 +5,7 @@ use super::{
     EncoderDecoderConfig, Inputs, Network, OneToMany, OneToManyCache, OneToManyConfig, Sequence,
     SequenceCache, SequenceConfig,
 };
+use crate::cell::Cell;
 use crate::layer::{Checkpoint, Pass, RecurrentConfig, State};
 use crate::params::{Grads, Layout, Params};
 use crate::{Error, Float, Result};
@@ -27,18 +28,38 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The recurrent stacks.
+    fn recurrent(&self) -> Vec<&RecurrentConfig> {
+        match self {
+            Self::Sequence(c) => vec![&c.recurrent],
+            Self::EncoderDecoder(c) => vec![&c.recurrent],
+            Self::OneToMany(c) => vec![&c.recurrent],
+            Self::Chain(c) => {
+                let layers = c.layers.iter().map(|named| &named.layer);
+                layers
+                    .filter_map(|layer| match layer {
+                        ChainLayer::Recurrent(c) => Some(c),
+                        _ => None,
+                    })
+                    .collect()
+            }
+        }
+    }
+
     /// Layers of all stacks together, before the network is built.
     pub(crate) fn num_layers(&self) -> usize {
-        let layers = |c: &RecurrentConfig| c.stack.num_layers;
-        match self {
-            Self::Sequence(c) => layers(&c.recurrent),
-            Self::EncoderDecoder(c) => layers(&c.recurrent),
-            Self::OneToMany(c) => layers(&c.recurrent),
-            Self::Chain(c) => c.layers.iter().fold(0, |sum, named| match &named.layer {
-                ChainLayer::Recurrent(c) => layers(c).saturating_add(sum),
-                _ => sum,
-            }),
-        }
+        let layers = self.recurrent().into_iter().map(|c| c.stack.num_layers);
+        layers.fold(0, usize::saturating_add)
+    }
+
+    /// True where all cells run through the kernels; false where one has an
+    /// option that only the plain loop has (`layer_norm`, `reset_before`), or
+    /// one that is refused.
+    pub fn kernels(&self) -> bool {
+        self.recurrent().into_iter().all(|c| {
+            let cell = c.cell(c.input_size, c.hidden_size);
+            cell.is_ok_and(|cell| Cell::<f32>::kernels(&cell))
+        })
     }
 
     /// Builds the network.

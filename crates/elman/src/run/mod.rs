@@ -384,9 +384,9 @@ fn layer<F: Float>(
     let arrays = Arrays::new(input, 3, &arrays::states(&[""]))?;
     let mut layout = Layout::new();
     let stack = config.stack(&mut layout, "")?;
-    let expected = layout.clone();
+    let known = layout.clone();
     let params = load::<F>(model, layout, prefix, |name| {
-        beside(model, prefix, &expected, name)
+        beside(model, prefix, &known, name)
     })?;
     let batch_axis = usize::from(!options.batch_first);
     let input = arrays.input::<F>(batch_axis)?;
@@ -400,11 +400,11 @@ fn layer<F: Float>(
     };
     let mut cache = StackCache::default();
     let dim = input.dim();
-    if dim.2 != config.input_size {
+    let (expected, got) = (config.input_size, dim.2);
+    if got != expected {
         let reverse = if config.stack.reverse { "_reverse" } else { "" };
         return Err(Error::shape(format!(
-            "input: input.size(-1) must be equal to input_size. Expected {}, got {}: that is what {prefix}weight_ih_l0{reverse} of the model reads, and what `input` has",
-            config.input_size, dim.2
+            "input: input.size(-1) must be equal to input_size. Expected {expected}, got {got} (the model's {prefix}weight_ih_l0{reverse} has {expected} columns, the input file's `input` {got} features)",
         )));
     }
     let mut output = zeros((dim.0, dim.1, stack.output_size()))?;

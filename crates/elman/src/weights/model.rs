@@ -1,5 +1,6 @@
 //! The model file.
 
+use super::Header;
 use super::tensors::{TensorFile, write_tensors};
 use crate::network::{AnyNetwork, Network, NetworkConfig};
 use crate::params::Params;
@@ -53,7 +54,12 @@ struct Metadata {
 
 impl Metadata {
     fn read(file: &TensorFile<'_>) -> Result<Self> {
-        let Some(metadata) = file.metadata(METADATA_KEY) else {
+        Self::parse(file.metadata(METADATA_KEY), file.names().len())
+    }
+
+    /// From what a file with so many tensors has under elman's key.
+    fn parse(metadata: Option<&str>, tensors: usize) -> Result<Self> {
+        let Some(metadata) = metadata else {
             return Err(Error::file(
                 "not a model file of elman: the metadata key `elman` is missing",
             ));
@@ -69,7 +75,7 @@ impl Metadata {
         // Before anything is computed from them.
         let layers = metadata.network.num_layers();
         let sizes = serde_json::to_value(&metadata.network);
-        if layers > file.names().len() || sizes.is_ok_and(|sizes| too_large(&sizes)) {
+        if layers > tensors || sizes.is_ok_and(|sizes| too_large(&sizes)) {
             return Err(Error::file(
                 "metadata `elman`: the network is larger than its file",
             ));
@@ -82,6 +88,15 @@ impl Metadata {
 pub(crate) fn network_of(file: &TensorFile<'_>) -> Result<(NetworkConfig, usize)> {
     let metadata = Metadata::read(file)?;
     Ok((metadata.network, metadata.members))
+}
+
+impl Header {
+    /// The network of a model file of this crate; `None` of any other file.
+    pub fn network(&self) -> Option<NetworkConfig> {
+        let metadata = self.metadata().get(METADATA_KEY)?;
+        let metadata = Metadata::parse(Some(metadata), self.tensors().len());
+        Some(metadata.ok()?.network)
+    }
 }
 
 /// True where the bytes begin as a safetensors file with elman's metadata:

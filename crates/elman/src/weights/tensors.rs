@@ -114,6 +114,26 @@ impl<'a> TensorFile<'a> {
         torch::is_torch(start)
     }
 
+    /// Bytes at the beginning and at the end of a file that
+    /// [`check_ends`](Self::check_ends) looks at.
+    pub const ENDS: usize = 64;
+
+    /// Refuses a PyTorch file by its first and last [`ENDS`](Self::ENDS) bytes
+    /// (all of a smaller file), before the rest of it is read.
+    ///
+    /// ```
+    /// use elman::weights::TensorFile;
+    /// let e = TensorFile::check_ends(b"PK\x03\x04", &[0; 64]).unwrap_err();
+    /// assert!(e.to_string().contains("does not end with its directory"));
+    /// ```
+    ///
+    /// # Errors
+    /// Where an archive does not end with its directory, or the format's magic
+    /// number is not at the beginning of a pickle.
+    pub fn check_ends(start: &[u8], end: &[u8]) -> Result<()> {
+        torch::check_ends(start, end)
+    }
+
     /// From now on numbers of fewer bits count as wider ones, which have the
     /// same values: `F16` and `BF16` as `F32`, whole numbers as `I64`.
     #[must_use]

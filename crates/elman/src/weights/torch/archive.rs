@@ -50,15 +50,26 @@ const LOCAL: usize = 30;
 const CENTRAL: usize = 46;
 const END: usize = 22;
 
+fn cut() -> Error {
+    Error::file("the archive does not end with its directory: was it cut off, or added to?")
+}
+
+/// Refuses bytes that are not the end of an archive; gives the record there.
+fn end_record(bytes: &[u8]) -> Result<&[u8]> {
+    let end = bytes.len().checked_sub(END).and_then(|at| bytes.get(at..));
+    end.filter(|end| end.starts_with(b"PK\x05\x06") && u16_at(end, 20) == Some(0))
+        .ok_or_else(cut)
+}
+
+/// Refuses what is no archive by the last bytes of the file.
+pub(super) fn check_end(end: &[u8]) -> Result<()> {
+    end_record(end).map(drop)
+}
+
 /// The entries by their names below the archive's one folder.
 fn entries(bytes: &[u8]) -> Result<HashMap<&str, &[u8]>> {
-    let cut =
-        || Error::file("the archive does not end with its directory: was it cut off, or added to?");
-    let end_at = bytes.len().checked_sub(END).ok_or_else(cut)?;
-    let end = &bytes[end_at..];
-    if !end.starts_with(b"PK\x05\x06") || u16_at(end, 20) != Some(0) {
-        return Err(cut());
-    }
+    let end = end_record(bytes)?;
+    let end_at = bytes.len() - END;
     let (count, size, start) = match (u16_at(end, 10), u32_at(end, 12), u32_at(end, 16)) {
         (Some(0xffff), ..) | (_, Some(0xffff_ffff), _) | (.., Some(0xffff_ffff)) => {
             return Err(Error::file(

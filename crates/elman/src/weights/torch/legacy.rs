@@ -12,8 +12,26 @@ use std::collections::HashMap;
 /// 0x1950a86a20f9469cfc6c as pickles write it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
+/// The bytes at the beginning that the magic number is within.
+const NEAR: usize = 64;
+
 /// The only version there has been.
 const VERSION: i64 = 1001;
+
+fn no_magic() -> Error {
+    Error::file("a pickle, but not one that torch.save wrote: its magic number is missing")
+}
+
+/// Refuses what is no such file by its first bytes.
+pub(super) fn check_start(start: &[u8]) -> Result<()> {
+    let start = &start[..start.len().min(NEAR)];
+    let mut windows = start.windows(MAGIC.len());
+    if windows.any(|window| window == MAGIC) {
+        Ok(())
+    } else {
+        Err(no_magic())
+    }
+}
 
 /// Reads the file.
 pub(super) fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
@@ -25,9 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
     };
     let magic = next("magic number")?;
     if !matches!(magic.root(), Value::Bytes(bytes) if *bytes == MAGIC) {
-        return Err(Error::file(
-            "a pickle, but not one that torch.save wrote: its magic number is missing",
-        ));
+        return Err(no_magic());
     }
     let version = next("version")?;
     if !matches!(version.root(), Value::Int(VERSION)) {

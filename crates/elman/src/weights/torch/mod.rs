@@ -22,6 +22,16 @@ pub(super) fn is_torch(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK") || (bytes.starts_with(b"\x80") && bytes.get(8) != Some(&b'{'))
 }
 
+/// Refuses a file by what it begins and ends with.
+pub(super) fn check_ends(start: &[u8], end: &[u8]) -> Result<()> {
+    let checked = if start.starts_with(b"PK") {
+        archive::check_end(end)
+    } else {
+        legacy::check_start(start)
+    };
+    checked.map_err(|e| e.at("PyTorch file"))
+}
+
 /// The tensors of the file.
 pub(super) fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
     let read = if bytes.starts_with(b"PK") {
