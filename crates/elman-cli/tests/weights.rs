@@ -1,6 +1,10 @@
 //! Weights files through the program: run, inspect, convert; what is wrong is
 //! refused with one line, and nothing is written.
 
+use elman::cell::CellKind;
+use elman::layer::RecurrentConfig;
+use elman::network::{NetworkConfig, Readout, SequenceConfig};
+use elman::weights::Model;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -462,4 +466,84 @@ fn what_is_wrong_is_refused() {
         &["did you mean"],
     );
     convert(&["net.safetensors", "net.toml/out.pt"], &["not a folder"]);
+}
+
+/// What a large file begins and ends with is enough to refuse it; no memory
+/// would hold these.
+#[cfg(unix)]
+#[test]
+fn large_files_that_are_none_are_refused() {
+    let folder = folder();
+    let at = folder.path();
+    for (name, start, words) in [
+        (
+            "zip.pt",
+            &b"PK\x03\x04"[..],
+            "does not end with its directory",
+        ),
+        ("pickle.pt", b"\x80\x02", "magic number is missing"),
+        ("zeros.pt", b"", "not a safetensors file"),
+    ] {
+        fs::write(at.join(name), start).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(at.join(name));
+        file.unwrap().set_len(1 << 40).unwrap();
+        let output = elman(at, &["inspect", name]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// A link to a file stays one; a link to nothing is refused.
+#[cfg(unix)]
+#[test]
+fn an_output_is_written_where_a_link_leads() {
+    use std::os::unix::fs::symlink;
+    let (folder, other) = (folder(), tempfile::tempdir().unwrap());
+    let at = folder.path();
+    let target = other.path().join("target");
+    fs::write(&target, "old").unwrap();
+    symlink(&target, at.join("link.safetensors")).unwrap();
+    symlink("nowhere", at.join("dangling.safetensors")).unwrap();
+    let to = |out| ["run", "gru.pt", "--input", "x.safetensors", "--output", out];
+    let output = elman(at, &to("link.safetensors"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(at.join("link.safetensors").is_symlink());
+    let written = fs::read(&target).unwrap();
+    assert!(
+        SafeTensors::deserialize(&written)
+            .unwrap()
+            .tensor("output")
+            .is_ok()
+    );
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+    let parts = ["dangling.safetensors", "leads to no file"];
+    assert_refused(at, &to("dangling.safetensors"), &parts);
+    let convert = ["convert", "gru.pt", "dangling.safetensors"];
+    assert_refused(at, &convert, &parts);
+}
+
+#[test]
+fn inspect_tells_of_the_plain_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    for layer_norm in [false, true] {
+        let mut recurrent = RecurrentConfig::new(CellKind::Gru, 2, 3);
+        recurrent.options.layer_norm = layer_norm;
+        let config = NetworkConfig::Sequence(SequenceConfig {
+            recurrent,
+            readout: Readout::LastState,
+            outputs: 1,
+            head_dropout: 0.0,
+            skip: None,
+        });
+        let params = vec![config.build().unwrap().init(0)];
+        let model = Model::<f32>::new(config, params, Value::Null).unwrap();
+        let path = folder.path().join("model.safetensors");
+        fs::write(path, model.to_bytes().unwrap()).unwrap();
+        let object = elman(folder.path(), &["inspect", "model.safetensors", "--json"]);
+        let object: Value = serde_json::from_slice(&object.stdout).unwrap();
+        assert_eq!(object["plain_loop"], layer_norm);
+        let shown = elman(folder.path(), &["inspect", "model.safetensors"]);
+        assert_eq!(text(&shown.stdout).contains("plain loop"), layer_norm);
+    }
 }

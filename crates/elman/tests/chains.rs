@@ -626,6 +626,10 @@ fn a_file_that_is_not_as_declared_is_named_with_the_mend() {
         (with("bn.num_batches_tracked", &[]), "batch normalisation"),
         (
             with("rnn.weight_hr_l1", &[2, 2]),
+            "rnn.weight_ih_l1: the tensor is missing, but rnn.weight_hr_l1 is there",
+        ),
+        (
+            with("rnn.weight_xh_l0", &[2, 2]),
             "the layer `rnn` that is declared has no such parameter",
         ),
         (
@@ -665,7 +669,7 @@ fn a_file_that_is_not_as_declared_is_named_with_the_mend() {
         &zeros(&good),
         &indices,
         net(&gru),
-        "the shape suggests a LSTM",
+        "the shape suggests an LSTM",
     );
     check(&zeros(&good), &indices, None, one_line);
     check(
@@ -713,7 +717,7 @@ fn a_file_that_is_not_as_declared_is_named_with_the_mend() {
         &zeros(&two),
         &indices,
         None,
-        "there are 2 recurrent layers, rnn, up; to run them, declare all layers in order with --network",
+        "there are 2 recurrent layers, `rnn`, `up`; to run them, declare all layers in order with --network",
     );
 }
 

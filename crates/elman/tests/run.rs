@@ -10,7 +10,9 @@ use elman::ndarray::{ArrayD, ArrayView, Axis, IxDyn, Slice, array};
 use elman::network::{
     EncoderDecoderConfig, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
 };
-use elman::run::{Ran, RunOptions};
+use elman::params::{Layout, Params};
+use elman::rng::TorchRng;
+use elman::run::{Declaration, Ran, RunOptions};
 use elman::weights::{METADATA_KEY, Model, TensorFile, write_tensors};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -116,6 +118,276 @@ fn a_model_file_needs_no_flag() {
     assert_eq!(out.shape("output"), Some(&[1, 1, 4][..]));
     assert_eq!(out.shape("d_rnn.weight_ih_l0"), Some(&[9, 2][..]));
     assert_eq!(out.shape("d_input"), Some(&[2, 1, 2][..]));
+}
+
+/// Several networks in a model file give the mean of their outputs, and nothing
+/// else.
+#[test]
+fn the_networks_of_a_model_file_are_averaged() {
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 2, 3),
+        readout: Readout::LastState,
+        outputs: 4,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let network = config.build().unwrap();
+    let members: Vec<_> = (0..3).map(|seed| network.init(seed)).collect();
+    let file = |members: &[_]| {
+        let model = Model::<f64>::new(config.clone(), members.to_vec(), serde_json::Value::Null);
+        model.unwrap().to_bytes().unwrap()
+    };
+    let x = ArrayD::from_shape_fn(&[5, 2, 2][..], |at| {
+        (at[0] * 3 + at[1] + at[2]) as f64 / 7.0
+    });
+    let ask = |more: Option<&str>| {
+        let zeros = ArrayD::zeros(&[1, 2, 3][..]);
+        let more = more.map(|name| (name.to_owned(), zeros.view()));
+        let tensors = [("input".to_owned(), x.view())].into_iter().chain(more);
+        write_tensors(tensors, None).unwrap()
+    };
+    let output = |model: &[u8]| {
+        let out = run(model, &ask(None), &RunOptions::default()).unwrap();
+        let out = TensorFile::read(&out).unwrap();
+        let names = out.names().len();
+        (out.get::<f64>("output").unwrap().unwrap(), names)
+    };
+    let mut mean = ArrayD::zeros(&[1, 2, 4][..]);
+    for member in &members {
+        mean += &(output(&file(std::slice::from_ref(member))).0 / 3.0);
+    }
+    let together = file(&members);
+    assert_eq!(output(&together), (mean, 1));
+
+    for name in ["h_0", "d_h_n", "d_output", "h_0.0"] {
+        let e = run(&together, &ask(Some(name)), &RunOptions::default()).unwrap_err();
+        let words = format!("input: {name}: the model file holds 3 networks");
+        assert!(e.to_string().contains(&words), "{e}");
+    }
+    let trace = RunOptions {
+        trace: true,
+        ..RunOptions::default()
+    };
+    let e = run(&together, &ask(None), &trace).unwrap_err();
+    assert!(e.to_string().contains("--trace: the model file"), "{e}");
+}
+
+/// A layer that runs in reverse only has its names' ends to tell it by; it is
+/// the forward layer over the steps from the last to the first.
+#[test]
+fn layers_in_reverse() {
+    let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    config.stack.num_layers = 2;
+    let mut layout = Layout::new();
+    let stack = config.stack(&mut layout, "").unwrap();
+    let mut params = Params::<f64>::zeros(layout.into());
+    let mut rng = TorchRng::new(5);
+    stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
+    let model = |end: &str| {
+        let tensors = params.layout().entries().iter().map(|entry| {
+            let values = params.get(&entry.name).unwrap();
+            (format!("net.{}{end}", entry.name), values)
+        });
+        write_tensors(tensors, None).unwrap()
+    };
+    let x = ArrayD::from_shape_fn(&[5, 2, 2][..], |at| {
+        ((at[0] * 3 + at[1] + at[2] * 5) as f64).sin()
+    });
+    let flipped = |a: ArrayD<f64>| {
+        let mut a = a;
+        a.invert_axis(Axis(0));
+        a
+    };
+    let one = ArrayD::ones(&[5, 2, 3][..]);
+    let out = |model: &[u8], x: ArrayD<f64>, options: &RunOptions| {
+        let tensors = [
+            ("input".to_owned(), x.view()),
+            ("d_output".to_owned(), one.view()),
+        ];
+        let input = write_tensors(tensors, None).unwrap();
+        run(model, &input, options).unwrap()
+    };
+    let trace = RunOptions {
+        trace: true,
+        ..RunOptions::default()
+    };
+    let forward = out(&model(""), flipped(x.clone()), &trace);
+    let forward = TensorFile::read(&forward).unwrap();
+    let backward = out(&model("_reverse"), x.clone(), &trace);
+    let backward = TensorFile::read(&backward).unwrap();
+    assert_eq!(forward.names().len(), backward.names().len());
+    for name in forward.names() {
+        let expected = forward.get::<f64>(name).unwrap().unwrap();
+        let (expected, name) = if name.starts_with("trace.") {
+            let (layer, gate) = name.rsplit_once('.').unwrap();
+            (flipped(expected), format!("{layer}_reverse.{gate}"))
+        } else if ["output", "d_input"].contains(&name) {
+            (flipped(expected), name.to_owned())
+        } else if name.starts_with("d_net.") {
+            (expected, format!("{name}_reverse"))
+        } else {
+            (expected, name.to_owned())
+        };
+        let got = backward.get::<f64>(&name).unwrap();
+        let got = got.unwrap_or_else(|| panic!("no {name}"));
+        assert!(error(got.view(), expected.view()) < 1e-15, "{name}");
+    }
+    let declared = RunOptions {
+        network: Some(
+            Declaration::parse("layer = [{ type = \"lstm\", prefix = \"net\" }]").unwrap(),
+        ),
+        ..trace
+    };
+    let chained = out(&model("_reverse"), x, &declared);
+    let chained = TensorFile::read(&chained).unwrap();
+    for name in backward.names() {
+        assert_eq!(chained.get::<f64>(name), backward.get::<f64>(name));
+    }
+}
+
+/// A layer and a direction are there where any of their parameters is; what
+/// they lack is named.
+#[test]
+fn missing_parameters_are_named() {
+    let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    config.proj_size = 2;
+    config.stack.num_layers = 3;
+    config.stack.bidirectional = true;
+    let mut layout = Layout::new();
+    config.stack(&mut layout, "").unwrap();
+    let zeros: Vec<_> = layout
+        .entries()
+        .iter()
+        .map(|e| {
+            (
+                format!("a.b.{}", e.name),
+                ArrayD::<f64>::zeros(&e.shape[..]),
+            )
+        })
+        .collect();
+    let x = ArrayD::<f64>::zeros(&[4, 1, 2][..]);
+    let input = write_tensors([("input".to_owned(), x.view())], None).unwrap();
+    let without = |lost: &dyn Fn(&str) -> bool| {
+        let kept = zeros.iter().filter(|(name, _)| !lost(name));
+        let model = write_tensors(kept.map(|(n, a)| (n.clone(), a.view())), None).unwrap();
+        run(&model, &input, &RunOptions::default())
+    };
+    assert!(without(&|_| false).is_ok());
+    for (name, _) in &zeros {
+        let e = without(&|n| n == name).unwrap_err().to_string();
+        let words = format!("model: {name}: the tensor is missing");
+        assert!(e.starts_with(&words), "{e}");
+    }
+    let first_only = |name: &str| name.contains("_l1_") && !name.ends_with("ih_l1_reverse");
+    let e = without(&first_only).unwrap_err().to_string();
+    assert!(
+        e.contains("a.b.weight_hh_l1_reverse: the tensor is missing, but a.b.weight_ih_l1_reverse"),
+        "{e}"
+    );
+    let all_of_one = |name: &str| name.ends_with("_l1_reverse");
+    let e = without(&all_of_one).unwrap_err().to_string();
+    assert!(
+        e.contains("a.b.weight_ih_l1_reverse: the tensor is missing, but"),
+        "{e}"
+    );
+    let forward = |name: &str| name.ends_with("_l2");
+    let e = without(&forward).unwrap_err().to_string();
+    assert!(
+        e.contains("a.b.weight_ih_l2: the tensor is missing, but a.b.weight_ih_l2_reverse is"),
+        "{e}"
+    );
+    // A layer that is all there but the one below it is not.
+    let gap = |name: &str| name.contains("_l1");
+    let e = without(&gap).unwrap_err().to_string();
+    assert!(e.contains("_l2"), "{e}");
+}
+
+/// Where states or lengths tell that the axes are in the other order, the
+/// message says so.
+#[test]
+fn the_other_order_of_axes_is_suggested() {
+    let w = |shape: &[usize]| ArrayD::<f64>::zeros(shape);
+    let model = [("weight_ih_l0", w(&[3, 2])), ("weight_hh_l0", w(&[3, 3]))];
+    let bytes = |tensors: &[(&str, ArrayD<f64>)], lengths: Option<usize>| {
+        let raw: Vec<_> = tensors
+            .iter()
+            .map(|(name, a)| {
+                let bytes: Vec<u8> = a.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (*name, Dtype::F64, a.shape().to_vec(), bytes)
+            })
+            .chain(lengths.map(|n| {
+                let ones = [1_i64; 9].iter().flat_map(|n| n.to_le_bytes());
+                ("lengths", Dtype::I64, vec![n], ones.take(8 * n).collect())
+            }))
+            .collect();
+        let views = raw.iter().map(|(name, dtype, shape, bytes)| {
+            (
+                *name,
+                TensorView::new(*dtype, shape.clone(), bytes).unwrap(),
+            )
+        });
+        safetensors::serialize(views, None).unwrap()
+    };
+    let model = bytes(&model, None);
+    let (with, without) = (
+        "; it fits with --batch-first",
+        "; it fits without --batch-first",
+    );
+    for (x, more, lengths, batch_first, words) in [
+        ([4, 7, 2], Some(("h_0", [1, 4, 3])), None, false, with),
+        ([4, 7, 2], Some(("d_h_n", [1, 4, 3])), None, false, with),
+        ([4, 7, 2], None, Some(4), false, with),
+        ([7, 4, 2], Some(("h_0", [1, 4, 3])), Some(4), true, without),
+        // Neither order fits.
+        ([4, 7, 2], Some(("h_0", [1, 5, 3])), None, false, ""),
+        ([4, 7, 2], Some(("h_0", [1, 4, 3])), Some(7), false, ""),
+        ([4, 7, 3], None, Some(4), false, ""),
+        ([4, 4, 2], Some(("h_0", [1, 4, 4])), None, false, ""),
+    ] {
+        let more = more.map(|(name, shape)| (name, w(&shape)));
+        let tensors: Vec<_> = [("input", w(&x))].into_iter().chain(more).collect();
+        let options = RunOptions {
+            batch_first,
+            ..RunOptions::default()
+        };
+        let e = run(&model, &bytes(&tensors, lengths), &options)
+            .unwrap_err()
+            .to_string();
+        let said = e.contains("it fits");
+        assert_eq!(said, !words.is_empty(), "{e}");
+        assert!(e.ends_with(words), "{e}");
+    }
+}
+
+/// One bias where PyTorch has two is said.
+#[test]
+fn a_single_bias_is_a_note() {
+    let w = |shape: &[usize]| ArrayD::<f64>::zeros(shape);
+    let (ih, hh, bias, x) = (w(&[3, 2]), w(&[3, 3]), w(&[3]), w(&[4, 1, 2]));
+    let model = [
+        ("rnn.weight_ih_l0".to_owned(), ih.view()),
+        ("rnn.weight_hh_l0".to_owned(), hh.view()),
+        ("rnn.bias_ih_l0".to_owned(), bias.view()),
+    ];
+    let model = write_tensors(model, None).unwrap();
+    let d_h_n = w(&[1, 1, 3]);
+    let input = [
+        ("input".to_owned(), x.view()),
+        ("d_h_n".to_owned(), d_h_n.view()),
+    ];
+    let input = write_tensors(input, None).unwrap();
+    let declared = Declaration::parse("layer = [{ type = \"rnn\", prefix = \"rnn\" }]").unwrap();
+    for network in [None, Some(declared)] {
+        let options = RunOptions {
+            network,
+            ..RunOptions::default()
+        };
+        let ran = elman::run::run(&model, &input, &options).unwrap();
+        assert_eq!(ran.notes.len(), 1, "{:?}", ran.notes);
+        assert!(ran.notes[0].contains("read as a layer with one bias"));
+        let out = TensorFile::read(&ran.bytes).unwrap();
+        assert_eq!(out.shape("d_rnn.bias_ih_l0"), Some(&[3][..]));
+    }
 }
 
 /// Layers of several widths have their states one by one, by slot; what comes
@@ -274,7 +546,7 @@ fn what_is_wrong_is_named() {
             good.clone(),
             vec![("input", w(&[4, 1, 3]))],
             plain.clone(),
-            "Expected 2, got 3",
+            "Expected 2, got 3 (the model's weight_ih_l0 has 2 columns",
         ),
         (
             good.clone(),
@@ -435,7 +707,10 @@ fn lengths_that_do_not_fit() {
     ];
     let model = safetensors::serialize(model, None).unwrap();
     for (lengths, words) in [
-        (&[1, -1][..], "lengths: row 1 is negative: -1"),
+        (
+            &[1, -1][..],
+            "lengths: row 1: expected 0 to 4 steps, got -1",
+        ),
         (&[1, 5], "lengths: row 1 has 5 steps, the input has 4"),
         (&[1], "lengths: expected 2 entries"),
         (&[1, 2, 3], "lengths: expected 2 entries"),

@@ -254,10 +254,15 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
             )));
         }
         ref several => {
+            let shown = several.iter().map(|prefix| match *prefix {
+                "" => "one without a prefix".to_owned(),
+                prefix => format!("`{prefix}`"),
+            });
+            let shown: Vec<_> = shown.collect();
             return Err(Error::file(format!(
                 "model: there are {} recurrent layers, {}; {}",
                 several.len(),
-                list(several),
+                list(&shown.iter().map(|s| &**s).collect::<Vec<_>>()),
                 declare(&found_layers(file))
             )));
         }

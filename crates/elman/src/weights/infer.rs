@@ -233,40 +233,45 @@ impl There {
         self.layers.iter().any(|l| !l[direction].is_empty())
     }
 
-    /// Refuses a stack that lacks one of its matrices, beside a parameter that
-    /// is there.
+    /// Refuses a stack that lacks one of its matrices.
     fn check(&self, dotted: &str) -> Result<()> {
-        let directions = [false, true].into_iter().filter(|r| self.runs(*r));
-        let projection = self.has("weight_hr").then_some("weight_hr");
-        let needed = ["weight_ih", "weight_hh"].into_iter().chain(projection);
-        for reverse in directions {
-            let direction = usize::from(reverse);
-            for (l, layer) in self.layers.iter().enumerate() {
-                let missing = needed.clone().find(|p| !layer[direction].contains(p));
-                let Some(part) = missing else { continue };
-                let name = full_name(part, l, reverse);
-                // Of the same layer and direction; else of the same direction,
-                // or of the other one in the same layer.
-                let other = |(l, direction): (usize, usize)| {
-                    let part = self.layers[l][direction].first()?;
-                    Some(full_name(part, l, direction == 1))
-                };
-                let layers = (0..self.layers.len()).map(|l| (l, direction));
-                let places = [(l, direction)].into_iter().chain(layers);
-                let beside = if reverse || !layer[direction].is_empty() {
-                    places.filter_map(other).next()
-                } else {
-                    other((l, 1))
-                };
-                let beside = beside.map_or(String::new(), |name| {
-                    format!(", but {dotted}{name} is there")
-                });
-                return Err(Error::file(format!(
-                    "{dotted}{name}: the tensor is missing{beside}"
-                )));
+        let projection: &[&str] = if self.has("weight_hr") {
+            &["weight_hr"]
+        } else {
+            &[]
+        };
+        let directions = || [false, true].into_iter().filter(|r| self.runs(*r));
+        for needed in [&["weight_ih", "weight_hh"], projection] {
+            for reverse in directions() {
+                for (l, layer) in self.layers.iter().enumerate() {
+                    let has = &layer[usize::from(reverse)];
+                    let Some(part) = needed.iter().find(|p| !has.contains(p)) else {
+                        continue;
+                    };
+                    let name = full_name(part, l, reverse);
+                    let beside = self.beside(l, reverse).map_or(String::new(), |name| {
+                        format!(", but {dotted}{name} is there")
+                    });
+                    return Err(Error::file(format!(
+                        "{dotted}{name}: the tensor is missing{beside}"
+                    )));
+                }
             }
         }
         Ok(())
+    }
+
+    /// A parameter that asks for the others of this layer and direction: one of
+    /// them; else one of the direction, or of the layer.
+    fn beside(&self, layer: usize, reverse: bool) -> Option<String> {
+        let first = |l: usize, reverse: bool| {
+            let part = self.layers.get(l)?[usize::from(reverse)].first()?;
+            Some(full_name(part, l, reverse))
+        };
+        first(layer, reverse).or_else(|| match reverse {
+            true => (0..self.layers.len()).find_map(|l| first(l, true)),
+            false => first(layer, true),
+        })
     }
 }
 
