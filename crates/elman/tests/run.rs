@@ -527,6 +527,12 @@ fn what_is_wrong_is_named() {
             "proj_size",
         ),
         (
+            change("weight_hr_l0", Some(w(&[0, 3]))),
+            x.clone(),
+            plain.clone(),
+            "weight_hr_l0: expected a row for each",
+        ),
+        (
             change("weight_hh_l0", Some(w(&[10, 3]))),
             x.clone(),
             plain.clone(),

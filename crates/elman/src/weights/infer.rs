@@ -304,6 +304,12 @@ pub(crate) fn recurrent(
     } else {
         (0, columns)
     };
+    if there.has("weight_hr") && proj_size == 0 {
+        return Err(Error::file(format!(
+            "{}: expected a row for each of proj_size features, got shape [0, {hidden_size}]",
+            named("weight_hr")
+        )));
+    }
     let suits = |k: &CellKind, rows: usize, h: usize| Some(rows) == h.checked_mul(k.gates());
     let found = CellKind::ALL
         .into_iter()
