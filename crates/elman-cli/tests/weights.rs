@@ -3,7 +3,7 @@
 
 use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
-use elman::network::{NetworkConfig, Readout, SequenceConfig};
+use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
 use elman::weights::Model;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
