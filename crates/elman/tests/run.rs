@@ -302,6 +302,29 @@ fn missing_parameters_are_named() {
     assert!(e.contains("_l2"), "{e}");
 }
 
+/// Of many layers the message has the first ones, and of those that lack their
+/// matrices none.
+#[test]
+fn many_layers_are_not_all_listed() {
+    let w = ArrayD::<f64>::zeros(&[3, 3][..]);
+    let input = write_tensors([("input".to_owned(), w.view())], None).unwrap();
+    for (parts, end) in [
+        (&["weight_ih", "weight_hh"][..], ", ..]"),
+        (&["weight_hh"], "with --network"),
+    ] {
+        let names = (0..50).flat_map(|i| parts.iter().map(move |p| format!("{i}.{p}_l0")));
+        let model = write_tensors(names.map(|name| (name, w.view())), None).unwrap();
+        let e = run(&model, &input, &RunOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.contains("there are 50 recurrent layers, `0`, `1`, "),
+            "{e}"
+        );
+        assert!(e.ends_with(end) && e.len() < 1000, "{e}");
+    }
+}
+
 /// Where states or lengths tell that the axes are in the other order, the
 /// message says so.
 #[test]

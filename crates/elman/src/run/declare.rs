@@ -362,14 +362,18 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// A declaration of layers on one line, as it can be written into a file.
+/// A declaration of layers on one line, as it can be written into a file; of
+/// very many, how it begins.
 pub(super) fn on_one_line(layers: &[FoundLayer]) -> String {
+    const SHOWN: usize = 12;
+    let more = if layers.len() > SHOWN { ", .." } else { "" };
     let layers: Vec<_> = layers
         .iter()
+        .take(SHOWN)
         .map(|found| {
             let (kind, prefix) = (found.layer.name(), &found.prefix);
             format!("{{ type = \"{kind}\", prefix = {prefix:?} }}")
         })
         .collect();
-    format!("layer = [{}]", layers.join(", "))
+    format!("layer = [{}{more}]", layers.join(", "))
 }

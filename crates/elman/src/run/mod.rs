@@ -281,10 +281,11 @@ pub fn infer(file: &TensorFile<'_>, options: &RunOptions) -> Result<(RecurrentCo
 
 /// The mend where a file has more than one layer.
 fn declare(found: &[FoundLayer]) -> String {
-    format!(
-        "to run them, declare all layers in order with --network, in a file like: {}",
-        declare::on_one_line(found)
-    )
+    let mend = "to run them, declare all layers in order with --network";
+    match found {
+        [] => mend.to_owned(),
+        found => format!("{mend}, in a file like: {}", declare::on_one_line(found)),
+    }
 }
 
 /// Why a tensor of a declared network's file is of no layer, and the mend.
