@@ -11,13 +11,12 @@ pub fn run(path: &Path, console: &Console) -> Result<(), Failure> {
     let header = weights::read(path)?;
     // A model of elman's that does not forecast, or not in this version, still
     // has its tensors and its metadata.
-    let model = match ForecastModel::load(path) {
-        _ if !header.is_own() => None,
-        Ok(model) => Some(model.facts()),
-        Err(e) => {
-            console.note(&format!("not read as a forecaster: {e}"));
-            None
-        }
+    let model = if header.is_own() {
+        let model = ForecastModel::load(path);
+        let failed = |e| console.note(&format!("not read as a forecaster: {e}"));
+        model.map_err(failed).ok().map(|model| model.facts())
+    } else {
+        None
     };
     let model = model.as_ref();
     if console.json {
