@@ -29,9 +29,12 @@ pub struct Header {
 /// Bytes before the header, which hold its length.
 const LENGTH: usize = 8;
 
-/// The longest header that is read: thousands of tensors. The format allows a
-/// hundred times as much, which would take seconds.
+/// The longest header that is read and written: thousands of tensors. The
+/// format allows a hundred times as much, which would take seconds.
 const LONGEST: usize = 1 << 20;
+
+/// The entry of a header that is no tensor.
+const METADATA: &str = "__metadata__";
 
 impl Header {
     /// The bytes at the beginning of a file that [`len`](Self::len) looks at.
@@ -138,6 +141,10 @@ impl Index {
 /// The bytes of a safetensors file: the tensors by type, the widest first, then
 /// by name, so that each lies at a multiple of its width; the same contents are
 /// the same bytes.
+///
+/// # Errors
+/// Where the header would be longer than is read, or a tensor has the name of
+/// the metadata.
 pub(super) fn write(
     mut tensors: Vec<(String, Stored<'_>)>,
     metadata: &BTreeMap<String, String>,
@@ -152,10 +159,15 @@ pub(super) fn write(
     };
     if !metadata.is_empty() {
         let json = serde_json::to_string(metadata).map_err(failed)?;
-        entry("__metadata__", json).map_err(failed)?;
+        entry(METADATA, json).map_err(failed)?;
     }
     let mut end = 0;
     for (name, tensor) in &tensors {
+        if name == METADATA {
+            return Err(Error::file(format!(
+                "{METADATA}: a safetensors file keeps this name for its metadata; rename the tensor"
+            )));
+        }
         let info = TensorInfo {
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
@@ -167,6 +179,13 @@ pub(super) fn write(
     }
     let mut header = format!("{{{}}}", entries.join(",")).into_bytes();
     header.resize(header.len().next_multiple_of(LENGTH), b' ');
+    if header.len() > LONGEST {
+        return Err(Error::file(format!(
+            "the header of {} tensors and the metadata would have {} bytes, but a safetensors file with more than {LONGEST} is not read; write fewer tensors, or shorter names or metadata",
+            tensors.len(),
+            header.len()
+        )));
+    }
     let mut bytes = Vec::with_capacity(LENGTH + header.len() + end);
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
@@ -229,7 +248,7 @@ impl<'de> Visitor<'de> for Entries {
             data: 0,
         };
         while let Some(name) = map.next_key::<String>()? {
-            if name == "__metadata__" {
+            if name == METADATA {
                 let metadata: Option<_> = map.next_value()?;
                 header.metadata = metadata.unwrap_or_default();
             } else {

@@ -406,7 +406,8 @@ impl<'a> Tensor<'a> {
 /// metadata, so that the same contents are the same bytes.
 ///
 /// # Errors
-/// Where two tensors have the same name.
+/// Where two tensors have the same name or one is named `__metadata__`, or
+/// names and metadata together take more than the 1 MiB that is read.
 pub fn write_tensors<'a, F: Float>(
     tensors: impl IntoIterator<Item = (String, ArrayViewD<'a, F>)>,
     metadata: Option<(&str, String)>,
