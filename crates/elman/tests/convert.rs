@@ -6,11 +6,13 @@ use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::ndarray::{ArrayD, array};
 use elman::network::{
-    EncoderDecoderConfig, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig, Skip,
+    EncoderDecoderConfig, Network, NetworkConfig,
+    OneToManyConfig, Readout, SequenceConfig, Skip,
 };
 use elman::run::{RunOptions, probe};
 use elman::weights::{
-    ConvertOptions, Format, Model, Precision, TensorFile, compare, convert, write_tensors,
+    ConvertOptions, Format, Model, Precision, TensorFile, compare, convert,
+    write_tensors,
 };
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -63,6 +65,25 @@ fn every_readable_file_survives_both_formats() {
         }
     }
     assert!(seen > 50 && refused == 1, "{seen}, {refused}");
+}
+
+/// A header's length may begin like the signature of a zip archive, and like a
+/// pickle.
+#[test]
+fn a_safetensors_file_is_told_by_more_than_two_bytes() {
+    for (length, start) in [
+        (0x4b50, b"PK"),
+        (0x4b50 + (3 << 16), b"PK"),
+        (0x280, b"\x80\x02"),
+    ] {
+        let header = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let header = header.to_owned() + &" ".repeat(length - header.len());
+        let length = (header.len() as u64).to_le_bytes();
+        let bytes = [&length, header.as_bytes(), &1.5_f32.to_le_bytes()].concat();
+        assert!(bytes.starts_with(start) && !TensorFile::is_torch(&bytes));
+        let file = TensorFile::read(&bytes).unwrap();
+        assert_eq!(file.get::<f32>("w").unwrap().unwrap()[[0]], 1.5);
+    }
 }
 
 /// What `torch.load(weights_only=True)` took, byte for byte.
@@ -123,6 +144,7 @@ fn precision_narrows_and_widens() {
             let compared = &compare(&file, &narrow, &options).unwrap()[0];
             assert_eq!((&*compared.renamed, &*compared.to), ("b.c.w", stored));
             assert_eq!(compared.bit_for_bit, precision == Precision::F64);
+            // The NaN and the infinity are there, too.
             assert!(compared.largest_relative <= bar, "{compared:?}");
             let got = narrow.get_f64("b.c.w").unwrap().unwrap();
             assert!((got[1] + 0.1).abs() <= 0.1 * bar && got[4].is_nan());
@@ -154,6 +176,16 @@ fn what_cannot_be_converted_is_named() {
         prefix_strip: prefix.into(),
         ..plain()
     };
+    // Names that only a PyTorch file can have.
+    let torch_of = |name: &str| {
+        let bytes = one("", 1.0);
+        let file = TensorFile::read(&bytes).unwrap();
+        let options = ConvertOptions {
+            prefix_add: name.into(),
+            ..plain()
+        };
+        convert(&file, Format::Torch, &options).unwrap().bytes
+    };
     let view = |dtype, bytes| TensorView::new(dtype, vec![1], bytes).unwrap();
     let short = safetensors::serialize([("w", view(Dtype::U32, &[0; 4]))], None).unwrap();
     let config = sequence();
@@ -183,7 +215,19 @@ fn what_cannot_be_converted_is_named() {
             one("w", 1.0),
             Format::Torch,
             strip("w"),
-            "does not begin with `w`",
+            "nothing is left of the name without `w`",
+        ),
+        (
+            torch_of("__metadata__"),
+            Format::Safetensors,
+            plain(),
+            "__metadata__: a safetensors file keeps this name",
+        ),
+        (
+            torch_of(&"w".repeat(1 << 20)),
+            Format::Safetensors,
+            plain(),
+            "is not read; write fewer tensors",
         ),
         (
             short,
@@ -222,6 +266,22 @@ fn a_difference_is_found() {
         (found.largest_absolute, found.largest_relative),
         (0.25, 0.25)
     );
+    // A NaN is a difference where it is on one side only.
+    let nan = file(f32::NAN, "w", &[2, 2]);
+    let infinite = file(f32::INFINITY, "w", &[2, 2]);
+    let (nan, infinite) = (
+        TensorFile::read(&nan).unwrap(),
+        TensorFile::read(&infinite).unwrap(),
+    );
+    let files = [&nan, &infinite, &a];
+    for (i, x) in files.iter().enumerate() {
+        for (j, y) in files.iter().enumerate() {
+            let found = &compare(x, y, &plain()).unwrap()[0];
+            let expected = if i == j { 0.0 } else { f64::INFINITY };
+            let got = (found.largest_absolute, found.largest_relative);
+            assert_eq!(got, (expected, expected), "{i} {j}");
+        }
+    }
     for other in [file(1.0, "v", &[2, 2]), file(1.0, "w", &[4])] {
         let other = TensorFile::read(&other).unwrap();
         assert!(compare(&a, &other, &plain()).unwrap_err().is_file());
@@ -298,6 +358,83 @@ fn models_are_run_from_both_files() {
     let file = TensorFile::read(&plain).unwrap();
     let probed = probe(&file, &file, |n| Ok(n.to_owned()), &RunOptions::default()).unwrap();
     assert_eq!(probed, None);
+}
+
+/// The bytes of a model file with another text in its header.
+fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header = std::str::from_utf8(header).unwrap();
+    assert!(header.contains(from), "{header}");
+    let header = header.replace(from, to);
+    let length = (header.len() as u64).to_le_bytes();
+    [&length, header.as_bytes(), data].concat()
+}
+
+fn model(config: &NetworkConfig, members: u64) -> Vec<u8> {
+    let network = config.build().unwrap();
+    let members = (0..members).map(|seed| network.init(seed)).collect();
+    let model = Model::<f32>::new(config.clone(), members, serde_json::Value::Null).unwrap();
+    model.to_bytes().unwrap()
+}
+
+/// A file of a few kilobytes asks for terabytes: refused before any of them.
+#[test]
+fn a_network_larger_than_its_file_is_not_run() {
+    let mut layers = vec![
+        ("weight_ih_l0".to_owned(), vec![4 << 12, 1]),
+        ("weight_hh_l0".to_owned(), vec![4 << 12, 1 << 12]),
+    ];
+    layers.extend((1..1024).map(|l| (format!("weight_hh_l{l}"), vec![0])));
+    // One byte wide: 1023 such layers would take a thousand times the file.
+    let data = vec![0; (4 << 12) * (1 << 12)];
+    let views = layers.iter().map(|(name, shape)| {
+        let bytes = &data[..shape.iter().product()];
+        (
+            name,
+            TensorView::new(Dtype::U8, shape.clone(), bytes).unwrap(),
+        )
+    });
+    let deep = safetensors::serialize(views, None).unwrap();
+    let own = model(&sequence(), 1);
+    let one_to_many = NetworkConfig::OneToMany(OneToManyConfig {
+        recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 33),
+        inputs: 1,
+        steps: 1 << 20,
+    });
+    let wide = |members| edited(&own, "members\\\":1", members);
+    for (bytes, words) in [
+        (deep, "weight_ih_l1: the tensor is missing"),
+        (
+            edited(&own, "hidden_size\\\":3", "hidden_size\\\":1048576"),
+            "expected shape [4194304, 2], got [12, 2]",
+        ),
+        (wide("members\\\":0"), "0 members"),
+        (wide("members\\\":99999999999"), "larger than its file"),
+        (
+            edited(&own, "inputs\\\":2", "inputs\\\":1048576"),
+            "skip.weight: expected shape [4, 1048576]",
+        ),
+        (model(&one_to_many, 1), "more than a comparison runs"),
+    ] {
+        let file = TensorFile::read(&bytes).unwrap();
+        let rename = |name: &str| Ok(name.to_owned());
+        let e = probe(&file, &file, rename, &RunOptions::default()).unwrap_err();
+        assert!(e.to_string().contains(words), "{words}: {e}");
+    }
+}
+
+#[test]
+fn a_parameter_missing_in_the_second_file_is_named() {
+    let own = model(&sequence(), 1);
+    let file = TensorFile::read(&own).unwrap();
+    let rename = |name: &str| Ok(name.replace("rnn", "lstm"));
+    let e = probe(&file, &file, rename, &RunOptions::default()).unwrap_err();
+    assert!(
+        e.to_string()
+            .contains("lstm.weight_ih_l0: the tensor is missing"),
+        "{e}"
+    );
 }
 
 proptest! {

@@ -5,9 +5,9 @@ use crate::layer::Pass;
 use crate::network::{
     AnyCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network, NetworkConfig, Readout,
 };
-use crate::params::Params;
+use crate::params::{Layout, Params};
 use crate::rng::TorchRng;
-use crate::weights::{TensorFile, member_name, network_of};
+use crate::weights::{TensorFile, check_shapes, difference, member_name, network_of};
 use crate::{Error, Result};
 use ndarray::{Array2, Array3};
 
@@ -32,7 +32,8 @@ const ROWS: usize = 3;
 /// file. `None` where the first file is none of them.
 ///
 /// # Errors
-/// Where a parameter is missing or misshapen.
+/// Where a parameter is missing or misshapen, or the network has more steps
+/// than are worth running.
 pub fn probe(
     a: &TensorFile<'_>,
     b: &TensorFile<'_>,
@@ -70,6 +71,11 @@ pub fn probe(
         Err(_) => return Ok(None),
     };
     let network = config.build()?;
+    let layout = Network::<f64>::layout(&network);
+    // Before memory is taken for anything.
+    check_shapes(a, layout, members, |name| Ok(name.to_owned()))?;
+    check_shapes(b, layout, members, &rename)?;
+    check_work(&config, layout)?;
     let arrays = Random::new(&config);
     let inputs = arrays.inputs();
     let mut probed = Probed {
@@ -82,42 +88,76 @@ pub fn probe(
     };
     for member in 0..members {
         let outputs = [(a, false), (b, true)].map(|(file, renamed)| {
-            let mut params = Params::zeros(Network::<f64>::layout(&network).clone());
-            for entry in params.layout().clone().entries() {
+            let mut params = Params::try_zeros(layout.clone())?;
+            for entry in layout.entries() {
                 let name = member_name(member, members, &entry.name);
                 let name = if renamed { rename(&name)? } else { name };
-                let values = file.get_f64(&name)?;
-                let values =
-                    values.ok_or_else(|| Error::file(format!("{name}: the tensor is missing")))?;
-                let values: Vec<f64> = values.into_iter().collect();
-                params.set(&entry.name, &values)?;
+                if let Some(values) = file.get_f64(&name)? {
+                    let places = &mut params.values_mut()[entry.range.clone()];
+                    places.iter_mut().zip(&values).for_each(|(to, x)| *to = *x);
+                }
             }
             let dim = network.output_dim(&inputs)?;
             let mut state = network.start(dim.1);
             let (mut cache, mut y) = (AnyCache::Empty, Array3::zeros(dim));
             let (pass, view) = (Pass::default(), y.view_mut());
             network.forward(&params, &inputs, &pass, &mut state, &mut cache, view)?;
-            let states = (0..state.slots()).flat_map(|slot| state.slot(slot).to_vec());
-            Ok::<Vec<f64>, Error>(
-                y.iter()
-                    .copied()
-                    .chain(states.collect::<Vec<_>>())
-                    .collect(),
-            )
+            let states = (0..state.slots()).flat_map(|slot| state.slot(slot));
+            Ok::<Vec<f64>, Error>(y.iter().chain(states).copied().collect())
         });
         let [ours, theirs] = outputs;
         for (x, y) in ours?.iter().zip(&theirs?) {
-            let same = x.to_bits() == y.to_bits();
-            let difference = if same { 0.0 } else { (x - y).abs() };
-            // A NaN on one side only is a difference.
-            probed.largest = match difference {
-                d if d.is_nan() => f64::INFINITY,
-                d => probed.largest.max(d),
-            };
+            probed.largest = probed.largest.max(difference(*x, *y));
             probed.numbers += 1;
         }
     }
     Ok(Some(probed))
+}
+
+/// The most numbers that a pass may take; 1 GB of them.
+const MOST_NUMBERS: usize = 1 << 27;
+
+/// Refuses a network of more steps than are worth running: a file of a few
+/// bytes may ask for a million. A step of a row takes about as many numbers as
+/// it reads and the parameters have rows.
+fn check_work(config: &NetworkConfig, layout: &Layout) -> Result<()> {
+    let (steps, features) = input_dim(config);
+    let (predicted, known) = match config {
+        NetworkConfig::EncoderDecoder(c) => (c.steps, c.known),
+        NetworkConfig::OneToMany(c) => (c.steps, 0),
+        _ => (0, 0),
+    };
+    let rows = layout.entries().iter().filter_map(|e| e.shape.first());
+    let read = features.saturating_add(known);
+    let step = rows.fold(read, |sum, rows| sum.saturating_add(*rows));
+    let steps = steps.max(predicted);
+    if steps.saturating_mul(ROWS).saturating_mul(step) > MOST_NUMBERS {
+        return Err(Error::option(format!(
+            "{steps} steps of this network are more than a comparison runs; run both files on an input of your own"
+        )));
+    }
+    Ok(())
+}
+
+/// Steps and features of an input that suits a network; no features where it
+/// reads indices.
+fn input_dim(config: &NetworkConfig) -> (usize, usize) {
+    match config {
+        NetworkConfig::Sequence(c) => {
+            let steps = match c.readout {
+                Readout::LastSteps(k) => k.saturating_add(1),
+                Readout::AllStates(k) => k,
+                _ => STEPS,
+            };
+            (steps, c.recurrent.input_size)
+        }
+        NetworkConfig::EncoderDecoder(c) => (STEPS, c.recurrent.input_size),
+        NetworkConfig::OneToMany(c) => (1, c.inputs),
+        NetworkConfig::Chain(c) => {
+            let first = c.layers.first().map(|named| &named.layer);
+            (STEPS, first.and_then(ChainLayer::reads).unwrap_or(0))
+        }
+    }
 }
 
 /// Numbers from U(-1, 1), and indices, that suit a network.
@@ -135,33 +175,27 @@ impl Random {
         let mut rng = TorchRng::new(0);
         let mut number = || rng.uniform_f64(-1.0, 1.0);
         let (mut indices, mut known, mut skip) = (None, None, None);
-        let (steps, features) = match config {
+        let (steps, features) = input_dim(config);
+        match config {
             NetworkConfig::Sequence(c) => {
                 let shape = c.skip.map(|s| (ROWS, s.inputs));
                 skip = shape.map(|shape| Array2::from_shape_simple_fn(shape, &mut number));
-                let steps = match c.readout {
-                    Readout::LastSteps(k) => k + 1,
-                    Readout::AllStates(k) => k,
-                    _ => STEPS,
-                };
-                (steps, c.recurrent.input_size)
             }
             NetworkConfig::EncoderDecoder(c) => {
                 let shape = (c.steps, ROWS, c.known);
                 known = (c.known > 0).then(|| Array3::from_shape_simple_fn(shape, &mut number));
-                (STEPS, c.recurrent.input_size)
             }
-            NetworkConfig::OneToMany(c) => (1, c.inputs),
-            NetworkConfig::Chain(c) => match c.layers.first().map(|l| &l.layer) {
-                Some(ChainLayer::Embedding { num_embeddings, .. }) => {
+            NetworkConfig::OneToMany(_) => {}
+            NetworkConfig::Chain(c) => {
+                if let Some(ChainLayer::Embedding { num_embeddings, .. }) =
+                    c.layers.first().map(|named| &named.layer)
+                {
                     let below = *num_embeddings as f64;
                     let index = || (number().abs() * below).min(below - 1.0) as i64;
-                    indices = Some(Array2::from_shape_simple_fn((STEPS, ROWS), index));
-                    (STEPS, 0)
+                    indices = Some(Array2::from_shape_simple_fn((steps, ROWS), index));
                 }
-                first => (STEPS, first.and_then(ChainLayer::reads).unwrap_or(0)),
-            },
-        };
+            }
+        }
         let input = Array3::from_shape_simple_fn((steps, ROWS, features), number);
         Self {
             steps,

@@ -6,6 +6,7 @@ use super::tensors::{Stored, check_names};
 use super::{METADATA_KEY, TensorFile, header, torch};
 use crate::{Error, Result};
 use safetensors::Dtype;
+use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,11 +93,14 @@ impl ConvertOptions {
     /// Where the name does not begin with `prefix_strip`, or nothing is left of
     /// it.
     pub fn rename(&self, name: &str) -> Result<String> {
-        match name.strip_prefix(&self.prefix_strip) {
-            Some(rest) if !rest.is_empty() => Ok(format!("{}{rest}", self.prefix_add)),
-            _ => Err(Error::option(format!(
-                "{name}: the name does not begin with `{}`, which is to be taken away; strip what all names begin with",
-                self.prefix_strip
+        let strip = &self.prefix_strip;
+        match name.strip_prefix(strip.as_str()) {
+            Some("") if !strip.is_empty() => Err(Error::option(format!(
+                "{name}: nothing is left of the name without `{strip}`; strip less"
+            ))),
+            Some(rest) => Ok(format!("{}{rest}", self.prefix_add)),
+            None => Err(Error::option(format!(
+                "{name}: the name does not begin with `{strip}`, which is to be taken away; strip what all names begin with"
             ))),
         }
     }
@@ -132,8 +136,9 @@ pub struct Converted {
 ///
 /// # Errors
 /// Where the format has no such numbers, a finite number would become infinite,
-/// two tensors get the same name, or a model file of this crate is renamed,
-/// whose metadata knows its names.
+/// two tensors get the same name, a model file of this crate is renamed, whose
+/// metadata knows its names, or safetensors has no room for so many names or
+/// none for one of them.
 pub fn convert(
     file: &TensorFile<'_>,
     format: Format,
@@ -226,7 +231,7 @@ fn narrow<'a>(
 }
 
 /// A tensor in two files.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Compared {
     /// Its name in the first file, and in the second.
     pub name: String,
@@ -240,10 +245,25 @@ pub struct Compared {
     pub to: String,
     /// Whether type and bytes are the same.
     pub bit_for_bit: bool,
-    /// max|a - b|.
+    /// max|a - b|; infinite where a NaN or an infinity is on one side only.
     pub largest_absolute: f64,
-    /// max|a - b| / max|b|, or max|a - b| where b is zero.
+    /// max|a - b| / max|a|, the latter over the finite numbers of the first
+    /// file; max|a - b| where these are all zero.
     pub largest_relative: f64,
+}
+
+/// |a - b|: 0 where both are NaN or the same infinity, infinite where one of
+/// them is.
+pub(crate) fn difference(a: f64, b: f64) -> f64 {
+    if a == b || a.is_nan() && b.is_nan() {
+        return 0.0;
+    }
+    let difference = (a - b).abs();
+    if difference.is_nan() {
+        f64::INFINITY
+    } else {
+        difference
+    }
 }
 
 /// Every tensor of `a` beside the one of `b` that has its new name.
@@ -282,8 +302,7 @@ pub fn compare(
                 Ok::<_, Error>(file.get_f64(name)?.unwrap_or_default())
             };
             for (x, y) in values(a, name)?.iter().zip(&values(b, &renamed)?) {
-                let same = x == y || x.is_nan() && y.is_nan();
-                largest = largest.max(if same { 0.0 } else { (x - y).abs() });
+                largest = largest.max(difference(*x, *y));
                 scale = scale.max(if x.is_finite() { x.abs() } else { 0.0 });
             }
         }

@@ -18,6 +18,7 @@ mod model;
 mod tensors;
 mod torch;
 
+pub(crate) use convert::difference;
 pub use convert::{Compared, ConvertOptions, Converted, Format, Precision, compare, convert};
 pub use file::write_atomically;
 pub use header::Header;
@@ -26,5 +27,5 @@ pub(crate) use infer::{
     LAYER_NORM_EPS, TRANSPOSED, dotted, is_recurrent, recurrent, recurrent_prefixes, with_article,
 };
 pub use model::{METADATA_KEY, Model, is_model};
-pub(crate) use model::{member_name, network_of};
+pub(crate) use model::{check_shapes, member_name, network_of};
 pub use tensors::{Dtype, TensorFile, write_tensors};

@@ -1,15 +1,18 @@
 //! The model file.
 
 use super::Header;
+use super::infer::Shapes;
 use super::tensors::{TensorFile, write_tensors};
 use crate::network::{AnyNetwork, Network, NetworkConfig};
-use crate::params::Params;
+use crate::params::{Layout, Params};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The metadata key of elman's own files.
 pub const METADATA_KEY: &str = "elman";
+
+const NOT_OURS: &str = "not a model file of elman: the metadata key `elman` is missing";
 
 /// The version of the metadata that this crate writes.
 const FORMAT: u32 = 1;
@@ -54,16 +57,14 @@ struct Metadata {
 
 impl Metadata {
     fn read(file: &TensorFile<'_>) -> Result<Self> {
-        Self::parse(file.metadata(METADATA_KEY), file.names().len())
+        let Some(metadata) = file.metadata(METADATA_KEY) else {
+            return Err(Error::file(NOT_OURS));
+        };
+        Self::parse(metadata, file.names().len())
     }
 
-    /// From what a file with so many tensors has under elman's key.
-    fn parse(metadata: Option<&str>, tensors: usize) -> Result<Self> {
-        let Some(metadata) = metadata else {
-            return Err(Error::file(
-                "not a model file of elman: the metadata key `elman` is missing",
-            ));
-        };
+    /// Of a file with so many tensors.
+    fn parse(metadata: &str, tensors: usize) -> Result<Self> {
         let metadata: Self = serde_json::from_str(metadata)
             .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
         if metadata.format != FORMAT {
@@ -75,9 +76,14 @@ impl Metadata {
         // Before anything is computed from them.
         let layers = metadata.network.num_layers();
         let sizes = serde_json::to_value(&metadata.network);
-        if layers > tensors || sizes.is_ok_and(|sizes| too_large(&sizes)) {
+        if layers.max(metadata.members) > tensors || sizes.is_ok_and(|sizes| too_large(&sizes)) {
             return Err(Error::file(
                 "metadata `elman`: the network is larger than its file",
+            ));
+        }
+        if metadata.members == 0 {
+            return Err(Error::file(
+                "metadata `elman`: expected a network, got 0 members",
             ));
         }
         Ok(metadata)
@@ -94,7 +100,7 @@ impl Header {
     /// The network of a model file of this crate; `None` of any other file.
     pub fn network(&self) -> Option<NetworkConfig> {
         let metadata = self.metadata().get(METADATA_KEY)?;
-        let metadata = Metadata::parse(Some(metadata), self.tensors().len());
+        let metadata = Metadata::parse(metadata, self.tensors().len());
         Some(metadata.ok()?.network)
     }
 }
@@ -155,7 +161,8 @@ impl<F: Float> Model<F> {
     /// The bytes of the model file; the same model gives the same bytes.
     ///
     /// # Errors
-    /// Where the metadata cannot be written as JSON.
+    /// Where the metadata cannot be written as JSON, or takes with the names of
+    /// the tensors more than the 1 MiB that is read.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let metadata = Metadata {
             format: FORMAT,
@@ -197,7 +204,7 @@ impl<F: Float> Model<F> {
             .map_err(|e| Error::file(format!("metadata `elman`: {e}")))?;
         let layout = Network::<F>::layout(&network);
         let expected = layout.entries().len().saturating_mul(metadata.members);
-        if metadata.members == 0 || file.names().len() != expected {
+        if file.names().len() != expected {
             return Err(Error::file(format!(
                 "expected {expected} tensors, those of {} network(s) of this kind, got {}",
                 metadata.members,
@@ -207,9 +214,30 @@ impl<F: Float> Model<F> {
         let named = |i, name: &str| member_name(i, metadata.members, name);
         let entries =
             || (0..metadata.members).flat_map(|i| layout.entries().iter().map(move |e| (i, e)));
-        // All shapes are checked before memory is taken for the parameters.
+        // Before memory is taken for the parameters.
+        check_shapes(file, layout, metadata.members, |name| Ok(name.to_owned()))?;
+        let mut members = vec![Params::zeros(layout.clone()); metadata.members];
         for (i, entry) in entries() {
-            let name = named(i, &entry.name);
+            if let Some(values) = file.get::<F>(&named(i, &entry.name))? {
+                let values: Vec<F> = values.into_iter().collect();
+                members[i].set(&entry.name, &values)?;
+            }
+        }
+        Self::new(metadata.network, members, metadata.app)
+    }
+}
+
+/// That every parameter of so many networks is in the file, under its new name
+/// and with its shape.
+pub(crate) fn check_shapes(
+    file: &dyn Shapes,
+    layout: &Layout,
+    members: usize,
+    rename: impl Fn(&str) -> Result<String>,
+) -> Result<()> {
+    for i in 0..members {
+        for entry in layout.entries() {
+            let name = rename(&member_name(i, members, &entry.name))?;
             match file.shape(&name) {
                 Some(shape) if shape == entry.shape => {}
                 Some(shape) => {
@@ -221,15 +249,8 @@ impl<F: Float> Model<F> {
                 None => return Err(Error::file(format!("{name}: the tensor is missing"))),
             }
         }
-        let mut members = vec![Params::zeros(layout.clone()); metadata.members];
-        for (i, entry) in entries() {
-            if let Some(values) = file.get::<F>(&named(i, &entry.name))? {
-                let values: Vec<F> = values.into_iter().collect();
-                members[i].set(&entry.name, &values)?;
-            }
-        }
-        Self::new(metadata.network, members, metadata.app)
     }
+    Ok(())
 }
 
 /// True where a size is beyond all that a file holds; a product of three
