@@ -6,12 +6,12 @@ use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::ndarray::{ArrayD, array};
 use elman::network::{
-    EncoderDecoderConfig, Network, NetworkConfig,
+    ChainConfig, ChainLayer, EncoderDecoderConfig, NamedLayer, Network, NetworkConfig,
     OneToManyConfig, Readout, SequenceConfig, Skip,
 };
 use elman::run::{RunOptions, probe};
 use elman::weights::{
-    ConvertOptions, Format, Model, Precision, TensorFile, compare, convert,
+    ConvertOptions, Format, Header, Model, Precision, TensorFile, compare, convert, model_layers,
     write_tensors,
 };
 use proptest::prelude::*;
@@ -435,6 +435,116 @@ fn a_parameter_missing_in_the_second_file_is_named() {
             .contains("lstm.weight_ih_l0: the tensor is missing"),
         "{e}"
     );
+}
+
+/// The layers of a model file are those of its configuration, and have all of
+/// its parameters.
+#[test]
+fn a_model_file_tells_its_layers() {
+    let mut recurrent = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    recurrent.options.coupled = true;
+    recurrent.hidden_sizes = vec![3, 5];
+    recurrent.stack.num_layers = 2;
+    let mut reversed = recurrent.clone();
+    reversed.stack.reverse = true;
+    let lstm = |input: usize, h: usize| 3 * h * (input + h);
+    let stacked = |input| lstm(input, 3) + lstm(3, 5);
+    let chained = |prefix: &str, layer| NamedLayer {
+        prefix: prefix.to_owned(),
+        layer,
+    };
+    for (config, expected) in [
+        (
+            NetworkConfig::Sequence(SequenceConfig {
+                recurrent: reversed.clone(),
+                readout: Readout::LastSteps(2),
+                outputs: 2,
+                head_dropout: 0.0,
+                skip: Some(Skip {
+                    inputs: 7,
+                    dropout: 0.0,
+                }),
+            }),
+            vec![("rnn", stacked(2)), ("head", 10), ("skip", 28)],
+        ),
+        (
+            NetworkConfig::EncoderDecoder(EncoderDecoderConfig {
+                recurrent: reversed,
+                known: 3,
+                outputs: 1,
+                steps: 4,
+            }),
+            vec![
+                ("encoder", stacked(2)),
+                ("decoder", stacked(4)),
+                ("head", 5),
+            ],
+        ),
+        (
+            NetworkConfig::OneToMany(OneToManyConfig {
+                recurrent: recurrent.clone(),
+                inputs: 3,
+                steps: 3,
+            }),
+            vec![("start", 24), ("decoder", stacked(2)), ("head", 10)],
+        ),
+        (
+            NetworkConfig::Chain(ChainConfig {
+                layers: vec![
+                    chained("", ChainLayer::Recurrent(recurrent)),
+                    chained("", ChainLayer::Dropout(0.5)),
+                    chained(
+                        "norm",
+                        ChainLayer::LayerNorm {
+                            features: 5,
+                            eps: 1e-5,
+                            bias: true,
+                        },
+                    ),
+                ],
+            }),
+            vec![("", stacked(2)), ("norm", 0)],
+        ),
+    ] {
+        for members in [1, 2] {
+            let bytes = model(&config, members);
+            let header = Header::parse(&bytes, bytes.len() as u64).unwrap();
+            let layers = model_layers(&header).unwrap();
+            let got: Vec<_> = layers
+                .iter()
+                .map(|f| (&*f.prefix, f.multiply_adds))
+                .collect();
+            let named = |member| {
+                let expected = expected.iter().map(move |(prefix, cost)| {
+                    let dot = if prefix.is_empty() { "" } else { "." };
+                    let prefix = match members {
+                        1 => (*prefix).to_owned(),
+                        _ => format!("{member}{dot}{prefix}"),
+                    };
+                    (prefix, *cost)
+                });
+                expected
+            };
+            let expected: Vec<_> = (0..members).flat_map(named).collect();
+            let expected: Vec<_> = expected.iter().map(|(p, cost)| (&**p, *cost)).collect();
+            assert_eq!(got, expected);
+            let numbers: usize = header
+                .tensors()
+                .map(|(.., shape)| shape.iter().product::<usize>())
+                .sum();
+            assert_eq!(layers.iter().map(|f| f.parameters).sum::<usize>(), numbers);
+        }
+    }
+    let own = model(&sequence(), 1);
+    for (from, to) in [
+        ("hidden_size\\\":3", "hidden_size\\\":4"),
+        ("format\\\":1", "format\\\":2"),
+        ("\"elman\"", "\"other\""),
+    ] {
+        let bytes = edited(&own, from, to);
+        let header = Header::parse(&bytes, bytes.len() as u64).unwrap();
+        assert!(model_layers(&header).unwrap_err().is_file());
+    }
 }
 
 proptest! {

@@ -31,6 +31,21 @@ pub struct EncoderDecoderConfig {
     pub steps: usize,
 }
 
+impl EncoderDecoderConfig {
+    /// The decoder's recurrent layer.
+    pub(crate) fn decoder(&self) -> RecurrentConfig {
+        RecurrentConfig {
+            input_size: self.outputs.saturating_add(self.known),
+            stack: StackConfig {
+                reverse: false,
+                learn_initial_state: false,
+                ..self.recurrent.stack.clone()
+            },
+            ..self.recurrent.clone()
+        }
+    }
+}
+
 /// An encoder-decoder. Reads `input`, `start`, `known` and `teacher`.
 #[derive(Debug, Clone)]
 pub struct EncoderDecoder {
@@ -74,16 +89,7 @@ impl EncoderDecoder {
         check_steps(config.steps)?;
         let mut layout = Layout::new();
         let encoder = config.recurrent.stack(&mut layout, "encoder")?;
-        let decoder = RecurrentConfig {
-            input_size: config.outputs.saturating_add(config.known),
-            stack: StackConfig {
-                reverse: false,
-                learn_initial_state: false,
-                ..config.recurrent.stack.clone()
-            },
-            ..config.recurrent.clone()
-        };
-        let stack = decoder.stack(&mut layout, "decoder")?;
+        let stack = config.decoder().stack(&mut layout, "decoder")?;
         let width = stack.output_size();
         let head = Linear::new(&mut layout, "head", width, config.outputs, true)?;
         Ok(Self {

@@ -4,6 +4,7 @@ use super::{Header, TensorFile};
 use crate::cell::{Bias, CellKind, full_name};
 use crate::layer::RecurrentConfig;
 use crate::network::ChainLayer;
+use crate::params::Layout;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -40,13 +41,14 @@ impl Shapes for Header {
     }
 }
 
-/// A layer that names and shapes tell.
+/// A layer of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundLayer {
     /// What stands before its parameters' names: `encoder` where one is
     /// `encoder.weight`; may be empty.
     pub prefix: String,
-    /// The layer. What the weights do not tell has PyTorch's default; a matrix
+    /// The layer. From a model file of this crate it has all its options.
+    /// Otherwise, what the weights do not tell has PyTorch's default; a matrix
     /// without a bias counts as an embedding where the first recurrent layer
     /// reads as many features as it has columns.
     pub layer: ChainLayer,
@@ -87,7 +89,7 @@ pub fn found_layers(file: &dyn Shapes) -> Vec<FoundLayer> {
         Some(FoundLayer {
             prefix: prefix.to_owned(),
             parameters: sizes.get(prefix).copied().unwrap_or_default(),
-            multiply_adds: multiply_adds(&layer),
+            multiply_adds: sizes_of(&layer).1,
             layer,
         })
     });
@@ -135,34 +137,41 @@ fn plain(file: &dyn Shapes, dotted: &str, reads: Option<usize>) -> Option<ChainL
 /// PyTorch's default.
 pub(crate) const LAYER_NORM_EPS: f64 = 1e-5;
 
-fn multiply_adds(layer: &ChainLayer) -> usize {
+/// Numbers in a layer's parameters, and multiplications that a step takes: one
+/// for each number of a matrix. None in a layer that cannot be made.
+pub(super) fn sizes_of(layer: &ChainLayer) -> (usize, usize) {
     match layer {
         ChainLayer::Recurrent(config) => {
-            let directions = 1 + usize::from(config.stack.bidirectional);
-            let (output, h) = (config.output_size(), config.hidden_size);
-            let state = output / directions;
-            let of_layer = |input: usize| {
-                let gates = config.cell.gates().saturating_mul(h);
-                let products = gates.saturating_mul(input.saturating_add(state));
-                let projection = config.proj_size.saturating_mul(h);
-                products
-                    .saturating_add(projection)
-                    .saturating_mul(directions)
-            };
-            let above = of_layer(output).saturating_mul(config.stack.num_layers - 1);
-            of_layer(config.input_size).saturating_add(above)
+            let mut layout = Layout::new();
+            if config.stack(&mut layout, "").is_err() {
+                return (0, 0);
+            }
+            let matrices = layout.entries().iter().filter(|e| e.shape.len() == 2);
+            (layout.len(), matrices.map(|e| e.range.len()).sum())
         }
         ChainLayer::Linear {
             in_features,
             out_features,
+            bias,
+        } => {
+            let products = in_features.saturating_mul(*out_features);
+            let bias = if *bias { *out_features } else { 0 };
+            (products.saturating_add(bias), products)
+        }
+        ChainLayer::LayerNorm { features, bias, .. } => {
+            (features.saturating_mul(1 + usize::from(*bias)), 0)
+        }
+        ChainLayer::Embedding {
+            num_embeddings,
+            embedding_dim,
             ..
-        } => in_features.saturating_mul(*out_features),
-        _ => 0,
+        } => (num_embeddings.saturating_mul(*embedding_dim), 0),
+        _ => (0, 0),
     }
 }
 
 /// A parameter's name as the layer's prefix and the rest.
-fn split(name: &str) -> (&str, &str) {
+pub(super) fn split(name: &str) -> (&str, &str) {
     name.rsplit_once('.').unwrap_or(("", name))
 }
 

@@ -26,6 +26,6 @@ pub use infer::{FoundLayer, Shapes, found_layers};
 pub(crate) use infer::{
     LAYER_NORM_EPS, TRANSPOSED, dotted, is_recurrent, recurrent, recurrent_prefixes, with_article,
 };
-pub use model::{METADATA_KEY, Model, is_model};
+pub use model::{METADATA_KEY, Model, is_model, model_layers, network_layers};
 pub(crate) use model::{check_shapes, member_name, network_of};
 pub use tensors::{Dtype, TensorFile, write_tensors};

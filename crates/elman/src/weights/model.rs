@@ -1,9 +1,10 @@
 //! The model file.
 
 use super::Header;
-use super::infer::Shapes;
+use super::infer::{FoundLayer, Shapes, dotted, sizes_of, split};
 use super::tensors::{TensorFile, write_tensors};
-use crate::network::{AnyNetwork, Network, NetworkConfig};
+use crate::layer::RecurrentConfig;
+use crate::network::{AnyNetwork, ChainLayer, Network, NetworkConfig};
 use crate::params::{Layout, Params};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,110 @@ impl Header {
         let metadata = Metadata::parse(metadata, self.tensors().len());
         Some(metadata.ok()?.network)
     }
+}
+
+/// The layers of the networks in a model file, as its metadata has them, in
+/// the order of each network; names and shapes of tensors alone do not tell
+/// all of their options.
+///
+/// # Errors
+/// Where it is not a model file, its metadata is damaged or of another version,
+/// or its tensors are not those of its networks.
+pub fn model_layers(header: &Header) -> Result<Vec<FoundLayer>> {
+    let names = header.names();
+    let metadata = header.metadata().get(METADATA_KEY);
+    let metadata = metadata.ok_or_else(|| Error::file(NOT_OURS))?;
+    let metadata = Metadata::parse(metadata, names.len())?;
+    let network = metadata.network.build()?;
+    let layout = Network::<f32>::layout(&network);
+    check_shapes(header, layout, metadata.members, |name| Ok(name.to_owned()))?;
+    let mut layers = Vec::new();
+    for member in 0..metadata.members {
+        for mut layer in network_layers(&metadata.network)? {
+            // As the member's parameters are named.
+            let name = format!("{}weight", dotted(&layer.prefix));
+            let name = member_name(member, metadata.members, &name);
+            layer.prefix = split(&name).0.to_owned();
+            layers.push(layer);
+        }
+    }
+    Ok(layers)
+}
+
+/// The layers of a network that have parameters, in order.
+///
+/// ```
+/// use elman::cell::CellKind;
+/// use elman::layer::RecurrentConfig;
+/// use elman::network::{NetworkConfig, OneToManyConfig};
+/// use elman::weights::network_layers;
+///
+/// let config = NetworkConfig::OneToMany(OneToManyConfig {
+///     recurrent: RecurrentConfig::new(CellKind::Gru, 1, 8),
+///     inputs: 2,
+///     steps: 4,
+/// });
+/// let layers = network_layers(&config)?;
+/// let prefixes: Vec<_> = layers.iter().map(|l| &*l.prefix).collect();
+/// assert_eq!(prefixes, ["start", "decoder", "head"]);
+/// assert_eq!(layers[1].multiply_adds, 3 * 8 * (1 + 8));
+/// # Ok::<(), elman::Error>(())
+/// ```
+///
+/// # Errors
+/// Where an option is out of its range.
+pub fn network_layers(config: &NetworkConfig) -> Result<Vec<FoundLayer>> {
+    let network = config.build()?;
+    let layout = Network::<f32>::layout(&network);
+    let found = |prefix: &str, layer: ChainLayer| {
+        let (parameters, multiply_adds) = sizes_of(&layer);
+        FoundLayer {
+            prefix: prefix.to_owned(),
+            layer,
+            parameters,
+            multiply_adds,
+        }
+    };
+    let recurrent =
+        |prefix, config: &RecurrentConfig| found(prefix, ChainLayer::Recurrent(config.clone()));
+    // Where the network has it.
+    let linear = |prefix: &str| {
+        let weight = layout.find(&format!("{prefix}.weight"))?;
+        let [out_features, in_features] = weight.shape[..] else {
+            return None;
+        };
+        let layer = ChainLayer::Linear {
+            in_features,
+            out_features,
+            bias: true,
+        };
+        Some(found(prefix, layer))
+    };
+    let layers = match config {
+        NetworkConfig::Sequence(c) => vec![
+            Some(recurrent("rnn", &c.recurrent)),
+            linear("head"),
+            linear("skip"),
+        ],
+        NetworkConfig::EncoderDecoder(c) => vec![
+            Some(recurrent("encoder", &c.recurrent)),
+            Some(recurrent("decoder", &c.decoder())),
+            linear("head"),
+        ],
+        NetworkConfig::OneToMany(c) => vec![
+            linear("start"),
+            Some(recurrent("decoder", &c.recurrent)),
+            linear("head"),
+        ],
+        NetworkConfig::Chain(c) => {
+            let layers = c.layers.iter();
+            let layers = layers.map(|named| found(&named.prefix, named.layer.clone()));
+            layers
+                .map(|f| Some(f).filter(|f| f.parameters > 0))
+                .collect()
+        }
+    };
+    Ok(layers.into_iter().flatten().collect())
 }
 
 /// True where the bytes begin as a safetensors file with elman's metadata:
@@ -278,7 +383,6 @@ pub(crate) fn member_name(i: usize, members: usize, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::cell::CellKind;
-    use crate::layer::RecurrentConfig;
     use crate::network::{Readout, SequenceConfig};
 
     fn model(members: u64) -> Model<f32> {
