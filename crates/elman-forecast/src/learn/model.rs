@@ -9,9 +9,9 @@ use crate::table::{ReadOptions, Table};
 use crate::time::TimeAxis;
 use crate::windows::Scale;
 use crate::{Error, Result};
-use elman::network::{Network, NetworkConfig};
+use elman::network::{ChainLayer, Network};
 use elman::train::Threads;
-use elman::weights::{Model, write_atomically};
+use elman::weights::{Model, network_layers, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -218,16 +218,13 @@ impl ForecastModel {
         let App { plan, axis, .. } = &self.app;
         let network = plan.network().build().ok();
         let parameters = network.map_or(0, |n| Network::<f32>::layout(&n).len());
-        let multiply_adds = match plan.network() {
-            NetworkConfig::Sequence(network) => {
-                let sizes = &network.recurrent;
-                let weights =
-                    sizes.cell.gates() * sizes.hidden_size * (sizes.input_size + sizes.hidden_size);
-                let steps = plan.shape.look_back + plan.shape.steps;
-                weights * steps * plan.layers * plan.members
-            }
-            _ => 0,
-        };
+        let layers = network_layers(&plan.network()).unwrap_or_default();
+        let recurrent = layers
+            .iter()
+            .filter(|found| matches!(found.layer, ChainLayer::Recurrent(_)));
+        let a_step: usize = recurrent.map(|found| found.multiply_adds).sum();
+        let steps = plan.shape.look_back.saturating_add(plan.shape.steps);
+        let multiply_adds = a_step.saturating_mul(steps).saturating_mul(plan.members);
         let last = axis.len().saturating_sub(1);
         ModelFacts {
             target: plan.target.clone(),
