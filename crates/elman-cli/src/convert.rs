@@ -14,7 +14,7 @@ use elman::weights::{Compared, compare, convert};
 #[derive(Debug)]
 pub struct Proof {
     pub tensors: Vec<Compared>,
-    /// Absent where the file is no layer and no model.
+    /// Absent where the file is no layer and no model, or cannot be run.
     pub outputs: Option<Probed>,
 }
 
@@ -22,15 +22,23 @@ pub fn run(plan: &ConvertPlan, console: &Console) -> Result<(), Failure> {
     let mut input = Weights::open(&plan.input)?;
     let input = input.tensors()?;
     let at_input = |e: elman::Error| Failure::from(e.at(plan.input.display()));
-    // What --network declares has to be there; a run that fails leaves nothing.
+    // What --network declares has to be there; without it, what cannot be run is
+    // converted all the same.
     let options = RunOptions {
         network: plan.network.clone(),
         ..RunOptions::default()
     };
-    if options.network.is_some() {
-        probe(&input, &input, |name| Ok(name.to_owned()), &options).map_err(at_input)?;
-    }
-    let converted = convert(&input, plan.format, &plan.options).map_err(at_input)?;
+    let probed = probe(&input, &input, |name| Ok(name.to_owned()), &options);
+    let mut converted = convert(&input, plan.format, &plan.options).map_err(at_input)?;
+    let runs = match probed {
+        Ok(probed) => probed.is_some(),
+        Err(e) if options.network.is_some() => return Err(at_input(e)),
+        Err(e) => {
+            let note = format!("no outputs are compared, the model cannot be run: {e}");
+            converted.notes.push(note);
+            false
+        }
+    };
     files::create_folder_of(&plan.output)?;
     files::write(&plan.output, &converted.bytes)?;
 
@@ -39,9 +47,13 @@ pub fn run(plan: &ConvertPlan, console: &Console) -> Result<(), Failure> {
     let failed =
         |e: elman::Error| Failure::Work(format!("{}: read again, {e}", plan.output.display()));
     let rename = |name: &str| plan.options.rename(name);
+    let outputs = match runs {
+        true => probe(&input, &output, rename, &options).map_err(failed)?,
+        false => None,
+    };
     let proof = Proof {
         tensors: compare(&input, &output, &plan.options).map_err(failed)?,
-        outputs: probe(&input, &output, rename, &options).map_err(failed)?,
+        outputs,
     };
     let changed = |t: &&Compared| t.from == t.to && !t.bit_for_bit;
     if let Some(tensor) = proof.tensors.iter().find(changed) {

@@ -4,6 +4,7 @@ use crate::convert::Proof;
 use crate::files::Written;
 use crate::weights::{Header, Tensor};
 use elman::network::ChainLayer;
+use elman::weights::Compared;
 use elman_forecast::model::ModelFacts;
 use elman_forecast::outcome::{
     Choice, Fact, ForecastRow, LossCurve, MethodScore, Outcome, Scores, Split,
@@ -105,7 +106,7 @@ pub struct Run<'a> {
     pub notes: &'a [String],
 }
 
-/// A layer that names and shapes tell.
+/// A layer of the file.
 #[derive(Serialize)]
 pub struct Layer<'a> {
     prefix: &'a str,
@@ -121,22 +122,10 @@ pub struct Conversion<'a> {
     input: String,
     output: String,
     bit_for_bit: bool,
-    tensors: Vec<Comparison<'a>>,
+    tensors: &'a [Compared],
     outputs: Option<Outputs<'a>>,
     verdict: &'a str,
     notes: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Comparison<'a> {
-    name: &'a str,
-    renamed: &'a str,
-    shape: &'a [usize],
-    from: &'a str,
-    to: &'a str,
-    bit_for_bit: bool,
-    largest_absolute: f64,
-    largest_relative: f64,
 }
 
 #[derive(Serialize)]
@@ -154,21 +143,11 @@ impl<'a> Conversion<'a> {
         verdict: &'a str,
         notes: &'a [String],
     ) -> Self {
-        let tensors = proof.tensors.iter().map(|t| Comparison {
-            name: &t.name,
-            renamed: &t.renamed,
-            shape: &t.shape,
-            from: &t.from,
-            to: &t.to,
-            bit_for_bit: t.bit_for_bit,
-            largest_absolute: t.largest_absolute,
-            largest_relative: t.largest_relative,
-        });
         Self {
             input: input.display().to_string(),
             output: output.display().to_string(),
             bit_for_bit: proof.tensors.iter().all(|t| t.bit_for_bit),
-            tensors: tensors.collect(),
+            tensors: &proof.tensors,
             outputs: proof.outputs.as_ref().map(|probed| Outputs {
                 of: &probed.what,
                 numbers: probed.numbers,
