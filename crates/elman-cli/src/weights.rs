@@ -4,7 +4,7 @@
 //! however large the rest is.
 
 use crate::failure::Failure;
-use elman::weights::{FoundLayer, METADATA_KEY, TensorFile, found_layers};
+use elman::weights::{FoundLayer, METADATA_KEY, TensorFile, found_layers, model_layers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,8 @@ pub struct Header {
     /// In the order they are stored.
     pub tensors: Vec<Tensor>,
     pub metadata: BTreeMap<String, String>,
-    /// What names and shapes tell.
+    /// Of elman's own files as their metadata has them, of others what names and
+    /// shapes tell.
     pub layers: Vec<FoundLayer>,
     /// Whether it is a model of elman's with cells that do not run through the
     /// kernels.
@@ -54,7 +55,8 @@ impl Header {
         Self {
             tensors: tensors.collect(),
             metadata: header.metadata().clone(),
-            layers: found_layers(header),
+            // Where its own metadata cannot be read, what is there to see.
+            layers: model_layers(header).unwrap_or_else(|_| found_layers(header)),
             plain_loop: header.network().is_some_and(|network| !network.kernels()),
         }
     }

@@ -290,6 +290,110 @@ fn inspect_counts_what_it_can_infer() {
     );
 }
 
+/// A model file with a network of its own kind.
+fn own(change: impl Fn(&mut RecurrentConfig)) -> Vec<u8> {
+    let mut recurrent = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    change(&mut recurrent);
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent,
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params = vec![config.build().unwrap().init(0)];
+    let model = Model::<f32>::new(config, params, Value::Null).unwrap();
+    model.to_bytes().unwrap()
+}
+
+#[test]
+fn inspect_takes_the_layers_of_its_own_files_from_their_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.safetensors");
+    let check = |change: &dyn Fn(&mut RecurrentConfig), width: usize, cost: usize| {
+        fs::write(&path, own(change)).unwrap();
+        let object = done(&elman(
+            folder.path(),
+            &["inspect", "own.safetensors", "--json"],
+        ));
+        let layers = &object["layers"];
+        let mut config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+        change(&mut config);
+        assert_eq!(
+            layers[0]["options"]["recurrent"],
+            serde_json::to_value(&config).unwrap()
+        );
+        assert_eq!(
+            (&layers[0]["prefix"], &layers[0]["type"]),
+            (&"rnn".into(), &"lstm".into())
+        );
+        assert_eq!(layers[0]["multiply_adds_per_step"], cost);
+        assert_eq!(layers[1]["multiply_adds_per_step"], width);
+        assert_eq!(layers[2], Value::Null);
+        assert_eq!(object["parameters"], object["numbers"]);
+    };
+    check(&|c| c.options.coupled = true, 3, 3 * 3 * (2 + 3));
+    check(&|c| c.stack.reverse = true, 3, 4 * 3 * (2 + 3));
+    let sizes = |c: &mut RecurrentConfig| {
+        c.hidden_sizes = vec![3, 5];
+        c.stack.num_layers = 2;
+    };
+    check(&sizes, 5, 4 * 3 * (2 + 3) + 4 * 5 * (3 + 5));
+}
+
+/// What cannot be run is converted all the same, and that is said.
+#[test]
+fn a_model_that_cannot_be_run_is_converted() {
+    let folder = folder();
+    let at = folder.path();
+    let bytes = own(|_| {});
+    let key = b"\\\"format\\\":1";
+    let place = bytes.windows(key.len()).position(|w| w == key).unwrap();
+    let mut newer = bytes.clone();
+    newer[place + key.len() - 1] = b'2';
+    fs::write(at.join("newer.safetensors"), newer).unwrap();
+    let mut damaged = bytes;
+    damaged[place + 2] = b'F';
+    fs::write(at.join("damaged.safetensors"), damaged).unwrap();
+    let part: Tensors<'_> = vec![
+        ("weight_ih_l0", &[12, 3]),
+        ("weight_hh_l0", &[12, 4]),
+        ("weight_hh_l1", &[12, 4]),
+    ];
+    fs::write(at.join("part.safetensors"), file(&part)).unwrap();
+    for (name, words) in [
+        ("newer", "use the version that wrote the file"),
+        ("damaged", "unknown field `Format`"),
+        ("part", "weight_ih_l1: the tensor is missing"),
+    ] {
+        let (input, output) = (format!("{name}.safetensors"), format!("{name}.pt"));
+        let output = elman(at, &["convert", &input, &output, "--json"]);
+        let object = done(&output);
+        assert_eq!(object["bit_for_bit"], true);
+        assert_eq!(object["outputs"], Value::Null);
+        let notes = object["notes"].as_array().unwrap();
+        let note = notes.last().unwrap().as_str().unwrap();
+        assert!(
+            note.starts_with("no outputs are compared") && note.contains(words),
+            "{note}"
+        );
+        assert!(text(&output.stderr).contains(words));
+    }
+    let declared = "[[layer]]\ntype = \"gru\"\nprefix = \"\"\n";
+    fs::write(at.join("gru.toml"), declared).unwrap();
+    assert_refused(
+        at,
+        &[
+            "convert",
+            "part.safetensors",
+            "new/out.pt",
+            "--network",
+            "gru.toml",
+        ],
+        &["part.safetensors", "weight_ih_l1: the tensor is missing"],
+    );
+}
+
 /// Refused with one message of one line that has these parts; no file appears,
 /// changes or goes.
 fn assert_refused(folder: &Path, args: &[&str], parts: &[&str]) {
