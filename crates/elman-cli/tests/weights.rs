@@ -228,9 +228,23 @@ fn a_forecaster_keeps_its_metadata_where_there_is_a_place() {
         "2",
         "--members",
         "2",
+        "--layers",
+        "2",
         "--quiet",
     ];
     assert!(elman(at, &forecast).status.success());
+    // The cost of a forecast: every step of every member's recurrent layers.
+    let object = done(&elman(at, &["inspect", "model.safetensors", "--json"]));
+    let layers = object["layers"].as_array().unwrap().iter();
+    let recurrent = layers.filter(|l| !l["options"]["recurrent"].is_null());
+    let a_step: u64 = recurrent
+        .map(|l| l["multiply_adds_per_step"].as_u64().unwrap())
+        .sum();
+    let model = &object["model"];
+    let cost = model["multiply_adds"].as_u64().unwrap();
+    let steps = cost / a_step;
+    assert_eq!(cost % a_step, 0, "{object}");
+    assert!(steps > model["look_back"].as_u64().unwrap(), "{object}");
     let copied = elman(at, &["convert", "model.safetensors", "copy.safetensors"]);
     assert!(
         text(&copied.stdout).contains("and so are the outputs"),
