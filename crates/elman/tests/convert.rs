@@ -515,15 +515,14 @@ fn a_model_file_tells_its_layers() {
                 .map(|f| (&*f.prefix, f.multiply_adds))
                 .collect();
             let named = |member| {
-                let expected = expected.iter().map(move |(prefix, cost)| {
+                expected.iter().map(move |(prefix, cost)| {
                     let dot = if prefix.is_empty() { "" } else { "." };
                     let prefix = match members {
                         1 => (*prefix).to_owned(),
                         _ => format!("{member}{dot}{prefix}"),
                     };
                     (prefix, *cost)
-                });
-                expected
+                })
             };
             let expected: Vec<_> = (0..members).flat_map(named).collect();
             let expected: Vec<_> = expected.iter().map(|(p, cost)| (&**p, *cost)).collect();
