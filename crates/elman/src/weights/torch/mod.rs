@@ -16,20 +16,23 @@ use crate::Result;
 pub(super) use state_dict::StateDict;
 pub(super) use write::{MOST_TENSORS, too_large, write};
 
-/// How a zip archive begins. As the length of a safetensors header this is 67
-/// MB or more, above any that is read; its first two bytes alone are not.
-const ZIP: &[u8] = b"PK\x03\x04";
+/// True where the bytes begin as a zip archive or an empty one. As the length
+/// of a safetensors header these four are 67 MB or more, above any that is
+/// read; the first two alone are not.
+fn is_zip(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
+}
 
 /// True where the bytes begin as a PyTorch file does: as a zip archive, or as
 /// a pickle where no safetensors header can follow, which begins with a brace
 /// after eight bytes.
 pub(super) fn is_torch(bytes: &[u8]) -> bool {
-    bytes.starts_with(ZIP) || (bytes.starts_with(b"\x80") && bytes.get(8) != Some(&b'{'))
+    is_zip(bytes) || (bytes.starts_with(b"\x80") && bytes.get(8) != Some(&b'{'))
 }
 
 /// Refuses a file by what it begins and ends with.
 pub(super) fn check_ends(start: &[u8], end: &[u8]) -> Result<()> {
-    let checked = if start.starts_with(b"PK") {
+    let checked = if is_zip(start) {
         archive::check_end(end)
     } else {
         legacy::check_start(start)
@@ -39,7 +42,7 @@ pub(super) fn check_ends(start: &[u8], end: &[u8]) -> Result<()> {
 
 /// The tensors of the file.
 pub(super) fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
-    let read = if bytes.starts_with(ZIP) {
+    let read = if is_zip(bytes) {
         archive::read(bytes)
     } else {
         legacy::read(bytes)
