@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// An activation, under PyTorch's name and with PyTorch's default constants.
+/// An activation with PyTorch's definition and default constants; the names are
+/// those of Keras where the two differ.
 ///
 /// ```
 /// use elman::cell::Activation;

@@ -101,7 +101,9 @@ pub fn run_files(
     input: &TensorFile<'_>,
     options: &RunOptions,
 ) -> Result<Ran> {
-    let of_model = model.float_dtype(|_| true).map_err(|e| e.at("model"))?;
+    let of_model = model
+        .float_dtype(|name| !name.ends_with("num_batches_tracked"))
+        .map_err(|e| e.at("model"))?;
     let whole = |name: &str| {
         let stored = input.stored(name).unwrap_or_default();
         name == "input" && stored.starts_with(['I', 'U'])
@@ -494,11 +496,13 @@ fn network<F: Float>(
     if let AnyNetwork::Chain(network) = network {
         return chain(network, params, input, options);
     }
-    let known = [
-        &arrays::states(&[""])[..],
-        &["known", "start", "skip"].map(str::to_owned),
-    ];
-    let arrays = Arrays::new(input, 3, &known.concat())?;
+    let mut known = arrays::states(&[""]);
+    if matches!(network, AnyNetwork::OneToMany(_)) {
+        // Its input is where its state starts.
+        known.retain(|name| !name.ends_with("_0"));
+    }
+    known.extend(["known", "start", "skip"].map(str::to_owned));
+    let arrays = Arrays::new(input, 3, &known)?;
     let input = arrays.input::<F>(1)?;
     let known = arrays.array::<F>("known", 1)?;
     let start = arrays.vector::<F>("start")?;
@@ -603,11 +607,19 @@ fn chain<F: Float>(
     // Each recurrent layer's part of the state goes by its own name.
     let read_states = |d: &str, when: &str| {
         let mut state = chain.start(dim.1);
+        let (mut given, mut learned) = (0, false);
         for ((_, stack, slots), before) in chain.recurrent().zip(&befores) {
             let mut own = stack.start(dim.1);
+            learned |= stack.config().learn_initial_state;
             if arrays.state(&mut own, d, before, when)? {
                 state.copy_slots(&own, 0..slots.len(), slots.start);
+                given += 1;
             }
+        }
+        if d.is_empty() && learned && given > 0 && given < befores.len() {
+            return Err(Error::file(
+                "input: a network that learns its initial states takes those of all recurrent layers, or none",
+            ));
         }
         Ok::<_, Error>(state)
     };

@@ -14,7 +14,7 @@ use ndarray::{Array2, Array3};
 /// What [`probe`] finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
-    /// What was run, in words: `an LSTM over 3 rows of 7 steps`.
+    /// What was run, in words: `the LSTM layer, over 3 rows of 7 steps`.
     pub what: String,
     /// Numbers that were compared.
     pub numbers: usize,

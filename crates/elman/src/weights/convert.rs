@@ -233,7 +233,7 @@ fn narrow<'a>(
 /// A tensor in two files.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Compared {
-    /// Its name in the first file, and in the second.
+    /// Its name in the first file.
     pub name: String,
     /// Its name in the second file.
     pub renamed: String,
