@@ -372,13 +372,14 @@ fn a_model_that_cannot_be_run_is_converted() {
     let part: Tensors<'_> = vec![
         ("weight_ih_l0", &[12, 3]),
         ("weight_hh_l0", &[12, 4]),
-        ("weight_hh_l1", &[12, 4]),
+        ("weight_ih_l1", &[12, 4]),
+        ("weight_hh_l1", &[9, 4]),
     ];
     fs::write(at.join("part.safetensors"), file(&part)).unwrap();
     for (name, words) in [
         ("newer", "use the version that wrote the file"),
         ("damaged", "unknown field `Format`"),
-        ("part", "weight_ih_l1: the tensor is missing"),
+        ("part", "weight_hh_l1: expected shape [12, 4], got [9, 4]"),
     ] {
         let (input, output) = (format!("{name}.safetensors"), format!("{name}.pt"));
         let output = elman(at, &["convert", &input, &output, "--json"]);
@@ -404,7 +405,10 @@ fn a_model_that_cannot_be_run_is_converted() {
             "--network",
             "gru.toml",
         ],
-        &["part.safetensors", "weight_ih_l1: the tensor is missing"],
+        &[
+            "part.safetensors",
+            "weight_hh_l1: expected shape [12, 4], got [9, 4]",
+        ],
     );
 }
 
