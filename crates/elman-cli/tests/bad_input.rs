@@ -1,35 +1,17 @@
 //! Input that is wrong: exit code 2, one message that names the place and the
 //! mend, and nothing written.
 
+mod common;
+
+use common::{contents, elman, text};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A forecast as quick as there can be.
 const QUICK: [&str; 4] = ["--epochs", "1", "--hidden-size", "2"];
-
-fn elman(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_elman"));
-    command.current_dir(folder).args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// Every file of a folder.
-fn contents(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    entries
-        .map(|entry| {
-            let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).ok())
-        })
-        .collect()
-}
 
 /// So many days with a weekly pattern.
 fn days(n: usize) -> String {

@@ -1,6 +1,9 @@
 //! Weights files through the program: run, inspect, convert; what is wrong is
 //! refused with one line, and nothing is written.
 
+mod common;
+
+use common::{contents, elman, text};
 use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
@@ -8,30 +11,10 @@ use elman::weights::Model;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
-
-fn elman(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_elman"));
-    command.current_dir(folder).args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-fn contents(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    entries
-        .map(|entry| {
-            let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).ok())
-        })
-        .collect()
-}
 
 type Tensors<'a> = Vec<(&'a str, &'a [usize])>;
 
