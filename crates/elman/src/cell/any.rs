@@ -99,9 +99,9 @@ impl AnyCell {
     /// kernels, but for `reset_before` and `layer_norm`.
     ///
     /// # Errors
-    /// As [`CellConfig::check`].
+    /// As [`CellConfig::validate`].
     pub fn new(config: &CellConfig) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         Ok(Self::checked(config.clone()))
     }
 
@@ -145,9 +145,9 @@ impl AnyCell {
     /// reference that the others are held against.
     ///
     /// # Errors
-    /// As [`CellConfig::check`].
+    /// As [`CellConfig::validate`].
     pub fn by_definition(config: &CellConfig) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         Ok(Self {
             config: config.clone(),
             form: Form::General(General::new(config).into()),

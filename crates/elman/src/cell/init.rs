@@ -31,7 +31,7 @@ pub struct Init {
 
 impl Init {
     /// Refuses what does not fit the cell.
-    pub(super) fn check(&self, config: &CellConfig) -> Result<()> {
+    pub(super) fn validate(&self, config: &CellConfig) -> Result<()> {
         let refuse = |text: String| Err(Error::option(text));
         let (cell, coupled) = (config.cell, config.options.coupled);
         for (asked, name, fits, of) in [

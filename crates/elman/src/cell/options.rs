@@ -110,7 +110,7 @@ impl CellConfig {
     /// # Errors
     /// Names the option and what it does not go with. Sizes are left to the
     /// layer.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         let Self {
             cell,
             nonlinearity,
@@ -160,7 +160,7 @@ impl CellConfig {
             let got = o.activations.len();
             expect(got == named.len(), "activations", &expected, got)?;
         }
-        o.init.check(self)
+        o.init.validate(self)
     }
 
     /// What each of the [activations](CellOptions::activations) is for, in their

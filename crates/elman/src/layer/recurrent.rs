@@ -118,7 +118,7 @@ impl RecurrentConfig {
     /// The cell of a layer that has these sizes.
     ///
     /// # Errors
-    /// As [`CellConfig::check`].
+    /// As [`CellConfig::validate`].
     pub fn cell(&self, input_size: usize, hidden_size: usize) -> Result<AnyCell> {
         AnyCell::new(&self.cell_config(input_size, hidden_size))
     }
@@ -145,7 +145,7 @@ impl RecurrentConfig {
     /// option, or sizes contradict each other.
     pub fn stack(&self, layout: &mut Layout, prefix: &str) -> Result<Stack<AnyCell>> {
         self.cell_config(self.input_size, self.hidden_size)
-            .check()?;
+            .validate()?;
         self.stack.validate()?;
         self.check_sizes()?;
         let cell = |layer, input_size| {

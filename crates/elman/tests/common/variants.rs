@@ -61,7 +61,10 @@ pub fn variants(input_size: usize, hidden_size: usize, bounded: bool) -> Vec<Rec
                     config.proj_size = hidden_size.div_ceil(2);
                 }
                 let usual = config.options == CellOptions::default();
-                let legal = config.cell_config(input_size, hidden_size).check().is_ok();
+                let legal = config
+                    .cell_config(input_size, hidden_size)
+                    .validate()
+                    .is_ok();
                 if !usual && legal && config.proj_size < hidden_size {
                     all.push(config);
                 }
