@@ -14,8 +14,8 @@ use elman::layer::{
 };
 use elman::ndarray::{Array2, Array3, Axis};
 use elman::network::{
-    Activation, Chain, ChainCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network, Readout,
-    Sequence, SequenceCache, SequenceConfig,
+    Chain, ChainCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network, Readout, Sequence,
+    SequenceCache, SequenceConfig,
 };
 use elman::params::{Layout, Params};
 use elman::rng::{Key, Purpose};
@@ -298,7 +298,7 @@ fn chains() {
                         bias: true,
                     },
                 ),
-                layer("", ChainLayer::Activation(Activation::LogSoftmax)),
+                layer("", ChainLayer::LogSoftmax),
             ],
         })
         .unwrap();

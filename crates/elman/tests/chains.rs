@@ -5,12 +5,11 @@ mod common;
 
 use common::{Case, Fixtures, error, gradcheck, numbers};
 use elman::Float;
-use elman::cell::CellKind;
+use elman::cell::{Activation, CellKind};
 use elman::layer::{Pass, RecurrentConfig, State};
 use elman::ndarray::{Array2, Array3, ArrayD, Axis};
 use elman::network::{
-    Activation, Chain, ChainCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network,
-    NetworkConfig,
+    Chain, ChainCache, ChainConfig, ChainLayer, Inputs, NamedLayer, Network, NetworkConfig,
 };
 use elman::params::{Layout, Params};
 use elman::rng::{Key, Purpose, TorchRng};
@@ -242,20 +241,22 @@ fn grid() -> Vec<ChainConfig> {
         Some(ChainLayer::LastOutput),
         Some(ChainLayer::LastState),
     ] {
-        for activation in Activation::ALL {
+        let functions = Activation::ALL.map(ChainLayer::Activation);
+        let of_rows = [ChainLayer::Softmax, ChainLayer::LogSoftmax];
+        for function in functions.into_iter().chain(of_rows) {
             for first in [embedding(4, 3), linear(2, 3)] {
                 let mut layers = vec![
                     ("a", first),
                     ("", ChainLayer::Dropout(0.4)),
                     ("b", norm(3)),
-                    ("", ChainLayer::Activation(activation)),
+                    ("", function.clone()),
                     ("c", recurrent(CellKind::Lstm, 3, 3, true)),
                 ];
                 layers.extend(last.clone().map(|last| ("", last)));
                 layers.extend([
                     ("", ChainLayer::Dropout(0.4)),
                     ("d", linear(6, 3)),
-                    ("", ChainLayer::Activation(activation)),
+                    ("", function.clone()),
                     ("e", norm(3)),
                 ]);
                 grid.push(named(layers));
@@ -494,10 +495,13 @@ fn zeros(tensors: &[(&str, &[usize])]) -> Vec<u8> {
     let zeros = vec![0; 1 << 16];
     let views = tensors.iter().map(|(name, shape)| {
         let bytes = &zeros[..8 * shape.iter().product::<usize>()];
-        (
-            *name,
-            TensorView::new(Dtype::F64, shape.to_vec(), bytes).unwrap(),
-        )
+        // What counts is whole.
+        let dtype = match name.ends_with("num_batches_tracked") {
+            true => Dtype::I64,
+            false => Dtype::F64,
+        };
+        let view = TensorView::new(dtype, shape.to_vec(), bytes);
+        (*name, view.unwrap())
     });
     safetensors::serialize(views, None).unwrap()
 }
@@ -522,7 +526,7 @@ fn a_declaration_that_is_wrong_is_named_by_its_line() {
         ("[[layer]]\nprefix = \"a\"", "line 1: missing field `type`"),
         (
             "\n[[layer]]\ntype = \"linaer\"",
-            "line 3: unknown type `linaer`; known are embedding, rnn, gru, lstm, linear, layer_norm, relu, tanh, sigmoid, softmax, log_softmax, dropout, last_output, last_state",
+            "line 3: unknown type `linaer`; known are embedding, rnn, gru, lstm, linear, layer_norm, sigmoid, tanh, relu, leaky_relu, elu, hard_sigmoid, hard_tanh, softsign, softplus, identity, softmax, log_softmax, dropout, last_output, last_state",
         ),
         (
             "[[layer]]\ntype = \"linear\"\nsize = 3",

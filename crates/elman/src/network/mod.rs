@@ -21,7 +21,7 @@ mod one_to_many;
 mod sequence;
 
 pub use any::{AnyCache, AnyNetwork, NetworkConfig};
-pub use chain::{Activation, Chain, ChainCache, ChainConfig, ChainLayer, NamedLayer};
+pub use chain::{Chain, ChainCache, ChainConfig, ChainLayer, NamedLayer};
 pub use decoder::DecoderCache;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderCache, EncoderDecoderConfig};
 pub use one_to_many::{OneToMany, OneToManyCache, OneToManyConfig};

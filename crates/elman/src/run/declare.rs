@@ -1,8 +1,8 @@
 //! A network as a few lines of TOML, which name its layers and their places in
 //! a file; sizes come from the file's names and shapes.
 
-use crate::cell::{CellKind, Nonlinearity};
-use crate::network::{Activation, ChainConfig, ChainLayer, NamedLayer};
+use crate::cell::{Activation, CellKind, Nonlinearity};
+use crate::network::{ChainConfig, ChainLayer, NamedLayer};
 use crate::weights::{
     FoundLayer, LAYER_NORM_EPS, TRANSPOSED, TensorFile, dotted, is_recurrent, recurrent,
 };
@@ -90,22 +90,20 @@ struct Table {
 }
 
 /// All types.
-const TYPES: [&str; 14] = [
-    "embedding",
-    "rnn",
-    "gru",
-    "lstm",
-    "linear",
-    "layer_norm",
-    "relu",
-    "tanh",
-    "sigmoid",
-    "softmax",
-    "log_softmax",
-    "dropout",
-    "last_output",
-    "last_state",
-];
+fn types() -> impl Iterator<Item = &'static str> {
+    let cells = CellKind::ALL.map(CellKind::name);
+    let functions = Activation::ALL.map(Activation::name);
+    let others = [
+        "softmax",
+        "log_softmax",
+        "dropout",
+        "last_output",
+        "last_state",
+    ];
+    let recurrent = std::iter::once("embedding").chain(cells);
+    let with_weights = recurrent.chain(["linear", "layer_norm"]);
+    with_weights.chain(functions).chain(others)
+}
 
 impl Declaration {
     /// Reads the TOML text.
@@ -173,7 +171,7 @@ fn read(table: Table, start: usize, line: &dyn Fn(&Range<usize>) -> usize) -> Re
         Err(Error::file(format!("line {}: {message}", line(&span))))
     };
     let cell = || name.parse::<CellKind>().ok().filter(|k| k.name() == name);
-    let function = || Activation::ALL.into_iter().find(|a| a.name() == name);
+    let function = || name.parse::<Activation>().ok();
     let nonlinearity = match &table.nonlinearity {
         None => Nonlinearity::default(),
         Some(key) => match &**key.get_ref() {
@@ -196,13 +194,15 @@ fn read(table: Table, start: usize, line: &dyn Fn(&Range<usize>) -> usize) -> Re
         "linear" => Kind::Linear,
         "layer_norm" => Kind::LayerNorm { eps },
         "dropout" => Kind::Ready(ChainLayer::Dropout(p)),
+        "softmax" => Kind::Ready(ChainLayer::Softmax),
+        "log_softmax" => Kind::Ready(ChainLayer::LogSoftmax),
         "last_output" => Kind::Ready(ChainLayer::LastOutput),
         "last_state" => Kind::Ready(ChainLayer::LastState),
         _ => match (cell(), function()) {
             (Some(cell), _) => Kind::Recurrent(cell, nonlinearity),
             (_, Some(function)) => Kind::Ready(ChainLayer::Activation(function)),
             _ => {
-                let known = TYPES.join(", ");
+                let known = types().collect::<Vec<_>>().join(", ");
                 let text = format!("unknown type `{name}`; known are {known}");
                 return at(table.r#type.span(), text);
             }

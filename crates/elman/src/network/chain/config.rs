@@ -1,6 +1,6 @@
 //! What a chain is rebuilt from.
 
-use super::Activation;
+use crate::cell::Activation;
 use crate::layer::RecurrentConfig;
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +55,12 @@ pub enum ChainLayer {
         /// Whether there is a bias.
         bias: bool,
     },
-    /// A function without parameters.
+    /// A function of every number.
     Activation(Activation),
+    /// `exp(x) / sum of exp(x)` over the features.
+    Softmax,
+    /// The logarithm of that.
+    LogSoftmax,
     /// A share of the numbers is set to zero in training; nothing otherwise.
     Dropout(f64),
     /// The output at each row's last valid step, one step from here on; zero
@@ -78,6 +82,8 @@ impl ChainLayer {
             Self::Linear { .. } => "linear",
             Self::LayerNorm { .. } => "layer_norm",
             Self::Activation(activation) => activation.name(),
+            Self::Softmax => "softmax",
+            Self::LogSoftmax => "log_softmax",
             Self::Dropout(_) => "dropout",
             Self::LastOutput => "last_output",
             Self::LastState => "last_state",

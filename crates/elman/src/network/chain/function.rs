@@ -1,55 +1,21 @@
-//! Activations between layers, over rows of features.
+//! Functions without parameters, over rows of features.
 
 use crate::Float;
-use crate::float::Scalar;
-use serde::{Deserialize, Serialize};
+use crate::cell::Activation;
 
 /// A function of every number, or of every row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// `max(x, 0)`.
-    Relu,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// The logistic function.
-    Sigmoid,
-    /// `exp(x) / sum of exp(x)` over the features.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Function {
+    Each(Activation),
     Softmax,
-    /// The logarithm of that.
     LogSoftmax,
 }
 
-impl Activation {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Relu,
-        Self::Tanh,
-        Self::Sigmoid,
-        Self::Softmax,
-        Self::LogSoftmax,
-    ];
-
-    /// The name, as in `torch`: `log_softmax`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Tanh => "tanh",
-            Self::Sigmoid => "sigmoid",
-            Self::Softmax => "softmax",
-            Self::LogSoftmax => "log_softmax",
-        }
-    }
-
+impl Function {
     /// `y` from `x`, in rows of `features`.
-    pub(super) fn forward<F: Float>(self, features: usize, x: &[F], y: &mut [F]) {
-        let each = |y: &mut [F], f: fn(F) -> F| {
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x));
-        };
+    pub fn forward<F: Float>(self, features: usize, x: &[F], y: &mut [F]) {
         match self {
-            Self::Relu => each(y, Scalar::relu),
-            Self::Tanh => each(y, Scalar::tanh),
-            Self::Sigmoid => each(y, Scalar::sigmoid),
+            Self::Each(f) => y.iter_mut().zip(x).for_each(|(y, x)| *y = f.value(*x)),
             Self::Softmax | Self::LogSoftmax => {
                 let rows = x.chunks_exact(features).zip(y.chunks_exact_mut(features));
                 for (x, y) in rows {
@@ -70,20 +36,17 @@ impl Activation {
     }
 
     /// Adds to `dx` from `y` and `dy`.
-    pub(super) fn backward<F: Float>(self, features: usize, y: &[F], dy: &[F], dx: &mut [F]) {
-        let each = |dx: &mut [F], f: fn(F) -> F| {
-            for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {
-                *dx += *dy * f(*y);
-            }
-        };
+    pub fn backward<F: Float>(self, features: usize, y: &[F], dy: &[F], dx: &mut [F]) {
         match self {
-            Self::Relu => each(dx, Scalar::positive),
-            Self::Tanh => each(dx, |y| F::one() - y * y),
-            Self::Sigmoid => each(dx, |y| y * (F::one() - y)),
+            Self::Each(f) => {
+                for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {
+                    *dx += *dy * f.slope(*y);
+                }
+            }
             Self::Softmax | Self::LogSoftmax => {
                 let rows = dy.chunks_exact(features).zip(y.chunks_exact(features));
                 for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(features)) {
-                    let softmax = self == Self::Softmax;
+                    let softmax = matches!(self, Self::Softmax);
                     let along = dy.iter().zip(y).fold(F::zero(), |sum, (dy, y)| {
                         sum + if softmax { *dy * *y } else { *dy }
                     });

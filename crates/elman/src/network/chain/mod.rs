@@ -9,10 +9,9 @@
 //! Valid steps lie one after the other without padding, as in [`Steps`]; only a
 //! recurrent layer sees (T, B, ..).
 
-mod activation;
 mod config;
+mod function;
 
-pub use activation::Activation;
 pub use config::{ChainConfig, ChainLayer, NamedLayer};
 
 use super::{Inputs, Network, same_dim, same_layout, time_first, unread};
@@ -24,6 +23,7 @@ use crate::layer::{
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
+use function::Function;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3};
 use std::ops::Range;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ enum Layer {
     Recurrent(Box<Stack<AnyCell>>, Range<usize>, u32),
     Linear(Linear),
     LayerNorm(LayerNorm),
-    Activation(Activation),
+    Function(Function),
     /// With the number of its layer.
     Dropout(f64, u32),
     LastOutput,
@@ -381,7 +381,9 @@ fn make(
             eps,
             bias,
         } => Layer::LayerNorm(LayerNorm::new(layout, prefix, features, eps, bias)?),
-        ChainLayer::Activation(function) => Layer::Activation(function),
+        ChainLayer::Activation(activation) => Layer::Function(Function::Each(activation)),
+        ChainLayer::Softmax => Layer::Function(Function::Softmax),
+        ChainLayer::LogSoftmax => Layer::Function(Function::LogSoftmax),
         ChainLayer::Dropout(p) if (0.0..=1.0).contains(&p) => Layer::Dropout(p, number),
         ChainLayer::Dropout(p) => {
             return Err(Error::option(format!(
@@ -557,7 +559,7 @@ impl<F: Float> Network<F> for Chain {
                 (Layer::LayerNorm(norm), LayerCache::LayerNorm(own)) => {
                     norm.forward(params, x, own, y)?;
                 }
-                (Layer::Activation(function), _) => function.forward(width, x, y),
+                (Layer::Function(function), _) => function.forward(width, x, y),
                 (Layer::Dropout(p, number), LayerCache::Dropout(mask)) => {
                     y.copy_from_slice(x);
                     mask.clear();
@@ -678,7 +680,7 @@ impl<F: Float> Network<F> for Chain {
                 (Layer::LayerNorm(norm), LayerCache::LayerNorm(own)) => {
                     norm.backward(params, own, d_output, grads, d_input)?;
                 }
-                (Layer::Activation(function), _) => {
+                (Layer::Function(function), _) => {
                     function.backward(width, y, d_output, d_input);
                 }
                 (Layer::Dropout(..), LayerCache::Dropout(mask)) => {
