@@ -56,7 +56,7 @@ TOML, --network net.toml: its layers in order, each with its prefix in the file.
     type = \"embedding\"        # then lstm (or rnn, gru), linear
     prefix = \"encoder\"        # where the file has encoder.weight
 
-Other types: layer_norm (eps), relu, tanh, sigmoid, softmax, log_softmax, dropout
+Other types: layer_norm (eps), relu, tanh and more, softmax, log_softmax, dropout
 (p), and for a head that reads one step: last_output, the output at each row's
 last valid step, or last_state, the final state h_n with both directions side by
 side. Other keys: padding_idx of an embedding, nonlinearity of an rnn.

@@ -40,7 +40,7 @@ use toml::Spanned;
 /// | `rnn`, `gru`, `lstm` | `nonlinearity` (`tanh`, `relu`) for `rnn` |
 /// | `linear` | |
 /// | `layer_norm` | `eps`, 1e-5 unless given |
-/// | `relu`, `tanh`, `sigmoid`, `softmax`, `log_softmax` | no prefix: they have no weights |
+/// | `relu`, `tanh`, ... ([`Activation`]), `softmax`, `log_softmax` | no prefix: they have no weights |
 /// | `dropout` | no prefix; `p`, 0.5 unless given; nothing but in training |
 /// | `last_output` | no prefix: the output at each row's last valid step |
 /// | `last_state` | no prefix: the last layer's final state `h_n`, both directions side by side |
