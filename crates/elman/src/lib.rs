@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`float`], [`error`], [`rng`], [`params`] | numbers, errors, random numbers, parameters |
-//! | [`kernel`] | products and vectors; the only module with `unsafe` |
+//! | [`kernel`] | products, vectors, threads; the only module with `unsafe` |
 //! | [`cell`] | one step of rnn, gru, lstm, forward and backward |
 //! | [`layer`] | stacks, ragged batches, states, the linear map |
 //! | [`loss`], [`optim`] | losses, optimisers, clipping, schedules |
@@ -30,6 +30,7 @@ pub mod weights;
 
 pub use error::{Error, Result};
 pub use float::Float;
+pub use kernel::Team;
 pub use ndarray;
 
 /// The examples of the README.

@@ -8,6 +8,7 @@ mod common;
 use common::leaky::Leaky;
 use common::problem::{Form, Problem, Shape};
 use common::variants::variants;
+use elman::Team;
 use elman::cell::{AnyCell, Cell, CellKind, Plain};
 use elman::layer::{
     Checkpoint, CheckpointCache, Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache,
@@ -69,6 +70,22 @@ fn steady(mut f: impl FnMut()) -> usize {
 #[test]
 fn the_counter_counts() {
     assert_eq!(steady(|| drop(std::hint::black_box(vec![0_u8; 100]))), 1);
+}
+
+/// Of the calling thread; workers that have nothing to do are awake or asleep.
+#[test]
+fn hand_overs() {
+    for threads in [1, 2, 3] {
+        let team = Team::new(threads).unwrap();
+        let mut items = [0; 17];
+        let mut call = || team.each(&mut items, |i, item| *item += i);
+        for pause in [0, 5] {
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            assert_eq!(steady(&mut call), 0);
+        }
+        let expected: Vec<_> = (0..17).map(|i| 4 * i).collect();
+        assert_eq!(items[..], expected);
+    }
 }
 
 /// Every cell, and the LSTM with a projection: cell and `proj_size`.

@@ -1,5 +1,5 @@
-//! The arithmetic under the layers: run-time dispatch on the instruction set
-//! and the matrix product. The only module with `unsafe`.
+//! The arithmetic under the layers: run-time dispatch on the instruction set,
+//! the matrix product, and a team of threads. The only module with `unsafe`.
 //!
 //! Every element of a product is one chain of sums in the order of `k`,
 //! whatever the number of rows, so that a row has the same bits in any batch.
@@ -11,7 +11,9 @@
 mod dispatch;
 mod lanes;
 mod product;
+mod team;
 
 pub use dispatch::{Dispatch, Task};
 pub use lanes::Lanes;
 pub use product::{Matrix, Packed, product};
+pub use team::Team;
