@@ -8,9 +8,8 @@ use crate::loss::{Loss, Reduction};
 use crate::network::Network;
 use crate::params::{Grads, Params};
 use crate::rng::Key;
-use crate::{Error, Float, Result};
+use crate::{Float, Result, Team};
 use ndarray::{Array3, ArrayView3};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of a block: enough for the products, few enough for a small batch to
@@ -28,9 +27,9 @@ const STEPS: usize = 256;
 const ALL: Range<usize> = 0..usize::MAX;
 
 /// A network, its threads, and the work space of every block.
-pub(super) struct Team<'a, F: Float, N: Network<F>> {
+pub(super) struct Blocks<'a, F: Float, N: Network<F>> {
     network: &'a N,
-    pool: Option<rayon::ThreadPool>,
+    team: Team,
     blocks: Vec<Block<F, N>>,
     /// Blocks of the gathered batch.
     used: usize,
@@ -52,6 +51,8 @@ struct Block<F: Float, N: Network<F>> {
     divisor: f64,
     loss: f64,
     rows: usize,
+    /// Of the last work.
+    done: Result<()>,
 }
 
 impl<F: Float, N: Network<F>> Block<F, N> {
@@ -136,18 +137,11 @@ impl<F: Float, N: Network<F>> Block<F, N> {
     }
 }
 
-impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
+impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
     pub fn new(network: &'a N, threads: Threads) -> Result<Self> {
-        let pool = if threads.0 > 1 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.0);
-            let pool = pool.build();
-            Some(pool.map_err(|e| Error::option(format!("threads: {e}")))?)
-        } else {
-            None
-        };
         Ok(Self {
             network,
-            pool,
+            team: Team::new(threads.0.max(1))?,
             blocks: Vec::new(),
             used: 0,
             grads: Params::zeros(network.layout().clone()),
@@ -302,24 +296,22 @@ impl<'a, F: Float, N: Network<F>> Team<'a, F, N> {
                 divisor: 0.0,
                 loss: 0.0,
                 rows: 0,
+                done: Ok(()),
             });
         }
         used
     }
 
-    /// Does some work on the first blocks, on all threads.
+    /// Does some work on the first blocks, on all threads; the error is that of
+    /// the first block that has one.
     fn each(
         &mut self,
         used: usize,
         work: impl Fn(usize, &mut Block<F, N>) -> Result<()> + Sync,
     ) -> Result<()> {
         let blocks = &mut self.blocks[..used];
-        match &self.pool {
-            Some(pool) if used > 1 => pool.install(|| {
-                let blocks = blocks.par_iter_mut().enumerate();
-                blocks.try_for_each(|(i, block)| work(i, block))
-            }),
-            _ => (blocks.iter_mut().enumerate()).try_for_each(|(i, block)| work(i, block)),
-        }
+        self.team
+            .each(blocks, |i, block| block.done = work(i, block));
+        blocks.iter().try_for_each(|block| block.done.clone())
     }
 }

@@ -15,7 +15,7 @@ use crate::optim::{Optimizer, Schedule, clip_grad_norm};
 use crate::params::Params;
 use crate::rng::{Key, Purpose};
 use crate::{Error, Float, Result};
-use blocks::Team;
+use blocks::Blocks;
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -188,7 +188,7 @@ pub struct Trained<F> {
     pub ended: Ended,
 }
 
-/// How many threads a run has.
+/// How many threads a run has, the calling one among them; 0 is as 1.
 ///
 /// Batches are divided into blocks of rows whose size does not depend on the
 /// number of threads, and the blocks' gradients are added in order.
@@ -237,7 +237,7 @@ pub fn fit<F: Float, N: Network<F>>(
         return Err(Error::shape("no training examples"));
     }
     let valid = valid.filter(|v| !v.is_empty());
-    let mut team = Team::new(network, threads)?;
+    let mut blocks = Blocks::new(network, threads)?;
     let mut optimizer = config.optimizer.start(params.values().len())?;
     let mut schedule = config.schedule.start(config.learning_rate)?;
     let shuffles = Key::new(config.seed, Purpose::Shuffle);
@@ -262,25 +262,25 @@ pub fn fit<F: Float, N: Network<F>>(
         }
         let (mut sum, mut count) = (0.0, 0.0);
         for batch in order.chunks(config.batch_size) {
-            let steps = team.gather(train, batch)?;
+            let steps = blocks.gather(train, batch)?;
             let size = config.truncate.unwrap_or(usize::MAX);
             // One key for all parts: the masks are those of the uncut batch.
             let key = Some(masks.step(optimizer.steps()));
             for part in parts(steps, size) {
                 let step = optimizer.steps();
-                let (loss, divisor) = team.gradients(&params, &part, &config.loss, key)?;
+                let (loss, divisor) = blocks.gradients(&params, &part, &config.loss, key)?;
                 if size < steps && divisor == 0.0 {
                     continue;
                 }
-                let mut finite = loss.is_finite() && all_finite(team.grads());
+                let mut finite = loss.is_finite() && all_finite(blocks.grads());
                 if finite && let Some(max_norm) = config.clip_norm {
-                    finite = clip_grad_norm(team.grads().values_mut(), max_norm)?.is_finite();
+                    finite = clip_grad_norm(blocks.grads().values_mut(), max_norm)?.is_finite();
                 }
                 if !finite {
                     trained.ended = Ended::NotFinite { step };
                     break 'epochs;
                 }
-                optimizer.step(params.values_mut(), team.grads().values(), schedule.lr())?;
+                optimizer.step(params.values_mut(), blocks.grads().values(), schedule.lr())?;
                 if config.schedule_unit == Unit::Step {
                     schedule.step();
                 }
@@ -290,7 +290,7 @@ pub fn fit<F: Float, N: Network<F>>(
         }
         let train_loss = if count > 0.0 { sum / count } else { 0.0 };
         let valid_loss = match valid {
-            Some(valid) => Some(team.loss(&params, valid, &config.loss)?),
+            Some(valid) => Some(blocks.loss(&params, valid, &config.loss)?),
             None => None,
         };
         // Without validation examples a first batch tells whether the newest
@@ -299,7 +299,7 @@ pub fn fit<F: Float, N: Network<F>>(
             Some(loss) => loss,
             None => {
                 let first = &order[..config.batch_size.min(order.len())];
-                team.loss_of(&params, train, first, &config.loss)?
+                blocks.loss_of(&params, train, first, &config.loss)?
             }
         };
         if !(check.is_finite() && all_finite(&params)) {
@@ -365,7 +365,7 @@ pub fn evaluate<F: Float, N: Network<F>>(
     loss: &Loss,
     threads: Threads,
 ) -> Result<f64> {
-    Team::new(network, threads)?.loss(params, examples, loss)
+    Blocks::new(network, threads)?.loss(params, examples, loss)
 }
 
 /// The predictions of a network for examples, in order, without dropout:
@@ -380,5 +380,5 @@ pub fn predict<F: Float, N: Network<F>>(
     threads: Threads,
     mut each: impl FnMut(usize, ndarray::ArrayView3<'_, F>),
 ) -> Result<()> {
-    Team::new(network, threads)?.predictions(params, examples, &mut each)
+    Blocks::new(network, threads)?.predictions(params, examples, &mut each)
 }
