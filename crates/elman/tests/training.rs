@@ -250,6 +250,24 @@ fn threads_change_no_byte() {
     }
 }
 
+/// Several blocks fail: the error is that of the first, on any threads.
+#[test]
+fn threads_change_no_error() {
+    let network = Gaps::network(false);
+    let mut train = Gaps::new(70, false, 0.0);
+    let lengths = train.lengths.as_mut().unwrap();
+    // The sixth row of the second block, the fourth of the third, ...
+    for n in [16 + 5, 32 + 3, 48, 64 + 1] {
+        lengths[n] = 99;
+    }
+    for threads in [0, 1, 2, 3, 8] {
+        let params: Params<f64> = network.init(1);
+        let e = evaluate(&network, &params, &train, &Loss::Mse, Threads(threads)).unwrap_err();
+        let words = "lengths: row 5 has 99 steps";
+        assert!(e.is_shape() && e.to_string().starts_with(words), "{e}");
+    }
+}
+
 /// Every row of a batch has masks of its own, also beyond the rows that one
 /// thread takes at a time: equal examples are dropped from differently.
 #[test]
