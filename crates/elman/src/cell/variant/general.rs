@@ -23,10 +23,10 @@
 //! and `1 / sqrt(var + eps)`.
 
 use crate::Float;
-use crate::cell::activation::limited;
 use crate::cell::{
     Activation, Bias, Cell, CellConfig, CellKind, GatedCell, Gru, Part, Rnn, Rows, RowsBack, Side,
 };
+use crate::float::Scalar;
 use std::ops::Range;
 
 /// Any cell with any options.
@@ -255,7 +255,7 @@ impl General {
             c_next[j] = forget * c[j] + saved[i] * saved[g];
             if let Some(clip) = self.config.options.cell_clip {
                 let clip: F = Float::lit(clip);
-                c_next[j] = limited(c_next[j], -clip, clip);
+                c_next[j] = Scalar::limited(c_next[j], -clip, clip);
             }
             if let Some(at) = p.peepholes[2] {
                 saved[o] += w[at + j] * c_next[j];

@@ -13,7 +13,6 @@
 //! as in [`Lstm`](crate::cell::Lstm). The gates lie in the weights in the order
 //! i, f, g, o, or i, g, o.
 
-use crate::cell::activation::limited;
 use crate::cell::{Activation, CellConfig, GatedCell, STATES, SUMS, Side, Sizes, UNITS};
 use crate::float::Scalar;
 
@@ -121,7 +120,7 @@ impl<const PEEPHOLES: bool, const COUPLED: bool> GatedCell for LstmVariant<PEEPH
         let g = act_g.value(a_g);
         let mut next = f * c + i * g;
         if let Some(clip) = self.clip {
-            next = limited(next, S::lit(-clip), S::lit(clip));
+            next = next.limited(S::lit(-clip), S::lit(clip));
         }
         let o = act_o.value(see(a_o, w_co, next));
         *sums = by_sum::<S, COUPLED>([i, f, g, o]);
