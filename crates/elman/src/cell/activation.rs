@@ -273,9 +273,9 @@ mod tests {
                     }
                     let turned = std::array::from_fn(|i| x[(i + 3) % 8]);
                     let turned = F::dispatch(Functions(activation, turned));
-                    for i in 0..16 {
+                    for (i, turned) in turned.into_iter().enumerate() {
                         let lane = i / 8 * 8 + (i + 3) % 8;
-                        assert!(same(turned[i], wide[lane]), "{activation} {x:?}");
+                        assert!(same(turned, wide[lane]), "{activation} {x:?}");
                     }
                 }
             }

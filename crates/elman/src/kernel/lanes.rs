@@ -369,8 +369,8 @@ mod tests {
             let turned = std::array::from_fn(|lane| x[(lane + 3) % 8]);
             let turned = F::dispatch(Functions(turned));
             for (wide, turned) in wide.iter().zip(&turned) {
-                for lane in 0..8 {
-                    assert!(same(turned[lane], wide[(lane + 3) % 8]), "{x:?}");
+                for (lane, turned) in turned.iter().enumerate() {
+                    assert!(same(*turned, wide[(lane + 3) % 8]), "{x:?}");
                 }
             }
         }
