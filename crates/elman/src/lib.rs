@@ -30,6 +30,7 @@ pub mod weights;
 
 pub use error::{Error, Result};
 pub use float::Float;
+pub use kernel::roof;
 pub use kernel::Team;
 pub use ndarray;
 

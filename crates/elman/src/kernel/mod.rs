@@ -11,6 +11,7 @@
 mod dispatch;
 mod lanes;
 mod product;
+pub mod roof;
 mod team;
 
 pub use dispatch::{Dispatch, Task};
