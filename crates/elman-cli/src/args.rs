@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use elman_bench::case::{Mode, Row};
 use elman_forecast::options::{Cell, Gaps, Loss, Named, Scaling, Strategy};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,6 +18,8 @@ Examples:
       shows what a model file holds
   elman convert lstm.pt lstm.safetensors
       writes the weights in another format and compares the two
+  elman bench --quick
+      shows how fast recurrent layers are on this machine, and could be
 
 Exit codes: 0 done, 1 the work failed, 2 the command line or the input is wrong.";
 
@@ -77,6 +80,42 @@ Examples:
   elman convert checkpoint.pt small.safetensors --dtype f16 --prefix-strip model.
   elman convert model.safetensors model.pt";
 
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  elman bench
+  elman bench --row medium,large --cell lstm --threads 2
+  elman bench --cell gru --seq-len 100 --batch 32 --input-size 64 \\
+      --hidden-size 128 --mode train --json";
+
+const BENCH_ABOUT: &str = "\
+Measure how fast recurrent layers are, and how fast they could be
+
+First comes what this machine does at most: multiply-adds, bytes read from every
+cache and from memory, on one thread and on all; and how long a thread waits for
+another. Then the rows of a grid, or one of your own: seconds of a run (the
+median), GFLOP/s, and their share of the most on as many threads. Numbers are
+float32.
+
+    row         T     B     I     H
+    tiny        3     3     1     2    rnn, gru and lstm; infer, train and packed
+    small      30    32     8    32
+    stream    100     1    16    64    never packed
+    medium    100    32    64   128
+    large     100    64   256   512
+    huge       50   128   512  1024
+    long     1000     1   256   512    never packed
+    deep      100    32    64   128    two layers, two directions
+    end-to-end 64    32    64   256    a training step of a language model:
+                                       embedding, lstm, linear, softmax cross
+                                       entropy over 65 symbols, Adam
+
+infer is forward only. train is forward, the gradient of the sum of the outputs,
+and those of all parameters and the input. packed is train with lengths that go
+evenly from T/4 to T. Every run has a new input and gradients from zero.
+
+Operations are those of the matrix products, 2 T B G H (I + H) forward for every
+layer and direction, with G gates, and three times that in training.";
+
 const CONVERT_ABOUT: &str = "\
 Convert a weights file to another format, and prove that it is the same
 
@@ -117,6 +156,9 @@ pub enum Command {
     /// Convert a weights file to another format, and prove that it is the same
     #[command(long_about = CONVERT_ABOUT, after_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Measure how fast recurrent layers are, and how fast they could be
+    #[command(long_about = BENCH_ABOUT, after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 /// The flags of every command.
@@ -305,6 +347,52 @@ pub struct ConvertArgs {
     pub force: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Rows of the grid, one or several with commas between [default: all]
+    #[arg(long, value_name = "NAME", help_heading = "What",
+          value_delimiter = ',', value_parser = row())]
+    pub row: Vec<Row>,
+    /// The recurrent cell [default: all]
+    #[arg(long, value_name = "CELL", help_heading = "What", value_parser = named::<Cell>())]
+    pub cell: Option<Cell>,
+    /// What is done in a run [default: all]
+    #[arg(long, value_name = "MODE", help_heading = "What", value_parser = mode())]
+    pub mode: Option<Mode>,
+
+    /// Steps, T
+    #[arg(long, value_name = "N", help_heading = "Sizes of your own",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub seq_len: Option<usize>,
+    /// Sequences side by side, B
+    #[arg(long, value_name = "N", help_heading = "Sizes of your own",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub batch: Option<usize>,
+    /// Features of a step, I
+    #[arg(long, value_name = "N", help_heading = "Sizes of your own",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub input_size: Option<usize>,
+    /// Units of a layer and direction, H
+    #[arg(long, value_name = "N", help_heading = "Sizes of your own",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub hidden_size: Option<usize>,
+    /// Layers on top of each other [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Sizes of your own",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub layers: Option<usize>,
+    /// Two directions in every layer
+    #[arg(long, help_heading = "Sizes of your own")]
+    pub bidirectional: bool,
+
+    /// Runs of every row [default: as many as take 0.3 s, at least 5]
+    #[arg(long, value_name = "N", help_heading = "Runs",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub runs: Option<usize>,
+    /// As many runs as take 0.05 s, at least 3
+    #[arg(long, help_heading = "Runs")]
+    pub quick: bool,
+}
+
 /// How floating-point numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {
@@ -355,6 +443,21 @@ where
         .iter()
         .map(|value| PossibleValue::new(value.name()).help(value.meaning()));
     PossibleValuesParser::new(values).try_map(|name| name.parse::<T>())
+}
+
+fn row() -> impl TypedValueParser<Value = Row> {
+    PossibleValuesParser::new(Row::ALL.map(Row::name)).try_map(|name| {
+        let mut all = Row::ALL.into_iter();
+        all.find(|row| row.name() == name).ok_or("no such row")
+    })
+}
+
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    let values = Mode::ALL.map(|mode| PossibleValue::new(mode.name()).help(mode.meaning()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        let mut all = Mode::ALL.into_iter();
+        all.find(|mode| mode.name() == name).ok_or("no such mode")
+    })
 }
 
 fn whole(text: &str) -> Result<usize, &'static str> {

@@ -3,6 +3,7 @@
 //! they return ([`render`]).
 
 mod args;
+mod bench;
 mod console;
 mod convert;
 mod failure;
@@ -20,7 +21,7 @@ mod weights;
 use crate::args::{Cli, Command};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::plan::{ConvertPlan, ForecastPlan, PredictPlan, RunPlan};
+use crate::plan::{BenchPlan, ConvertPlan, ForecastPlan, PredictPlan, RunPlan};
 use clap::Parser;
 use elman_forecast::options::ForecastOptions;
 use std::process::ExitCode;
@@ -51,5 +52,6 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args.model, &console),
         Command::Run(args) => run::run(&RunPlan::new(args)?, &console),
         Command::Convert(args) => convert::run(&ConvertPlan::new(args)?, &console),
+        Command::Bench(args) => bench::run(&BenchPlan::new(args, &cli.common)?, &console),
     }
 }

@@ -1,11 +1,16 @@
 //! What can be run: the step between the command line and the work. Whatever
 //! can be refused before the work is refused here.
 
-use crate::args::{Common, ConvertArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs};
+use crate::args::{
+    BenchArgs, Common, ConvertArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs,
+};
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
+use elman::cell::CellKind;
 use elman::run::Declaration;
 use elman::weights::{ConvertOptions, Format};
+use elman_bench::case::{Case, Row, Sizes};
+use elman_bench::measure::Options;
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -177,6 +182,89 @@ impl ConvertPlan {
             input: args.input,
             output: args.output,
             network,
+        })
+    }
+}
+
+/// A benchmark that can be tried.
+#[derive(Debug)]
+pub struct BenchPlan {
+    pub cases: Vec<Case>,
+    pub options: Options,
+    /// The grid is asked for as it is, and so is the roof.
+    pub with_roof: bool,
+}
+
+impl BenchPlan {
+    pub fn new(args: BenchArgs, common: &Common) -> Result<Self, Failure> {
+        let cell = args.cell.map(CellKind::from);
+        let sizes = [
+            ("--seq-len", args.seq_len),
+            ("--batch", args.batch),
+            ("--input-size", args.input_size),
+            ("--hidden-size", args.hidden_size),
+        ];
+        let mut own = sizes.iter().filter_map(|(flag, n)| n.map(|_| *flag));
+        let own = own
+            .next()
+            .or(args.layers.map(|_| "--layers"))
+            .or(args.bidirectional.then_some("--bidirectional"));
+        if let (Some(flag), Some(row)) = (own, args.row.first()) {
+            return Err(Failure::Input(format!(
+                "{flag}: the row {} has sizes of its own; leave one out, --row or the sizes",
+                row.name()
+            )));
+        }
+        if args.quick && args.runs.is_some() {
+            return Err(Failure::Input(
+                "--quick: --runs says how many runs there are; leave one out".into(),
+            ));
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let options = Options {
+            threads: common.threads.unwrap_or_else(|| cores().min(1024)),
+            seed: common.seed,
+            runs: args.runs,
+            quick: args.quick,
+        };
+        options.check()?;
+        let with_roof = own.is_none() && args.row.is_empty();
+        let cases = if own.is_some() {
+            let missing = |flag: &str| {
+                Failure::Input(format!(
+                    "{flag} is missing: sizes of your own need --cell, --mode, --seq-len, --batch, --input-size and --hidden-size"
+                ))
+            };
+            let cell = cell.ok_or_else(|| missing("--cell"))?;
+            let mode = args.mode.ok_or_else(|| missing("--mode"))?;
+            let mut needed = [0; 4];
+            for (to, (flag, size)) in needed.iter_mut().zip(sizes) {
+                *to = size.ok_or_else(|| missing(flag))?;
+            }
+            let [seq_len, batch, input_size, hidden_size] = needed;
+            let sizes = Sizes {
+                seq_len,
+                batch,
+                input_size,
+                hidden_size,
+                layers: args.layers.unwrap_or(1),
+                bidirectional: args.bidirectional,
+            };
+            vec![Case::new(cell, mode, sizes)?]
+        } else if args.row.is_empty() {
+            Case::grid(&Row::ALL, cell, args.mode)
+        } else {
+            Case::grid(&args.row, cell, args.mode)
+        };
+        if cases.is_empty() {
+            return Err(Failure::Input(
+                "--row: none of these rows has that --cell and --mode; end-to-end is an lstm in train, and a row of one sequence is never packed".into(),
+            ));
+        }
+        Ok(Self {
+            cases,
+            options,
+            with_roof,
         })
     }
 }

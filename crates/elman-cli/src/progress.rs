@@ -1,4 +1,5 @@
-//! How far the training is: a bar on a terminal, a line a network elsewhere.
+//! How far the work is: a bar on a terminal, elsewhere a line a network or a
+//! measurement.
 
 use crate::console::Console;
 use crate::render::significant;
@@ -77,6 +78,49 @@ fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix}: {msg}, {eta} left [{wide_bar}]")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::hidden().with_style(style.progress_chars("=> "))
+}
+
+/// Shows which of many measurements is under way: on a bar, or a line each.
+pub struct Measuring {
+    console: Console,
+    bar: Option<ProgressBar>,
+}
+
+impl Measuring {
+    pub fn new(console: Console) -> Self {
+        let visible = !console.quiet && !console.json && std::io::stderr().is_terminal();
+        let style = ProgressStyle::with_template("{msg} [{wide_bar}] {pos} of {len}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = || {
+            let bar = ProgressBar::hidden().with_style(style.progress_chars("=> "));
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar
+        };
+        Self {
+            console,
+            bar: visible.then(bar),
+        }
+    }
+
+    /// Shows what comes now, after so many of all.
+    pub fn show(&self, what: &str, done: usize, all: usize) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(all as u64);
+                bar.set_position(done as u64);
+                bar.set_message(what.to_owned());
+                bar.tick();
+            }
+            None => self.console.note(&format!("measuring {what}")),
+        }
+    }
+
+    /// Clears the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 fn title(progress: &Progress) -> String {

@@ -1,6 +1,7 @@
 //! How results look: to people in a terminal, to programs as JSON. Nothing is
 //! computed here but places on the page.
 
+mod bench;
 mod forecast;
 pub mod json;
 mod number;
@@ -10,6 +11,7 @@ mod sample;
 mod table;
 mod weights;
 
+pub use bench::report;
 pub use forecast::{outcome, outcome_in_brief, prediction};
 pub use number::significant;
 pub use weights::{inspection, proof, tensors, verdict};
