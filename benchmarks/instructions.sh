@@ -16,9 +16,8 @@ if ! command -v valgrind > /dev/null; then
 fi
 
 # With names in it, which valgrind goes by.
-CARGO_PROFILE_RELEASE_STRIP=false \
-    cargo build --release --locked --quiet --package elman-cli --target-dir target/instructions
-program=target/instructions/release/elman
+cargo rustc --release --locked --quiet --package elman-cli --bin elman -- -C strip=none
+program=target/release/elman
 
 # count RUNS ROW CELL MODE
 count() {

@@ -456,9 +456,10 @@ mod tests {
 
     #[test]
     fn sizes_that_cannot_be_run_are_refused() {
+        type Change = fn(&mut Sizes);
         let good = sizes(3, 17, 64, 65);
         assert!(Case::new(CellKind::Gru, Mode::Infer, good).is_ok());
-        let cases: [(fn(&mut Sizes), &str); 9] = [
+        let cases: [(Change, &str); 9] = [
             (|s| s.seq_len = 0, "--seq-len 0: expected"),
             (|s| s.batch = 0, "--batch 0: expected"),
             (|s| s.input_size = 0, "--input-size 0: expected"),

@@ -210,9 +210,10 @@ mod tests {
 
     #[test]
     fn options_out_of_their_range_are_refused() {
+        type Change = fn(&mut Options);
         let good = Options::default();
         assert!(good.check().is_ok());
-        let cases: [(fn(&mut Options), &str); 4] = [
+        let cases: [(Change, &str); 4] = [
             (|o| o.threads = 0, "--threads 0: expected a"),
             (|o| o.threads = 1025, "--threads 1025: expected at most"),
             (|o| o.runs = Some(0), "--runs 0: expected a"),

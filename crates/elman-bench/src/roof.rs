@@ -50,9 +50,9 @@ pub struct Roof {
 }
 
 /// How long is measured: so many stretches, of which the best one counts.
-const STRETCH: Duration = Duration::from_millis(5);
-const STRETCHES: usize = 20;
-const FEW_STRETCHES: usize = 6;
+const STRETCH: Duration = Duration::from_millis(2);
+const STRETCHES: usize = 50;
+const FEW_STRETCHES: usize = 15;
 
 /// Iterations of [`fma`] between two looks at the clock: some microseconds.
 const ITERATIONS: u32 = 4000;
