@@ -110,10 +110,10 @@ mod tests {
         };
         let lines = "\
 What this machine does at most
-                           one thread  2 threads
-  multiply-adds, GFLOP/s        76.25      150.5
-  L1, 16,384 bytes, GB/s        120.0      240.0
-  thread to thread, ns          55.50
+                          one thread  2 threads
+  multiply-adds, GFLOP/s       76.25      150.5
+  L1, 16,384 bytes, GB/s       120.0      240.0
+  thread to thread, ns         55.50
 
 Recurrent layers on 2 threads, of at most 150.5 GFLOP/s
                     seconds  GFLOP/s  of the most   runs
