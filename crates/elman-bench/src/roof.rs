@@ -56,7 +56,7 @@ const FEW_STRETCHES: usize = 15;
 const ATTEMPTS: usize = 50;
 
 /// Iterations of [`fma`] between two looks at the clock: some microseconds.
-const ITERATIONS: u32 = 4000;
+const ITERATIONS: u32 = 8000;
 
 /// Bytes read between two looks at the clock.
 const READ: usize = 1 << 18;
@@ -158,7 +158,7 @@ fn attempt<W: FnMut() -> u64>(
         let Some(start) = start else { return done };
         loop {
             let amount = work();
-            let stretch = start.elapsed().as_nanos() / STRETCH.as_nanos();
+            let stretch = start.elapsed().as_secs_f64() / STRETCH.as_secs_f64();
             match done.get_mut(stretch as usize) {
                 Some(done) => *done += amount,
                 None => return done,
