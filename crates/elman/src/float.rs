@@ -92,6 +92,18 @@ pub struct Exp {
     tanh: &'static [f64],
 }
 
+/// Work that is compiled into a function of its own.
+pub trait Apart {
+    /// Does the work. Must be `#[inline(always)]`.
+    fn run(self);
+}
+
+/// [`Scalar::apart`] for what needs no features of the processor.
+#[inline(never)]
+fn apart(task: impl Apart) {
+    task.run();
+}
+
 /// What a cell's pointwise update is written in: a number, a vector of numbers,
 /// or a number with its derivative.
 pub trait Scalar:
@@ -117,6 +129,13 @@ pub trait Scalar:
 
     /// `yes` where `self < than`, else `no`, also where one is a NaN.
     fn select_less(self, than: Self, yes: Self, no: Self) -> Self;
+
+    /// Does some work in a function of its own, compiled for this type, where
+    /// it is too large to be part of everything that uses it.
+    #[inline(always)]
+    fn apart(task: impl Apart) {
+        apart(task);
+    }
 
     /// [`Float::exp2_rounded`].
     fn exp2_rounded(self) -> Self;

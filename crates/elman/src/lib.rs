@@ -30,8 +30,8 @@ pub mod weights;
 
 pub use error::{Error, Result};
 pub use float::Float;
-pub use kernel::roof;
 pub use kernel::Team;
+pub use kernel::roof;
 pub use ndarray;
 
 /// The examples of the README.

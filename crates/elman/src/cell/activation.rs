@@ -1,7 +1,7 @@
 //! Activations whose derivative is known from their value, so that a step need
 //! not save what went in.
 
-use crate::float::Scalar;
+use crate::float::{Apart, Scalar};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -79,6 +79,21 @@ impl Activation {
     /// `y = f(x)`. A NaN stays a NaN.
     #[inline(always)]
     pub fn value<S: Scalar>(self, x: S) -> S {
+        let mut y = x;
+        S::apart(Value(self, &mut y));
+        y
+    }
+
+    /// `f'(x)` from `y = f(x)`; at a kink the one that PyTorch takes.
+    #[inline(always)]
+    pub fn slope<S: Scalar>(self, y: S) -> S {
+        let mut slope = y;
+        S::apart(Slope(self, &mut slope));
+        slope
+    }
+
+    #[inline(always)]
+    fn value_here<S: Scalar>(self, x: S) -> S {
         let (zero, one) = (S::lit(0.0), S::lit(1.0));
         match self {
             Self::Sigmoid => x.sigmoid(),
@@ -100,9 +115,8 @@ impl Activation {
         }
     }
 
-    /// `f'(x)` from `y = f(x)`; at a kink the one that PyTorch takes.
     #[inline(always)]
-    pub fn slope<S: Scalar>(self, y: S) -> S {
+    fn slope_here<S: Scalar>(self, y: S) -> S {
         let (zero, one) = (S::lit(0.0), S::lit(1.0));
         match self {
             Self::Sigmoid => y * (one - y),
@@ -122,6 +136,26 @@ impl Activation {
             }
             Self::Identity => one,
         }
+    }
+}
+
+/// A value in the place of its argument.
+struct Value<'a, S>(Activation, &'a mut S);
+
+impl<S: Scalar> Apart for Value<'_, S> {
+    #[inline(always)]
+    fn run(self) {
+        *self.1 = self.0.value_here(*self.1);
+    }
+}
+
+/// A slope in the place of the value.
+struct Slope<'a, S>(Activation, &'a mut S);
+
+impl<S: Scalar> Apart for Slope<'_, S> {
+    #[inline(always)]
+    fn run(self) {
+        *self.1 = self.0.slope_here(*self.1);
     }
 }
 

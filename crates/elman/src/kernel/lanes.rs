@@ -1,7 +1,7 @@
 //! Vectors of numbers: 32 bytes wide, by AVX2 or by plain arrays.
 
 use crate::Float;
-use crate::float::Scalar;
+use crate::float::{Apart, Scalar};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A vector of [`N`](Self::N) numbers.
@@ -21,6 +21,18 @@ pub trait Lanes<F>: Scalar {
     /// Where there are fewer.
     fn store(self, to: &mut [F]);
 
+    /// Fewer than `N` numbers, and zeros after them.
+    ///
+    /// # Panics
+    /// Where there are more.
+    fn load_part(from: &[F]) -> Self;
+
+    /// Writes the first numbers only, as many as the slice has.
+    ///
+    /// # Panics
+    /// Where there are more than `N`.
+    fn store_part(self, to: &mut [F]);
+
     /// `N` times the same number.
     fn splat(x: F) -> Self;
 }
@@ -31,13 +43,19 @@ pub struct Plain<F, const N: usize>([F; N]);
 
 impl<F: Float, const N: usize> Plain<F, N> {
     #[inline(always)]
-    fn map(self, f: impl Fn(F) -> F) -> Self {
-        Self(std::array::from_fn(|i| f(self.0[i])))
+    fn map(mut self, f: impl Fn(F) -> F) -> Self {
+        for x in &mut self.0 {
+            *x = f(*x);
+        }
+        self
     }
 
     #[inline(always)]
-    fn with(self, b: Self, f: impl Fn(F, F) -> F) -> Self {
-        Self(std::array::from_fn(|i| f(self.0[i], b.0[i])))
+    fn with(mut self, b: Self, f: impl Fn(F, F) -> F) -> Self {
+        for i in 0..N {
+            self.0[i] = f(self.0[i], b.0[i]);
+        }
+        self
     }
 }
 
@@ -115,6 +133,18 @@ impl<F: Float, const N: usize> Lanes<F> for Plain<F, N> {
     }
 
     #[inline(always)]
+    fn load_part(from: &[F]) -> Self {
+        let mut all = [F::zero(); N];
+        all[..from.len()].copy_from_slice(from);
+        Self(all)
+    }
+
+    #[inline(always)]
+    fn store_part(self, to: &mut [F]) {
+        to.copy_from_slice(&self.0[..to.len()]);
+    }
+
+    #[inline(always)]
     fn splat(x: F) -> Self {
         Self([x; N])
     }
@@ -135,6 +165,16 @@ impl<F: Float> Lanes<F> for F {
     }
 
     #[inline(always)]
+    fn load_part(from: &[F]) -> Self {
+        from.first().copied().unwrap_or(F::zero())
+    }
+
+    #[inline(always)]
+    fn store_part(self, to: &mut [F]) {
+        to.iter_mut().for_each(|to| *to = self);
+    }
+
+    #[inline(always)]
     fn splat(x: F) -> Self {
         x
     }
@@ -146,12 +186,24 @@ pub(super) mod avx2 {
     //! uses them only after it has asked the processor: this is what every
     //! `SAFETY` line below rests on.
 
-    use super::{Add, Div, Lanes, Mul, Neg, Scalar, Sub};
+    use super::{Add, Apart, Div, Lanes, Mul, Neg, Scalar, Sub};
     use std::arch::x86_64::*;
+
+    /// [`Scalar::apart`] with the features of these types.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline(never)]
+    fn apart(task: impl Apart) {
+        task.run();
+    }
+
+    /// From entry `N - n` on: a mask of the first `n` numbers.
+    const MASK_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    const MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
     macro_rules! vector {
         ($name:ident, $raw:ty, $base:ty, $n:literal, $doc:literal,
          $add:ident $sub:ident $mul:ident $div:ident $fma:ident $set:ident $load:ident $store:ident
+         $load_part:ident $store_part:ident $mask:ident
          $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
          $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal) => {
             #[doc = $doc]
@@ -251,6 +303,12 @@ pub(super) mod avx2 {
                 }
 
                 #[inline(always)]
+                fn apart(task: impl Apart) {
+                    // SAFETY: the processor has AVX2 and FMA, see above.
+                    unsafe { apart(task) }
+                }
+
+                #[inline(always)]
                 fn exp2_rounded(self) -> Self {
                     // SAFETY: the processor has AVX2 and FMA, see above.
                     Self(unsafe { $from_bits($shift::<$mantissa>($to_bits(self.0))) })
@@ -276,6 +334,28 @@ pub(super) mod avx2 {
                 }
 
                 #[inline(always)]
+                fn load_part(from: &[$base]) -> Self {
+                    let mask = &$mask[$n - from.len()..][..$n];
+                    // SAFETY: the mask is as long as the vector and has its
+                    // sign bits set for the numbers of the slice, the only ones
+                    // read; and the processor has AVX2 and FMA, see above.
+                    Self(unsafe {
+                        let mask = _mm256_loadu_si256(mask.as_ptr().cast());
+                        $load_part(from.as_ptr(), mask)
+                    })
+                }
+
+                #[inline(always)]
+                fn store_part(self, to: &mut [$base]) {
+                    let mask = &$mask[$n - to.len()..][..$n];
+                    // SAFETY: as in `load_part`, for what is written.
+                    unsafe {
+                        let mask = _mm256_loadu_si256(mask.as_ptr().cast());
+                        $store_part(to.as_mut_ptr(), mask, self.0);
+                    }
+                }
+
+                #[inline(always)]
                 fn splat(x: $base) -> Self {
                     // SAFETY: the processor has AVX2 and FMA, see above.
                     Self(unsafe { $set(x) })
@@ -287,6 +367,7 @@ pub(super) mod avx2 {
     vector!(F32x8, __m256, f32, 8, "Eight `f32`.",
         _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps
         _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps
+        _mm256_maskload_ps _mm256_maskstore_ps MASK_32
         _mm256_cmp_ps _mm256_blendv_ps _mm256_max_ps _mm256_min_ps
         _mm256_and_ps _mm256_xor_ps,
         _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23);
@@ -294,6 +375,7 @@ pub(super) mod avx2 {
     vector!(F64x4, __m256d, f64, 4, "Four `f64`.",
         _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
         _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd
+        _mm256_maskload_pd _mm256_maskstore_pd MASK_64
         _mm256_cmp_pd _mm256_blendv_pd _mm256_max_pd _mm256_min_pd
         _mm256_and_pd _mm256_xor_pd,
         _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52);

@@ -10,11 +10,19 @@
 
 mod dispatch;
 mod lanes;
+mod outer;
+mod parts;
 mod product;
 pub mod roof;
+mod rows;
 mod team;
 
 pub use dispatch::{Dispatch, Task};
 pub use lanes::Lanes;
-pub use product::{Matrix, Packed, product};
+pub use outer::{Block, Outer};
+pub use product::{
+    Ends, Matrix, Packed, PackedLeft, load, product, product_between, product_from, product_scaled,
+    store,
+};
+pub use rows::RowsMut;
 pub use team::Team;

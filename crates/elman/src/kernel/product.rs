@@ -1,8 +1,24 @@
-//! `out += a b`, with `b` packed into panels.
+//! Products of many rows with a packed matrix: `out = begin + a b`.
+//!
+//! ```text
+//! b (K, C) in G groups of columns    [panel][K][vectors][lanes]
+//! one group: a panel is 2 vectors of its columns
+//! G groups:  a panel is 1 vector of the same columns of each group (2 .. 4)
+//! ```
+//!
+//! A tile is some rows times one panel; its sums stay in registers over a block
+//! of `K`. All gates of the same units end up in registers together, where
+//! [`Ends::end`] can go on with them.
+//!
+//! Every sum is one chain in the order of `k`, whatever the tile: a row has the
+//! same bits in any batch.
 
 use super::dispatch::Task;
 use super::lanes::Lanes;
+use super::parts::Blocks;
 use crate::Float;
+use crate::float::Apart;
+use std::ops::Range;
 
 /// A matrix in memory: `rows x cols` numbers, any strides.
 #[derive(Debug, Clone, Copy)]
@@ -44,22 +60,39 @@ impl<'a, F: Float> Matrix<'a, F> {
         }
     }
 
+    #[cfg(test)]
     fn at(&self, row: usize, col: usize) -> F {
         self.data[row * self.row_stride + col * self.col_stride]
     }
 }
 
-/// Bytes of one panel row: two AVX2 vectors.
-const PANEL_BYTES: usize = 64;
+/// Bytes of a vector: AVX2's.
+const VECTOR_BYTES: usize = 32;
 
-/// The right factor of a product, copied into panels `[cols / C][rows][C]`
-/// with `C` numbers in 64 bytes, the last panel filled up with zeros.
+/// Bytes of a panel that one block of `K` may have, so that it stays in the
+/// first-level cache while the rows go by.
+const BLOCK_BYTES: usize = 16 << 10;
+
+/// Rows of a tile by vectors of a panel: with what goes into them, the sums fit
+/// the sixteen registers of AVX2.
+const fn tile_rows(vectors: usize) -> usize {
+    match vectors {
+        2 => 6,
+        3 => 4,
+        _ => 3,
+    }
+}
+
+/// The right factor of a product, copied into panels, the last one filled up
+/// with zeros.
 ///
 /// Kept by the caller and packed again only when the numbers have changed.
 #[derive(Debug, Clone)]
 pub struct Packed<F> {
     data: Vec<F>,
     rows: usize,
+    groups: usize,
+    /// Columns of a group.
     cols: usize,
 }
 
@@ -68,39 +101,67 @@ impl<F: Float> Default for Packed<F> {
         Self {
             data: Vec::new(),
             rows: 0,
+            groups: 1,
             cols: 0,
         }
     }
 }
 
 impl<F: Float> Packed<F> {
-    /// Rows and columns.
+    /// Numbers in a vector.
+    const LANES: usize = VECTOR_BYTES / F::BYTES;
+
+    /// Vectors of one group in a panel.
+    fn repeats(&self) -> usize {
+        if self.groups == 1 { 2 } else { 1 }
+    }
+
+    /// Vectors in one row of a panel.
+    fn vectors(&self) -> usize {
+        self.groups * self.repeats()
+    }
+
+    /// Columns of every group in a panel.
+    pub fn width(&self) -> usize {
+        self.repeats() * Self::LANES
+    }
+
+    /// Rows and columns of all groups.
     pub fn dim(&self) -> (usize, usize) {
-        (self.rows, self.cols)
+        (self.rows, self.groups * self.cols)
+    }
+
+    /// Panels.
+    pub fn panels(&self) -> usize {
+        self.cols.div_ceil(self.width())
+    }
+
+    /// Numbers in a panel.
+    fn panel_len(&self) -> usize {
+        self.rows * self.vectors() * Self::LANES
     }
 
     /// Packs one matrix. No allocation once the buffer is large enough, here
     /// and below.
     pub fn pack(&mut self, b: Matrix<'_, F>) {
-        self.resize(b.rows, b.cols);
-        self.put(b, 0, 0);
+        self.pack_below(std::iter::once(b));
     }
 
-    /// Packs blocks with the same number of rows side by side.
+    /// Packs up to four matrices of one shape side by side, each a group.
     pub fn pack_beside<'a>(&mut self, blocks: impl Iterator<Item = Matrix<'a, F>> + Clone) {
-        let rows = blocks.clone().next().map_or(0, |b| b.rows);
-        self.resize(rows, blocks.clone().map(|b| b.cols).sum());
-        let mut col = 0;
-        for b in blocks {
-            self.put(b, 0, col);
-            col += b.cols;
+        let (rows, cols) = (blocks.clone().next()).map_or((0, 0), |b| (b.rows, b.cols));
+        let groups = blocks.clone().count();
+        assert!(groups <= 4, "a product has at most four groups of columns");
+        self.resize(rows, groups.max(1), cols);
+        for (group, b) in blocks.enumerate() {
+            self.put(b, 0, group);
         }
     }
 
     /// Packs blocks with the same number of columns one below the other.
     pub fn pack_below<'a>(&mut self, blocks: impl Iterator<Item = Matrix<'a, F>> + Clone) {
         let cols = blocks.clone().next().map_or(0, |b| b.cols);
-        self.resize(blocks.clone().map(|b| b.rows).sum(), cols);
+        self.resize(blocks.clone().map(|b| b.rows).sum(), 1, cols);
         let mut row = 0;
         for b in blocks {
             self.put(b, row, 0);
@@ -108,151 +169,652 @@ impl<F: Float> Packed<F> {
         }
     }
 
-    fn resize(&mut self, rows: usize, cols: usize) {
-        (self.rows, self.cols) = (rows, cols);
-        let lanes = PANEL_BYTES / F::BYTES;
-        self.data.clear();
-        self.data
-            .resize(cols.div_ceil(lanes) * rows * lanes, F::zero());
-    }
-
-    fn put(&mut self, b: Matrix<'_, F>, row: usize, col: usize) {
-        let lanes = PANEL_BYTES / F::BYTES;
-        for j in 0..b.cols {
-            let (panel, lane) = ((col + j) / lanes, (col + j) % lanes);
-            let start = (panel * self.rows + row) * lanes + lane;
-            for k in 0..b.rows {
-                self.data[start + k * lanes] = b.at(k, j);
-            }
+    /// Makes room for a matrix of `groups` groups of `cols` columns; what is in
+    /// it is whatever was there, but for the padding, which is zero.
+    pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize) {
+        (self.rows, self.groups, self.cols) = (rows, groups, cols);
+        let (panels, len) = (self.panels(), self.panel_len());
+        self.data.resize(panels * len, F::zero());
+        if cols % self.width() > 0 {
+            self.data[(panels - 1) * len..].fill(F::zero());
         }
     }
-}
 
-/// `out (n, m) += a (n, k) b (k, m)`; rows of `out` lie `out_stride` apart.
-///
-/// # Panics
-/// Where the shapes do not fit: a mistake of the caller, not of the input.
-pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_stride: usize) {
-    assert_eq!(a.cols, b.rows, "inner sizes of a product differ");
-    if a.rows == 0 || a.cols == 0 || b.cols == 0 {
-        return;
+    /// The panels of one group, to be filled by several threads.
+    pub(super) fn parts(&mut self) -> Blocks<'_, F> {
+        let (width, len) = (self.vectors() * Self::LANES, self.panel_len());
+        Blocks::new(&mut self.data, width, len)
     }
-    assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols);
-    F::dispatch(Product {
-        a,
-        b,
-        out,
-        out_stride,
-    });
-}
 
-struct Product<'a, F> {
-    a: Matrix<'a, F>,
-    b: &'a Packed<F>,
-    out: &'a mut [F],
-    out_stride: usize,
-}
-
-/// Steps of `k` after which the sums go back to memory, so that a panel stays
-/// in the first-level cache.
-const DEPTH: usize = 256;
-
-/// Vectors in a row of a panel, and rows of a tile: their sums, and what goes
-/// into them, fit the sixteen registers of AVX2.
-const VECTORS: usize = 2;
-const TILE: usize = 4;
-
-impl<F: Float> Task<F> for Product<'_, F> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<V: Lanes<F>>(self) {
-        let Self {
-            a,
-            b,
-            out,
-            out_stride,
-        } = self;
-        let lanes = VECTORS * V::N;
-        debug_assert_eq!(lanes, PANEL_BYTES / F::BYTES);
-        for k in (0..a.cols).step_by(DEPTH) {
-            let depth = DEPTH.min(a.cols - k);
-            for panel in 0..b.cols.div_ceil(lanes) {
-                let col = panel * lanes;
-                let width = lanes.min(b.cols - col);
-                let panel = &b.data[(panel * b.rows + k) * lanes..][..depth * lanes];
-                for row in (0..a.rows).step_by(TILE) {
-                    let at = Place {
-                        a: &a.data[row * a.row_stride + k * a.col_stride..],
-                        strides: (a.row_stride, a.col_stride),
-                        out: &mut out[row * out_stride + col..],
-                        out_stride,
-                        width,
-                    };
-                    match a.rows - row {
-                        1 => tile::<F, V, 1>(panel, at),
-                        2 => tile::<F, V, 2>(panel, at),
-                        3 => tile::<F, V, 3>(panel, at),
-                        _ => tile::<F, V, TILE>(panel, at),
-                    }
+    fn put(&mut self, b: Matrix<'_, F>, row: usize, group: usize) {
+        let (lanes, vectors, groups) = (Self::LANES, self.vectors(), self.groups);
+        let (width, len) = (self.width(), self.panel_len());
+        if b.rows == 0 {
+            return;
+        }
+        for first in (0..b.cols).step_by(lanes) {
+            let count = lanes.min(b.cols - first);
+            let vector = first % width / lanes * groups + group;
+            let at = first / width * len + (row * vectors + vector) * lanes;
+            let panel = &mut self.data[at..];
+            if b.col_stride == 1 {
+                for (k, to) in panel.chunks_mut(vectors * lanes).take(b.rows).enumerate() {
+                    let from = &b.data[k * b.row_stride + first..][..count];
+                    to[..count].copy_from_slice(from);
+                }
+            } else {
+                for lane in 0..count {
+                    let from = b.data[(first + lane) * b.col_stride..]
+                        .iter()
+                        .step_by(b.row_stride);
+                    let to = panel[lane..].iter_mut().step_by(vectors * lanes);
+                    to.zip(from).take(b.rows).for_each(|(to, from)| *to = *from);
                 }
             }
         }
     }
 }
 
-/// Where a tile reads and writes.
-struct Place<'a, F> {
-    a: &'a [F],
-    strides: (usize, usize),
-    out: &'a mut [F],
-    out_stride: usize,
-    width: usize,
+/// The left factor of a product, copied into tiles `[tile][K][6]`: for a
+/// transposed one, whose rows lie far apart.
+#[derive(Debug, Clone, Default)]
+pub struct PackedLeft<F> {
+    data: Vec<F>,
+    rows: usize,
+    cols: usize,
 }
 
-/// `R` rows times one panel, the sums in registers.
-#[inline(always)]
-fn tile<F: Float, V: Lanes<F>, const R: usize>(panel: &[F], at: Place<'_, F>) {
-    let lanes = VECTORS * V::N;
-    let depth = panel.len() / lanes;
-    let (row_stride, col_stride) = at.strides;
-    assert!(at.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
-    let mut sums = [[V::lit(0.0); VECTORS]; R];
-    // A narrow last panel goes through a full row of its own.
-    let mut row = [F::zero(); PANEL_BYTES / 4];
-    for (r, sums) in sums.iter_mut().enumerate() {
-        let out = &at.out[r * at.out_stride..][..at.width];
-        let from = if at.width == lanes {
-            out
-        } else {
-            row[..at.width].copy_from_slice(out);
-            &row
-        };
-        *sums = std::array::from_fn(|v| V::load(&from[v * V::N..]));
+impl<F: Float> PackedLeft<F> {
+    /// Rows of a tile.
+    const TILE: usize = tile_rows(2);
+
+    /// Makes room for `rows` rows of `cols` numbers; what is in it is whatever
+    /// was there.
+    pub(super) fn resize(&mut self, rows: usize, cols: usize) {
+        (self.rows, self.cols) = (rows, cols);
+        let len = self.tiles() * Self::TILE * cols;
+        self.data.resize(len, F::zero());
     }
-    for (k, b) in panel.chunks_exact(lanes).enumerate() {
-        let b: [V; VECTORS] = std::array::from_fn(|v| V::load(&b[v * V::N..]));
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: r < R and k < depth, so depth is at least 1 here and the
-            // assertion above holds for the largest of both; its products are
-            // places in a matrix whose length `Matrix::new` has checked, so
-            // they do not overflow.
-            let x = unsafe { *at.a.get_unchecked(r * row_stride + k * col_stride) };
-            let x = V::splat(x);
-            *sums = std::array::from_fn(|v| x.mul_add(b[v], sums[v]));
+
+    /// Rows of a tile.
+    pub(super) fn tile(&self) -> usize {
+        Self::TILE
+    }
+
+    /// Tiles.
+    pub(super) fn tiles(&self) -> usize {
+        self.rows.div_ceil(Self::TILE)
+    }
+
+    /// The tiles, to be filled by several threads.
+    pub(super) fn parts(&mut self) -> Blocks<'_, F> {
+        Blocks::new(&mut self.data, Self::TILE, Self::TILE * self.cols)
+    }
+}
+
+/// Where the sums of a product come from and where they go.
+///
+/// `row` is a row of the product, `col` the first of its columns in every
+/// group, of which `width` exist; the sums are one vector a group, or, of a
+/// single group, two vectors, of `col..` and of the columns after them.
+pub trait Ends<F> {
+    /// True where sums cannot be put aside: all of `K` is one block then.
+    const WHOLE: bool = false;
+
+    /// The sums before the first product.
+    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
+
+    /// Puts sums aside between two blocks of `K`.
+    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]);
+
+    /// The sums that were put aside.
+    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
+
+    /// Takes the finished sums.
+    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]);
+}
+
+/// As [`InPlace`], but what is added is multiplied with a mask first.
+struct Scaled<'a, F> {
+    out: InPlace<'a, F>,
+    /// (rows, mask_stride).
+    mask: &'a [F],
+    mask_stride: usize,
+}
+
+impl<F: Float> Ends<F> for Scaled<'_, F> {
+    const WHOLE: bool = true;
+
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(&self, _: usize, _: usize, _: usize, sums: &mut [V]) {
+        sums.fill(V::lit(0.0));
+    }
+
+    #[inline(always)]
+    fn pause<V: Lanes<F>>(&mut self, _: usize, _: usize, _: usize, _: &[V]) {}
+
+    #[inline(always)]
+    fn resume<V: Lanes<F>>(&self, _: usize, _: usize, _: usize, _: &mut [V]) {}
+
+    #[inline(always)]
+    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        for (v, sum) in sums.iter().enumerate() {
+            let (at, count) = self.out.place::<V>(col, width, v);
+            let mask: V = load(self.mask, row * self.mask_stride + at, count);
+            let at = row * self.out.stride + at;
+            let so_far: V = load(self.out.out, at, count);
+            store(so_far + *sum * mask, self.out.out, at, count);
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        let out = &mut at.out[r * at.out_stride..][..at.width];
-        if at.width == lanes {
-            for (v, sum) in sums.iter().enumerate() {
-                sum.store(&mut out[v * V::N..]);
-            }
+}
+
+/// Rows in memory as the ends of a product: sums are added to what is there.
+struct InPlace<'a, F> {
+    out: &'a mut [F],
+    stride: usize,
+    /// From one group to the next, where there are several.
+    group_stride: usize,
+    groups: usize,
+    /// What the sums begin with, in place of what is there.
+    start: Option<&'a [F]>,
+}
+
+impl<F: Float> InPlace<'_, F> {
+    /// Where vector `v` lies in a row, and how many of its numbers exist.
+    #[inline(always)]
+    fn place<V: Lanes<F>>(&self, col: usize, width: usize, v: usize) -> (usize, usize) {
+        let (repeat, group) = if self.groups == 1 { (v, 0) } else { (0, v) };
+        let left = width.saturating_sub(repeat * V::N).min(V::N);
+        (group * self.group_stride + col + repeat * V::N, left)
+    }
+
+    /// From one vector of a panel to the next: columns of a single group, or
+    /// from group to group.
+    #[inline(always)]
+    fn strides<V: Lanes<F>>(&self) -> (usize, usize) {
+        if self.groups == 1 {
+            (V::N, 0)
         } else {
-            for (v, sum) in sums.iter().enumerate() {
-                sum.store(&mut row[v * V::N..]);
+            (0, self.group_stride)
+        }
+    }
+
+    #[inline(always)]
+    fn read<V: Lanes<F>>(&self, from: &[F], col: usize, width: usize, sums: &mut [V]) {
+        let (repeat, group) = self.strides::<V>();
+        if width == repeat * sums.len() || (repeat == 0 && width == V::N) {
+            let mut at = col;
+            for sum in sums {
+                *sum = load(from, at, V::N);
+                at += repeat + group;
             }
-            out.copy_from_slice(&row[..at.width]);
+            return;
+        }
+        for (v, sum) in sums.iter_mut().enumerate() {
+            let (at, count) = self.place::<V>(col, width, v);
+            *sum = load(from, at, count);
+        }
+    }
+}
+
+/// `N` or fewer numbers from `at` on.
+#[inline(always)]
+pub fn load<F: Float, V: Lanes<F>>(from: &[F], at: usize, count: usize) -> V {
+    if count == V::N {
+        V::load(&from[at..at + V::N])
+    } else if count == 0 {
+        V::splat(F::zero())
+    } else {
+        V::load_part(&from[at..][..count])
+    }
+}
+
+/// The way back from [`load`].
+#[inline(always)]
+pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: usize) {
+    if count == V::N {
+        value.store(&mut to[at..at + V::N]);
+    } else if count > 0 {
+        value.store_part(&mut to[at..][..count]);
+    }
+}
+
+impl<F: Float> Ends<F> for InPlace<'_, F> {
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+        match self.start {
+            Some(start) => self.read(start, col, width, sums),
+            None => self.resume(row, col, width, sums),
+        }
+    }
+
+    #[inline(always)]
+    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        let (repeat, group) = self.strides::<V>();
+        let mut at = row * self.stride + col;
+        if width == repeat * sums.len() || (repeat == 0 && width == V::N) {
+            for sum in sums {
+                store(*sum, self.out, at, V::N);
+                at += repeat + group;
+            }
+            return;
+        }
+        for (v, sum) in sums.iter().enumerate() {
+            let (at, count) = self.place::<V>(col, width, v);
+            store(*sum, self.out, row * self.stride + at, count);
+        }
+    }
+
+    #[inline(always)]
+    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+        self.read(&self.out[row * self.stride..], col, width, sums);
+    }
+
+    #[inline(always)]
+    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        self.pause(row, col, width, sums);
+    }
+}
+
+/// `out (n, m) += a (n, k) b (k, m)`; rows of `out` lie `out_stride` apart, the
+/// groups of `b` one after the other.
+///
+/// # Panics
+/// Where the shapes do not fit: a mistake of the caller, not of the input.
+pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_stride: usize) {
+    product_from(None, a, b, out, out_stride);
+}
+
+/// `out = start + a b`, with `start` (m) the same for every row; `None` is what
+/// `out` holds.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_from<F: Float>(
+    start: Option<&[F]>,
+    a: Matrix<'_, F>,
+    b: &Packed<F>,
+    out: &mut [F],
+    out_stride: usize,
+) {
+    let width = b.groups * b.cols;
+    if a.rows == 0 || width == 0 {
+        return;
+    }
+    assert!(out_stride >= width && out.len() >= (a.rows - 1) * out_stride + width);
+    F::dispatch(Rows {
+        a: Left::of(a),
+        b,
+        panels: 0..b.panels(),
+        ends: InPlace {
+            out,
+            stride: out_stride,
+            group_stride: b.cols,
+            groups: b.groups,
+            start,
+        },
+    });
+}
+
+/// `out += (a b) * mask`, with `mask` (n, m) number by number.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_scaled<F: Float>(
+    a: Matrix<'_, F>,
+    b: &Packed<F>,
+    mask: &[F],
+    out: &mut [F],
+    out_stride: usize,
+) {
+    if a.rows == 0 || b.cols == 0 {
+        return;
+    }
+    assert!(b.groups == 1 && mask.len() >= a.rows * b.cols);
+    assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols);
+    F::dispatch(Rows {
+        a: Left::of(a),
+        b,
+        panels: 0..b.panels(),
+        ends: Scaled {
+            out: InPlace {
+                out,
+                stride: out_stride,
+                group_stride: 0,
+                groups: 1,
+                start: None,
+            },
+            mask,
+            mask_stride: b.cols,
+        },
+    });
+}
+
+/// `out += a b` for some of the tiles of `a`: rows `6 tiles`.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_left<F: Float>(
+    a: &PackedLeft<F>,
+    tiles: Range<usize>,
+    b: &Packed<F>,
+    out: &mut [F],
+    out_stride: usize,
+) {
+    let tile = PackedLeft::<F>::TILE;
+    let first = tiles.start * tile;
+    let rows = a.rows.min(tiles.end * tile).saturating_sub(first);
+    if rows == 0 || a.cols == 0 || b.cols == 0 {
+        return;
+    }
+    assert!(b.groups == 1 && out_stride >= b.cols);
+    assert!(out.len() >= (rows - 1) * out_stride + b.cols);
+    F::dispatch(Rows {
+        a: Left {
+            data: &a.data[first * a.cols..],
+            rows,
+            cols: a.cols,
+            row_stride: 1,
+            col_stride: tile,
+            tile_stride: Some(tile * a.cols),
+        },
+        b,
+        panels: 0..b.panels(),
+        ends: InPlace {
+            out,
+            stride: out_stride,
+            group_stride: 0,
+            groups: 1,
+            start: None,
+        },
+    });
+}
+
+/// The product of `a` with some panels of `b`, between ends of the caller's.
+///
+/// # Panics
+/// Where the inner sizes differ: a mistake of the caller, not of the input.
+#[inline(always)]
+pub fn product_between<F: Float, E: Ends<F>, V: Lanes<F>>(
+    a: Matrix<'_, F>,
+    b: &Packed<F>,
+    panels: Range<usize>,
+    ends: E,
+) {
+    Rows {
+        a: Left::of(a),
+        b,
+        panels,
+        ends,
+    }
+    .run::<V>();
+}
+
+/// The left factor: a matrix, or tiles of one.
+#[derive(Clone, Copy)]
+struct Left<'a, F> {
+    data: &'a [F],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+    /// From one full tile to the next; `None` where rows follow each other.
+    tile_stride: Option<usize>,
+}
+
+impl<'a, F: Float> Left<'a, F> {
+    #[inline(always)]
+    fn of(a: Matrix<'a, F>) -> Self {
+        Self {
+            data: a.data,
+            rows: a.rows,
+            cols: a.cols,
+            row_stride: a.row_stride,
+            col_stride: a.col_stride,
+            tile_stride: None,
+        }
+    }
+}
+
+struct Rows<'a, F, E> {
+    a: Left<'a, F>,
+    b: &'a Packed<F>,
+    panels: Range<usize>,
+    ends: E,
+}
+
+impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<F>>(mut self) {
+        assert_eq!(self.a.cols, self.b.rows, "inner sizes of a product differ");
+        debug_assert_eq!(V::N, Packed::<F>::LANES);
+        let (rows, cols, vectors) = (self.a.rows, self.a.cols, self.b.vectors());
+        let depth = match E::WHOLE {
+            true => cols,
+            false => BLOCK_BYTES / (vectors * VECTOR_BYTES),
+        };
+        // More panels at a time where there are too few rows to keep eight
+        // chains of sums going.
+        let most = match (vectors, rows) {
+            (2, 1) => 4,
+            (3, 1) => 3,
+            (2, 2..=3) | (3, 2) | (4, 1) => 2,
+            _ => 1,
+        };
+        let tile = tile_rows(vectors);
+        let count = rows.div_ceil(tile).max(1);
+        let tiles = match self.a.tile_stride {
+            // Tiles of about the same size: a small one has too few chains.
+            None => Tiles {
+                count,
+                rows: rows / count,
+                larger: rows % count,
+            },
+            Some(_) => Tiles {
+                count,
+                rows: tile,
+                larger: 0,
+            },
+        };
+        let mut panel = self.panels.start;
+        while panel < self.panels.end {
+            let panels = if panel + most <= self.panels.end {
+                most
+            } else {
+                1
+            };
+            let depth = if panels > 1 { cols } else { depth };
+            let mut k = 0;
+            loop {
+                let depth = depth.min(cols - k);
+                self.rows::<V>(panel..panel + panels, &tiles, k..k + depth);
+                k += depth;
+                if k == cols {
+                    break;
+                }
+            }
+            panel += panels;
+        }
+    }
+}
+
+impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
+    /// All rows times some panels over a part of `K`.
+    #[inline(always)]
+    fn rows<V: Lanes<F>>(&mut self, panels: Range<usize>, tiles: &Tiles, part: Range<usize>) {
+        let (a, b) = (self.a, self.b);
+        let (vectors, width, panel_len) = (b.vectors(), b.width(), b.panel_len());
+        let (k, depth) = (part.start, part.len());
+        let last = part.end == a.cols;
+        let step = vectors * V::N;
+        let mut sums = [V::lit(0.0); SUMS];
+        let mut row = 0;
+        for tile in 0..tiles.count {
+            let count = tiles.rows + usize::from(tile < tiles.larger);
+            let count = count.min(a.rows - row);
+            let at = match a.tile_stride {
+                Some(stride) => tile * stride,
+                None => row * a.row_stride,
+            };
+            let mut at_sum = 0;
+            for r in 0..count {
+                for p in panels.clone() {
+                    let (col, sums) = (p * width, &mut sums[at_sum..at_sum + vectors]);
+                    let width = width.min(b.cols - col);
+                    match k {
+                        0 => self.ends.begin(row + r, col, width, sums),
+                        _ => self.ends.resume(row + r, col, width, sums),
+                    }
+                    at_sum += vectors;
+                }
+            }
+            if depth > 0 {
+                V::apart(Tile {
+                    a: &a.data[at + k * a.col_stride..],
+                    row_stride: a.row_stride,
+                    col_stride: a.col_stride,
+                    b: &b.data[panels.start * panel_len + k * step..],
+                    panel_stride: panel_len,
+                    depth,
+                    shape: (vectors, count, panels.len()),
+                    sums: &mut sums,
+                });
+            }
+            at_sum = 0;
+            for r in 0..count {
+                for p in panels.clone() {
+                    let (col, sums) = (p * width, &sums[at_sum..at_sum + vectors]);
+                    let width = width.min(b.cols - col);
+                    match last {
+                        true => self.ends.end(row + r, col, width, sums),
+                        false => self.ends.pause(row + r, col, width, sums),
+                    }
+                    at_sum += vectors;
+                }
+            }
+            row += count;
+        }
+    }
+}
+
+/// How rows are divided into tiles.
+struct Tiles {
+    count: usize,
+    /// Rows of a tile, one more in the first `larger`.
+    rows: usize,
+    larger: usize,
+}
+
+/// Vectors of sums in a tile.
+const SUMS: usize = 12;
+
+/// Some rows times some panels, the sums `[row][panel][vector]`.
+struct Tile<'a, F, V> {
+    a: &'a [F],
+    row_stride: usize,
+    col_stride: usize,
+    b: &'a [F],
+    panel_stride: usize,
+    depth: usize,
+    /// Vectors of a panel, rows, panels.
+    shape: (usize, usize, usize),
+    sums: &'a mut [V; SUMS],
+}
+
+impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
+    /// Compiled once for every vector, not in every product that uses it.
+    #[inline(always)]
+    fn run(self) {
+        match self.shape {
+            (2, 1, 1) => self.of::<2, 1, 1>(),
+            (2, 2, 1) => self.of::<2, 2, 1>(),
+            (2, 3, 1) => self.of::<2, 3, 1>(),
+            (2, 4, 1) => self.of::<2, 4, 1>(),
+            (2, 5, 1) => self.of::<2, 5, 1>(),
+            (2, 6, 1) => self.of::<2, 6, 1>(),
+            (2, 1, 4) => self.of::<2, 1, 4>(),
+            (2, 2, 2) => self.of::<2, 2, 2>(),
+            (2, 3, 2) => self.of::<2, 3, 2>(),
+            (3, 1, 1) => self.of::<3, 1, 1>(),
+            (3, 2, 1) => self.of::<3, 2, 1>(),
+            (3, 3, 1) => self.of::<3, 3, 1>(),
+            (3, 4, 1) => self.of::<3, 4, 1>(),
+            (3, 1, 3) => self.of::<3, 1, 3>(),
+            (3, 2, 2) => self.of::<3, 2, 2>(),
+            (4, 1, 1) => self.of::<4, 1, 1>(),
+            (4, 2, 1) => self.of::<4, 2, 1>(),
+            (4, 3, 1) => self.of::<4, 3, 1>(),
+            (4, 1, 2) => self.of::<4, 1, 2>(),
+            shape => unreachable!("no tile of {shape:?}"),
+        }
+    }
+}
+
+impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
+    #[inline(always)]
+    fn of<const N: usize, const R: usize, const P: usize>(self) {
+        let (row_stride, col_stride, depth) = (self.row_stride, self.col_stride, self.depth);
+        let step = N * V::N;
+        assert!(self.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
+        let panels: [&[F]; P] =
+            std::array::from_fn(|p| &self.b[p * self.panel_stride..][..depth * step]);
+        // Loops and no closures, which would be compiled without the features
+        // of their surroundings.
+        let mut sums = [[[V::lit(0.0); N]; P]; R];
+        for r in 0..R {
+            for p in 0..P {
+                for v in 0..N {
+                    sums[r][p][v] = self.sums[(r * P + p) * N + v];
+                }
+            }
+        }
+        for k in 0..depth {
+            // SAFETY: r < R and k < depth, so the assertion above holds for the
+            // largest of both; a panel has `depth * step` numbers; the products
+            // are places in slices and do not overflow.
+            unsafe {
+                // The smaller side waits in registers for the other, of which
+                // one at a time is enough: with the sums, sixteen.
+                if R <= N * P {
+                    let mut x = [V::lit(0.0); R];
+                    for r in 0..R {
+                        x[r] = V::splat(*self.a.get_unchecked(r * row_stride + k * col_stride));
+                    }
+                    for p in 0..P {
+                        for v in 0..N {
+                            let b = V::load(panels[p].get_unchecked(k * step + v * V::N..));
+                            for r in 0..R {
+                                sums[r][p][v] = x[r].mul_add(b, sums[r][p][v]);
+                            }
+                        }
+                    }
+                } else {
+                    let mut b = [[V::lit(0.0); N]; P];
+                    for p in 0..P {
+                        for v in 0..N {
+                            b[p][v] = V::load(panels[p].get_unchecked(k * step + v * V::N..));
+                        }
+                    }
+                    for r in 0..R {
+                        let x = *self.a.get_unchecked(r * row_stride + k * col_stride);
+                        let x = V::splat(x);
+                        for p in 0..P {
+                            for v in 0..N {
+                                sums[r][p][v] = x.mul_add(b[p][v], sums[r][p][v]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for r in 0..R {
+            for p in 0..P {
+                for v in 0..N {
+                    self.sums[(r * P + p) * N + v] = sums[r][p][v];
+                }
+            }
         }
     }
 }
@@ -267,46 +829,64 @@ mod tests {
             .collect()
     }
 
-    /// Any shape: equal to the plain triple loop, every row alone has the same
-    /// bits as in the batch, and a split of `k` changes no bit.
-    fn check<F: Float>(n: usize, k: usize, m: usize, transposed: bool) {
-        let (a, b) = (numbers::<F>(n * k, 1), numbers::<F>(k * m, 2));
-        let start = numbers::<F>(n * m, 3);
-        let a_at = if transposed {
-            Matrix::new(&a, k, n, n).t()
-        } else {
-            Matrix::new(&a, n, k, k)
-        };
+    /// Any shape: equal to the plain triple loop, and every row alone has the
+    /// same bits as in the batch.
+    fn check<F: Float>(n: usize, k: usize, m: usize, groups: usize) {
+        let (a, b) = (numbers::<F>(n * k, 1), numbers::<F>(k * m * groups, 2));
+        let all = m * groups;
+        let (start, row) = (numbers::<F>(n * all, 3), numbers::<F>(all, 4));
+        let a_at = Matrix::new(&a, n, k, k);
         let mut packed = Packed::default();
-        packed.pack(Matrix::new(&b, k, m, m));
-        let mut out = start.clone();
-        product(a_at, &packed, &mut out, m);
-        for i in 0..n {
-            for j in 0..m {
-                let terms = (0..k).map(|k| a_at.at(i, k) * b[k * m + j]);
-                let plain = terms.fold(start[i * m + j], |s, t| s + t);
-                let error = (plain - out[i * m + j]).abs();
-                assert!(error <= F::epsilon() * F::lit(4.0 * (k + 1) as f64));
-            }
+        let blocks = (0..groups).map(|g| Matrix::new(&b[g * m..], k, m, all));
+        if k > 0 && m > 0 {
+            packed.pack_beside(blocks);
+        } else {
+            packed.pack_beside((0..groups).map(|_| Matrix::new(&b, k, m, m)));
         }
-        if !transposed {
+        for from in [None, Some(&row[..])] {
+            let mut out = start.clone();
+            product_from(from, a_at, &packed, &mut out, all);
             for i in 0..n {
-                let mut alone = start[i * m..][..m].to_vec();
+                for j in 0..all {
+                    let terms = (0..k).map(|k| a_at.at(i, k) * b[k * all + j]);
+                    let first = from.map_or(start[i * all + j], |row| row[j]);
+                    let plain = terms.fold(first, |s, t| s + t);
+                    let error = (plain - out[i * all + j]).abs();
+                    assert!(error <= F::epsilon() * F::lit(4.0 * (k + 1) as f64));
+                }
+                let mut alone = start[i * all..][..all].to_vec();
                 let row = Matrix::new(&a[i * k..], 1, k, k.max(1));
-                product(row, &packed, &mut alone, m);
-                assert_eq!(alone, out[i * m..][..m]);
+                product_from(from, row, &packed, &mut alone, all);
+                assert_eq!(alone, out[i * all..][..all], "{n} {k} {m} {groups}");
             }
+            if groups > 1 || from.is_some() || n == 0 {
+                continue;
+            }
+            // From tiles, whole and in two parts.
+            let mut left = PackedLeft::default();
+            left.resize(n, k);
+            let tile = left.tile();
+            for (at, to) in left.data.iter_mut().enumerate().filter(|_| k > 0) {
+                let (row, col) = (at / (tile * k) * tile + at % tile, at / tile % k);
+                *to = if row < n { a_at.at(row, col) } else { F::nan() };
+            }
+            let (tiles, middle) = (left.tiles(), left.tiles() / 2);
+            let mut split = start.clone();
+            product_left(&left, 0..middle, &packed, &mut split, m);
+            let rest = &mut split[middle * tile * m..];
+            product_left(&left, middle..tiles, &packed, rest, m);
+            assert_eq!(split, out, "{n} {k} {m}");
         }
     }
 
     #[test]
     fn equals_the_plain_loop() {
-        for n in [0, 1, 2, 3, 4, 5, 17] {
+        for n in [0, 1, 2, 3, 4, 5, 17, 65] {
             for k in [0, 1, 3, 64, 300] {
                 for m in [0, 1, 7, 8, 16, 17, 65] {
-                    for transposed in [false, true] {
-                        check::<f32>(n, k, m, transposed);
-                        check::<f64>(n, k, m, transposed);
+                    for groups in 1..=4 {
+                        check::<f32>(n, k, m, groups);
+                        check::<f64>(n, k, m, groups);
                     }
                 }
             }

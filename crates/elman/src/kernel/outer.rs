@@ -1,0 +1,327 @@
+//! Gradients of weights: products of a transpose over many rows,
+//! `out += sum over rows of a (H) x (K)'`.
+//!
+//! The rows of a chunk are packed once, in the order in which their products
+//! are added, wherever they lie; threads then divide the rows of `out`, so that
+//! no sum depends on how many there are.
+
+use super::dispatch::Task;
+use super::lanes::Lanes;
+use super::parts::{Parts, share};
+use super::product::{Packed, PackedLeft, load, product_left, store};
+use super::team::Team;
+use crate::Float;
+use std::ops::Range;
+
+/// Right factors that a product may choose from.
+const FROM: usize = 3;
+
+/// One product: numbers `first..first + rows` of every left row by all numbers
+/// of a right row.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Block {
+    /// The first number of the left rows.
+    pub first: usize,
+    /// How many of them: rows of the product.
+    pub rows: usize,
+    /// Which of the right rows.
+    pub from: usize,
+    /// Where the product goes, row-major.
+    pub out: usize,
+    /// Where the sums of the left rows go, if they are wanted.
+    pub sum: Option<usize>,
+}
+
+/// The left factor of a row and the right ones it may be multiplied with.
+pub type Factors<'a, 'b, F> = dyn Fn(usize) -> (&'a [F], [&'a [F]; FROM]) + Sync + 'b;
+
+/// Work space for products of transposes. No allocation once it is large
+/// enough.
+#[derive(Debug, Clone)]
+pub struct Outer<F> {
+    left: Vec<PackedLeft<F>>,
+    right: [Packed<F>; FROM],
+}
+
+impl<F: Float> Default for Outer<F> {
+    fn default() -> Self {
+        Self {
+            left: Vec::new(),
+            right: Default::default(),
+        }
+    }
+}
+
+impl<F: Float> Outer<F> {
+    /// Adds the products of `rows` rows. `row(i)` is the left one and the right
+    /// ones, whose lengths are `widths`; a width of 0 is not read.
+    ///
+    /// # Panics
+    /// Where a place does not fit or two overlap: a mistake of the caller, not
+    /// of the input.
+    pub fn add<'a>(
+        &mut self,
+        team: &Team,
+        rows: usize,
+        row: &Factors<'a, '_, F>,
+        widths: [usize; FROM],
+        blocks: &[Block],
+        out: &mut [F],
+    ) {
+        if rows == 0 {
+            return;
+        }
+        check(blocks, widths, out.len());
+        let flop = (blocks.iter()).map(|b| 2 * rows * b.rows * widths[b.from]);
+        let alone = Team::alone();
+        let team = if flop.sum::<usize>() < SMALL {
+            &alone
+        } else {
+            team
+        };
+        // Blocks that read the same numbers of the left rows share a copy.
+        let same = |a: &Block, b: &Block| (a.first, a.rows) == (b.first, b.rows);
+        let leader = |at: usize| {
+            (0..at)
+                .find(|i| same(&blocks[*i], &blocks[at]))
+                .unwrap_or(at)
+        };
+        self.left
+            .resize_with(blocks.len().max(self.left.len()), PackedLeft::default);
+        for (at, (block, left)) in blocks.iter().zip(&mut self.left).enumerate() {
+            let height = if leader(at) == at { block.rows } else { 0 };
+            left.resize(height, rows);
+        }
+        for (right, width) in self.right.iter_mut().zip(widths) {
+            right.resize(rows, 1, width);
+        }
+        let jobs = team.threads();
+        let mut left = self.left.iter_mut();
+        let left: [_; MOST] = std::array::from_fn(|_| left.next().map(PackedLeft::parts));
+        let mut right = self.right.iter_mut();
+        let right: [_; FROM] = std::array::from_fn(|_| right.next().map(Packed::parts));
+        team.run(jobs, |job| {
+            for (at, block) in blocks.iter().enumerate() {
+                if leader(at) == at
+                    && let Some(left) = &left[at]
+                {
+                    let tiles = share(left.count, jobs, job);
+                    // SAFETY: the jobs' shares are disjoint.
+                    let to = unsafe { left.range(tiles.clone()) };
+                    let first = block.first + tiles.start * left.width;
+                    let last = block.first + block.rows;
+                    pack_rows(rows, left.width, first..last, &|i| row(i).0, to);
+                }
+            }
+            for (from, right) in right.iter().enumerate() {
+                if let Some(right) = right {
+                    let panels = share(right.count, jobs, job);
+                    // SAFETY: the jobs' shares are disjoint.
+                    let to = unsafe { right.range(panels.clone()) };
+                    let columns = panels.start * right.width..widths[from];
+                    pack_rows(rows, right.width, columns, &|i| row(i).1[from], to);
+                }
+            }
+        });
+        let (left, right) = (&self.left, &self.right);
+        let out = Parts::new(out);
+        team.run(jobs, |job| {
+            for (at, block) in blocks.iter().enumerate() {
+                let left = &left[leader(at)];
+                let tiles = share(left.tiles(), jobs, job);
+                let units = tiles.start * left.tile()..block.rows.min(tiles.end * left.tile());
+                let width = widths[block.from];
+                let place = block.out + units.start * width..block.out + units.end * width;
+                // SAFETY: the jobs' shares of a block are disjoint, and `check`
+                // has found the blocks to be disjoint.
+                let to = unsafe { out.range(place) };
+                product_left(left, tiles, &right[block.from], to, width);
+            }
+            for (at, block) in blocks.iter().enumerate() {
+                let tile = left[leader(at)].tile();
+                let tiles = share(left[leader(at)].tiles(), jobs, job);
+                let units = tiles.start * tile..block.rows.min(tiles.end * tile);
+                if leader(at) != at || units.is_empty() {
+                    continue;
+                }
+                let columns = block.first + units.start..block.first + units.end;
+                let mut sums = blocks
+                    .iter()
+                    .filter(|b| same(b, block))
+                    .filter_map(|b| b.sum);
+                let sums: [_; 2] = std::array::from_fn(|_| {
+                    sums.next().map(|sum| {
+                        // SAFETY: as above.
+                        unsafe { out.range(sum + units.start..sum + units.end) }
+                    })
+                });
+                F::dispatch(Sums {
+                    rows,
+                    row: &|i| &row(i).0[columns.clone()],
+                    out: sums,
+                });
+            }
+        });
+    }
+}
+
+/// Blocks at most.
+const MOST: usize = 9;
+
+/// Floating-point operations below which one thread is faster than more.
+const SMALL: usize = 200_000;
+
+/// That every place is inside of `len` numbers, and that none overlap.
+fn check(blocks: &[Block], widths: [usize; FROM], len: usize) {
+    assert!(blocks.len() <= MOST);
+    let places = |b: &Block| {
+        let sum = b.sum.map_or(0..0, |sum| sum..sum + b.rows);
+        [b.out..b.out + b.rows * widths[b.from], sum]
+    };
+    let apart = |a: &Range<usize>, b: &Range<usize>| {
+        a.is_empty() || b.is_empty() || a.end <= b.start || b.end <= a.start
+    };
+    for (i, block) in blocks.iter().enumerate() {
+        let [out, sum] = places(block);
+        assert!(out.end <= len && sum.end <= len && apart(&out, &sum));
+        for other in blocks[..i].iter().flat_map(places) {
+            assert!(apart(&other, &out) && apart(&other, &sum));
+        }
+    }
+}
+
+/// Rows that are copied together, so that both sides stay in the cache.
+const TOGETHER: usize = 16;
+
+/// Copies `columns` of all rows into blocks `[block][row][width]`.
+fn pack_rows<'a, F: Float>(
+    rows: usize,
+    width: usize,
+    columns: Range<usize>,
+    row: &dyn Fn(usize) -> &'a [F],
+    to: &mut [F],
+) {
+    if to.is_empty() {
+        return;
+    }
+    for first in (0..rows).step_by(TOGETHER) {
+        let together = TOGETHER.min(rows - first);
+        let from: [&[F]; TOGETHER] = std::array::from_fn(|i| row((first + i).min(rows - 1)));
+        for (block, to) in to.chunks_exact_mut(rows * width).enumerate() {
+            let start = columns.start + block * width;
+            let count = width.min(columns.end - start);
+            let to = to[first * width..].chunks_exact_mut(width);
+            for (to, from) in to.zip(&from[..together]) {
+                let (to, rest) = to.split_at_mut(count);
+                to.copy_from_slice(&from[start..start + count]);
+                rest.fill(F::zero());
+            }
+        }
+    }
+}
+
+/// Sums of rows, added to each `out`.
+struct Sums<'a, 'b, F> {
+    rows: usize,
+    row: &'b dyn Fn(usize) -> &'a [F],
+    out: [Option<&'b mut [F]>; 2],
+}
+
+impl<F: Float> Task<F> for Sums<'_, '_, F> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<F>>(mut self) {
+        const VECTORS: usize = 4;
+        let len = self.out.iter().flatten().next().map_or(0, |out| out.len());
+        for first in (0..len).step_by(VECTORS * V::N) {
+            let count = |v: usize| len.saturating_sub(first + v * V::N).min(V::N);
+            let mut sums = [V::lit(0.0); VECTORS];
+            for i in 0..self.rows {
+                let row = (self.row)(i);
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = *sum + load(row, (first + v * V::N).min(len), count(v));
+                }
+            }
+            for out in self.out.iter_mut().flatten() {
+                for (v, sum) in sums.iter().enumerate() {
+                    let at = (first + v * V::N).min(len);
+                    let so_far: V = load(out, at, count(v));
+                    store(so_far + *sum, out, at, count(v));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(i: usize, seed: usize) -> f64 {
+        ((i * 37 + seed * 101) % 97) as f64 / 48.0 - 1.0
+    }
+
+    /// Two right factors, blocks that share numbers of the left rows, sums: as
+    /// the plain loop, and the same bits on any number of threads.
+    fn check_sizes<F: Float>(rows: usize, h: usize, widths: [usize; 3]) {
+        let numbers = |n, seed| (0..n).map(|i| F::lit(number(i, seed))).collect::<Vec<F>>();
+        let a = numbers(rows * 3 * h, 1);
+        let right = widths.map(|w| numbers(rows * w, 2 + w));
+        let row = |i: usize| {
+            let right: [&[F]; 3] = std::array::from_fn(|f| &right[f][i * widths[f]..][..widths[f]]);
+            (&a[i * 3 * h..][..3 * h], right)
+        };
+        let end = h * (2 * widths[0] + widths[1]);
+        let block = |first, from, out, sum| Block {
+            first,
+            rows: h,
+            from,
+            out,
+            sum,
+        };
+        let blocks = [
+            block(0, 0, 0, Some(end)),
+            block(2 * h, 0, h * widths[0], Some(end + h)),
+            block(2 * h, 1, 2 * h * widths[0], Some(end + 2 * h)),
+        ];
+        let start = numbers(end + 3 * h, 9);
+        let mut plain = start.clone();
+        for i in 0..rows {
+            let (a, right) = row(i);
+            for b in blocks {
+                let x = right[b.from];
+                for j in 0..h {
+                    let a = a[b.first + j];
+                    for (k, x) in x.iter().enumerate() {
+                        plain[b.out + j * widths[b.from] + k] += a * *x;
+                    }
+                    plain[b.sum.unwrap() + j] += a;
+                }
+            }
+        }
+        let mut first: Option<Vec<F>> = None;
+        for threads in [1, 2, 3] {
+            let mut out = start.clone();
+            let team = Team::new(threads).unwrap();
+            Outer::default().add(&team, rows, &row, widths, &blocks, &mut out);
+            for (a, b) in out.iter().zip(&plain) {
+                let bound = F::epsilon() * F::lit(4.0 * (rows + 1) as f64);
+                assert!((*a - *b).abs() <= bound, "{rows} {h} {widths:?}: {a} {b}");
+            }
+            assert_eq!(first.get_or_insert(out.clone()), &out);
+        }
+    }
+
+    #[test]
+    fn equals_the_plain_loop() {
+        for rows in [0, 1, 3, 17, 300] {
+            for h in [1, 2, 6, 17, 64] {
+                for widths in [[1, 1, 0], [3, 17, 0], [16, 65, 0]] {
+                    check_sizes::<f32>(rows, h, widths);
+                    check_sizes::<f64>(rows, h, widths);
+                }
+            }
+        }
+    }
+}
