@@ -7,11 +7,12 @@ mod common;
 use common::problem::{Form, Problem, Shape};
 use common::variants::variants;
 use common::{gradcheck, numbers, slice_error};
-use elman::Float;
-use elman::cell::{AnyCell, Cell, CellKind, Packs, Plain, Rows, RowsBack, Weights};
+use elman::cell::{AnyCell, Cell, CellKind, Done, Packs, Plain, Rows, RowsBack, Weights};
+use elman::kernel::Outer;
 use elman::layer::{RecurrentConfig, StackCache};
 use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
 use elman::weights::Model;
+use elman::{Float, Team};
 
 fn shape(config: RecurrentConfig) -> Shape {
     let mut shape = Shape::new(config, 4, 5, 1);
@@ -145,7 +146,8 @@ impl Step {
     fn forward<C: Cell<f64>>(&self, cell: &C, packs: &mut Packs<f64>) -> (Vec<f64>, Vec<f64>) {
         let mut next = vec![f64::NAN; self.prev.len()];
         let mut saved = vec![0.0; ROWS * cell.saved_size()];
-        cell.prepare(self.weights(1), packs, &self.x, &mut saved);
+        cell.pack(self.weights(1), packs);
+        cell.prepare(packs, &self.x, &mut saved);
         let rows = Rows {
             x: &self.x,
             prev: &self.prev,
@@ -178,16 +180,17 @@ impl Step {
             d_x: Some(&mut d_x),
             d_weights: &mut d_weights,
         };
-        cell.backward(self.weights(1), &mut packs, ROWS, rows);
-        cell.input_back(self.weights(1), &mut packs, &d_saved, &mut d_x);
-        cell.weights_back(
-            &mut packs,
-            &self.x,
-            &hidden,
-            &saved,
-            &d_saved,
-            &mut d_weights,
-        );
+        cell.pack_back(self.weights(1), &mut packs);
+        cell.backward(self.weights(1), &packs, ROWS, rows);
+        cell.input_back(&packs, &d_saved, &mut d_x);
+        let row = |i: usize| Done {
+            x: row_of(&self.x, i),
+            hidden: row_of(&hidden, i),
+            saved: row_of(&saved, i),
+            d_saved: row_of(&d_saved, i),
+        };
+        let (mut room, team) = (Outer::default(), Team::alone());
+        cell.weights_back(&mut room, &team, ROWS, &row, &mut d_weights);
         [d_weights, d_x, d_state]
     }
 
@@ -279,4 +282,10 @@ fn model_files() {
         let mentions = String::from_utf8_lossy(&bytes).contains("options");
         assert_eq!(mentions, recurrent.options != Default::default());
     }
+}
+
+/// Row `i` of as many as the batch has.
+fn row_of(array: &[f64], i: usize) -> &[f64] {
+    let width = array.len() / ROWS;
+    &array[i * width..][..width]
 }

@@ -1,7 +1,8 @@
 //! The cells of this crate as one type: what a model file is opened as.
 
 use super::variant::{General, GruVariant, LstmVariant, RnnVariant};
-use super::{Cell, CellConfig, Gru, Lstm, Packs, Part, Rnn, Rows, RowsBack, Weights};
+use super::{Cell, CellConfig, DoneRows, Gru, Lstm, Packs, Part, Rnn, Rows, RowsBack, Weights};
+use crate::kernel::{Outer, Team};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -202,6 +203,10 @@ impl<F: Float> Cell<F> for AnyCell {
         each!(self, c => Cell::<F>::kernels(c))
     }
 
+    fn rows_apart(&self) -> bool {
+        each!(self, c => Cell::<F>::rows_apart(c))
+    }
+
     fn states(&self) -> Vec<Part> {
         each!(self, c => Cell::<F>::states(c))
     }
@@ -237,43 +242,38 @@ impl<F: Float> Cell<F> for AnyCell {
         each!(self, c => c.step_back(weights, row));
     }
 
-    fn prepare(&self, weights: Weights<'_, F>, packs: &mut Packs<F>, x: &[F], saved: &mut [F]) {
-        each!(self, c => c.prepare(weights, packs, x, saved));
+    fn pack(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
+        each!(self, c => c.pack(weights, packs));
     }
 
-    fn forward(&self, weights: Weights<'_, F>, packs: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
+    fn pack_back(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
+        each!(self, c => c.pack_back(weights, packs));
+    }
+
+    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
+        each!(self, c => c.prepare(packs, x, saved));
+    }
+
+    fn forward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: Rows<'_, F>) {
         each!(self, c => c.forward(weights, packs, n, rows));
     }
 
-    fn backward(
-        &self,
-        weights: Weights<'_, F>,
-        packs: &mut Packs<F>,
-        n: usize,
-        rows: RowsBack<'_, F>,
-    ) {
+    fn backward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: RowsBack<'_, F>) {
         each!(self, c => c.backward(weights, packs, n, rows));
     }
 
-    fn input_back(
-        &self,
-        weights: Weights<'_, F>,
-        packs: &mut Packs<F>,
-        d_saved: &[F],
-        d_x: &mut [F],
-    ) {
-        each!(self, c => c.input_back(weights, packs, d_saved, d_x));
+    fn input_back(&self, packs: &Packs<F>, d_saved: &[F], d_x: &mut [F]) {
+        each!(self, c => c.input_back(packs, d_saved, d_x));
     }
 
-    fn weights_back(
+    fn weights_back<'a>(
         &self,
-        packs: &mut Packs<F>,
-        x: &[F],
-        hidden: &[F],
-        saved: &[F],
-        d_saved: &[F],
+        room: &mut Outer<F>,
+        team: &Team,
+        rows: usize,
+        row: &DoneRows<'a, '_, F>,
         d_weights: &mut [F],
     ) {
-        each!(self, c => c.weights_back(packs, x, hidden, saved, d_saved, d_weights));
+        each!(self, c => c.weights_back(room, team, rows, row, d_weights));
     }
 }

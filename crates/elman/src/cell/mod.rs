@@ -38,7 +38,7 @@ pub use plain::Plain;
 pub use rnn::{Nonlinearity, Rnn};
 
 use crate::Float;
-use crate::kernel::Packed;
+use crate::kernel::{Outer, Packed, Team};
 use serde::{Deserialize, Serialize};
 
 /// Which biases a cell has.
@@ -89,15 +89,14 @@ pub(crate) fn initial_name(state: &str, layer: usize, reverse: bool) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Packs<F: Float> {
     stamp: (u64, usize),
+    biases: Vec<F>,
     input: Packed<F>,
     hidden: Packed<F>,
+    projection: Packed<F>,
     back_stamp: (u64, usize),
     input_back: Packed<F>,
     hidden_back: Packed<F>,
-    projection: Packed<F>,
     projection_back: Packed<F>,
-    rows: Packed<F>,
-    d_hidden: Vec<F>,
 }
 
 /// The weights of one cell: its parts one after the other, and their stamp.
@@ -154,6 +153,22 @@ pub struct RowsBack<'a, F> {
     pub d_weights: &'a mut [F],
 }
 
+/// One row of a step that has gone forward and back.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'a, F> {
+    /// Its input, (I).
+    pub x: &'a [F],
+    /// The state that the products read, as in [`Rows`], (S) or its first `R`.
+    pub hidden: &'a [F],
+    /// What the forward pass saved, (V).
+    pub saved: &'a [F],
+    /// The gradients of that, (V).
+    pub d_saved: &'a [F],
+}
+
+/// Rows that have gone forward and back, by number.
+pub type DoneRows<'a, 'b, F> = dyn Fn(usize) -> Done<'a, F> + Sync + 'b;
+
 /// One step of a recurrent cell and its derivative.
 ///
 /// Only the sizes, [`step`](Self::step) and [`step_back`](Self::step_back) must
@@ -192,6 +207,13 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
         false
     }
 
+    /// True where a step goes back without touching the gradients of the
+    /// weights, which [`weights_back`](Self::weights_back) adds: threads may
+    /// then divide the rows of a batch.
+    fn rows_apart(&self) -> bool {
+        false
+    }
+
     /// The parts of the state; the first is the output `h`.
     fn states(&self) -> Vec<Part>;
 
@@ -227,13 +249,20 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
         }
     }
 
+    /// Copies the weights into the order that the way forward reads, where they
+    /// have changed.
+    fn pack(&self, _: Weights<'_, F>, _: &mut Packs<F>) {}
+
+    /// As [`pack`](Self::pack), for the way back.
+    fn pack_back(&self, _: Weights<'_, F>, _: &mut Packs<F>) {}
+
     /// The part of many steps that does not depend on the state: from `x`
     /// (n, I) into `saved` (n, V), before [`forward`](Self::forward) sees these
     /// rows.
-    fn prepare(&self, _: Weights<'_, F>, _: &mut Packs<F>, _x: &[F], _saved: &mut [F]) {}
+    fn prepare(&self, _: &Packs<F>, _x: &[F], _saved: &mut [F]) {}
 
-    /// One step of `n` rows, prepared before.
-    fn forward(&self, weights: Weights<'_, F>, _: &mut Packs<F>, n: usize, rows: Rows<'_, F>) {
+    /// One step of `n` rows, packed and prepared before.
+    fn forward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, rows: Rows<'_, F>) {
         let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
         let (i, s, v) = (
             width(rows.x.len()),
@@ -255,13 +284,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// The derivative of [`forward`](Self::forward). What it leaves out of
     /// `d_x` and `d_weights`, [`input_back`](Self::input_back) and
     /// [`weights_back`](Self::weights_back) add.
-    fn backward(
-        &self,
-        weights: Weights<'_, F>,
-        _: &mut Packs<F>,
-        n: usize,
-        mut rows: RowsBack<'_, F>,
-    ) {
+    fn backward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, mut rows: RowsBack<'_, F>) {
         let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
         let (i, s, v) = (
             width(rows.x.len()),
@@ -288,17 +311,15 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
 
     /// For many rows at once: adds to `d_x` (n, I) what came through `d_saved`
     /// (n, V).
-    fn input_back(&self, _: Weights<'_, F>, _: &mut Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
+    fn input_back(&self, _: &Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
 
-    /// For many rows at once: adds the weights' gradients, from `x` (n, I),
-    /// `hidden` (n, S), `saved` and `d_saved` (n, V).
-    fn weights_back(
+    /// For many rows at once: adds the weights' gradients, row after row.
+    fn weights_back<'a>(
         &self,
-        _: &mut Packs<F>,
-        _x: &[F],
-        _hidden: &[F],
-        _saved: &[F],
-        _d_saved: &[F],
+        _: &mut Outer<F>,
+        _: &Team,
+        _rows: usize,
+        _row: &DoneRows<'a, '_, F>,
         _d_weights: &mut [F],
     ) {
     }

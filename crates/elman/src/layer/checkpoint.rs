@@ -220,6 +220,7 @@ impl<F: Float> Segments<F> {
             first_row,
             first_step: first_step.wrapping_add(part.start),
             first_layer,
+            inference: false,
         }
     }
 }

@@ -64,4 +64,8 @@ pub struct Pass<'a> {
     pub first_step: usize,
     /// The number of this part's first layer, where it is a part of a network.
     pub first_layer: u32,
+    /// True where only outputs and states are wanted: a recurrent stack then
+    /// keeps nothing for a way back (which is refused), and no gates for a
+    /// trace.
+    pub inference: bool,
 }

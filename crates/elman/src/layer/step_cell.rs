@@ -3,8 +3,9 @@
 //! [`Stack`](super::Stack) does not, and its `step` gives the same bits.
 
 use crate::cell::{
-    Bias, Cell, Gru, Lstm, Nonlinearity, Packs, Rnn, Rows, RowsBack, Sizes, Weights,
+    Bias, Cell, Done, Gru, Lstm, Nonlinearity, Packs, Rnn, Rows, RowsBack, Sizes, Weights,
 };
+use crate::kernel::{Outer, Team};
 use crate::params::{Grads, Layout, Params};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
@@ -160,6 +161,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         d_x.fill(F::zero());
         let mut grads = Params::zeros(self.params.layout().clone());
         let (cell, weights, packs) = (&self.cell, self.weights(), &mut step.packs);
+        cell.pack_back(weights, packs);
         let rows = RowsBack {
             x: &step.x,
             prev: &step.prev,
@@ -173,9 +175,16 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             d_weights: grads.values_mut(),
         };
         cell.backward(weights, packs, step.n, rows);
-        cell.input_back(weights, packs, &d_saved, &mut d_x);
+        cell.input_back(packs, &d_saved, &mut d_x);
         let dw = grads.values_mut();
-        cell.weights_back(packs, &step.x, &step.prev, &step.saved, &d_saved, dw);
+        let row = |i: usize| Done {
+            x: row_of(&step.x, step.n, i),
+            hidden: row_of(&step.prev, step.n, i),
+            saved: row_of(&step.saved, step.n, i),
+            d_saved: row_of(&d_saved, step.n, i),
+        };
+        let (mut room, team) = (Outer::default(), Team::alone());
+        cell.weights_back(&mut room, &team, step.n, &row, dw);
         let dim = input.raw_dim();
         let d_states = self.states_of(&d_state, dim.clone());
         let mut d_input = Array::zeros(dim);
@@ -199,7 +208,8 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             packs: Packs::default(),
         };
         let (weights, packs) = (self.weights(), &mut step.packs);
-        self.cell.prepare(weights, packs, &step.x, &mut step.saved);
+        self.cell.pack(weights, packs);
+        self.cell.prepare(packs, &step.x, &mut step.saved);
         let rows = Rows {
             x: &step.x,
             prev: &step.prev,
@@ -315,4 +325,10 @@ fn two<'a, F, D: Dimension>(array: ArrayView<'a, F, D>) -> Result<ArrayView2<'a,
     array
         .into_dimensionality()
         .map_err(|e| Error::shape(e.to_string()))
+}
+
+/// Row `i` of `n`.
+fn row_of<F>(array: &[F], n: usize, i: usize) -> &[F] {
+    let width = array.len() / n;
+    &array[i * width..][..width]
 }

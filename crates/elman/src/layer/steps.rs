@@ -11,7 +11,7 @@
 //! Time is spent on valid steps only, and padding is never read.
 
 use crate::{Error, Float, Result};
-use ndarray::{ArrayBase, ArrayView2, ArrayView3, ArrayViewMut3, Ix3, RawData, s};
+use ndarray::{ArrayBase, ArrayView2, ArrayView3, ArrayViewMut3, Axis, Ix3, RawData, s};
 use std::ops::Range;
 
 /// The geometry of a batch.
@@ -48,6 +48,19 @@ impl Steps {
             self.starts.push(self.starts[t] + active);
         }
         Ok(())
+    }
+
+    /// The geometry of every `of`-th row of a batch, from its longest row
+    /// `first` on.
+    pub(super) fn set_share(&mut self, all: &Self, first: usize, of: usize) {
+        self.order.clear();
+        self.order.extend(all.order[first..].iter().step_by(of));
+        self.starts.clear();
+        self.starts.push(0);
+        for t in 0..all.seq_len() {
+            let active = (all.at(t).len() + of - 1 - first) / of;
+            self.starts.push(self.starts[t] + active);
+        }
     }
 
     /// `T`.
@@ -90,8 +103,14 @@ impl Steps {
     /// Copies `x` (T, B, I) into `packed` (rows, I).
     pub fn gather<T: Copy>(&self, x: ArrayView3<'_, T>, packed: &mut Vec<T>) {
         packed.clear();
-        for (t, b) in self.places() {
-            packed.extend(x.slice(s![t, b, ..]).iter());
+        for (t, x) in x.outer_iter().enumerate().take(self.seq_len()) {
+            for b in &self.order[..self.at(t).len()] {
+                let row = x.index_axis(Axis(0), *b);
+                match row.as_slice() {
+                    Some(row) => packed.extend_from_slice(row),
+                    None => packed.extend(row.iter()),
+                }
+            }
         }
     }
 
@@ -111,8 +130,7 @@ impl Steps {
     }
 
     /// Copies rows of the batch (B, S) into packed order.
-    pub fn sort<F: Float>(&self, rows: &[F], sorted: &mut Vec<F>) {
-        let width = rows.len().checked_div(self.batch()).unwrap_or(0);
+    pub(super) fn sort<F: Float>(&self, rows: &[F], width: usize, sorted: &mut Vec<F>) {
         sorted.clear();
         for b in &self.order {
             sorted.extend_from_slice(&rows[b * width..][..width]);
@@ -120,8 +138,7 @@ impl Steps {
     }
 
     /// The way back from [`sort`](Self::sort).
-    pub fn unsort<F: Float>(&self, sorted: &[F], rows: &mut [F]) {
-        let width = rows.len().checked_div(self.batch()).unwrap_or(0);
+    pub(super) fn unsort<F: Float>(&self, sorted: &[F], width: usize, rows: &mut [F]) {
         for (i, b) in self.order.iter().enumerate() {
             rows[b * width..][..width].copy_from_slice(&sorted[i * width..][..width]);
         }

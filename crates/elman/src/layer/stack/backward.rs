@@ -1,10 +1,12 @@
 //! A whole sequence, back.
 
-use super::super::State;
-use super::cache::{Run, kept_at};
+use super::super::{State, Steps};
+use super::cache::Place;
 use super::forward::Reads;
+use super::share::{Prev, Run, Share, chunks, kept_at};
 use super::{Merge, Slot, Stack, StackCache, of, refill, span};
-use crate::cell::{Cell, RowsBack};
+use crate::cell::{Cell, Done, Packs, RowsBack, Weights};
+use crate::kernel::{Outer, RowsMut, Team};
 use crate::params::{Grads, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
@@ -58,65 +60,188 @@ impl<C> Stack<C> {
                 )));
             }
         }
-        self.begin_back(d_state, cache)?;
-        self.make_room(cache.steps.rows(), cache);
-        match dy {
-            Some(dy) => cache.steps.gather(dy, &mut cache.d_output),
-            None => refill(&mut cache.d_output, cache.steps.rows() * self.output_size()),
-        }
+        self.load_d_state(d_state, cache)?;
+        self.pack(params, cache, true);
+        let StackCache {
+            team,
+            steps,
+            shares,
+            used,
+            packs,
+            dropped,
+            outer,
+            order,
+            taken,
+            ..
+        } = cache;
+        let shares = &mut shares[..*used];
+        let alone = shares.len() == 1;
+        team.each(shares, |_, share| {
+            let rows = share.steps.rows();
+            self.make_room(rows, share);
+            match dy {
+                Some(dy) => share.steps.gather(dy, &mut share.d_output),
+                None => refill(&mut share.d_output, rows * self.output_size()),
+            }
+        });
         for layer in (0..self.config.num_layers).rev() {
-            self.pass_down(layer, 0..cache.steps.rows(), cache);
-            let StackCache {
-                steps,
-                starts,
-                inputs,
-                runs,
-                dropped,
-                d_output,
-                d_input,
-                d_directions,
-                ..
-            } = cache;
-            let d_output = match self.config.merge {
-                Merge::Concat => d_output,
-                _ => d_directions,
-            };
+            team.each(shares, |_, share| {
+                self.pass_down(layer, share, 0..share.steps.rows());
+            });
             for (at, slot) in self.slots_of(layer) {
-                let run = &mut runs[at];
                 let (weights, d_weights, d_initial) =
                     dropped[at].weights_and_grads(slot, params, grads);
-                let reads = Reads {
-                    weights,
-                    initial: slot.initial(params),
-                    x: &inputs[layer],
-                    steps,
-                    starts,
+                let go = |share: &mut Share<F>,
+                          part: &Range<usize>,
+                          d_weights: &mut [F],
+                          d_initial: &mut [F]| {
+                    let packs = &packs[at];
+                    self.retreat_part(
+                        at, weights, packs, params, share, part, d_weights, d_initial,
+                    );
                 };
-                for t in steps.times(!slot.reverse) {
-                    let rows = steps.at(t);
-                    self.take_down(at, d_output, rows.clone(), run);
-                    let d_x = of(d_input, &rows, slot.input_size);
-                    slot.retreat(reads, t, run, d_x, d_weights, d_initial);
+                for part in chunks(steps, CHUNK, !slot.reverse) {
+                    if alone {
+                        go(&mut shares[0], &part, d_weights, d_initial);
+                    } else {
+                        // No row touches the weights' gradients.
+                        team.each(shares, |_, share| go(share, &part, &mut [], &mut []));
+                    }
+                    self.weights_back(at, team, steps, shares, &part, outer, order, d_weights);
                 }
-                let d_saved = &run.d_saved;
-                slot.cell
-                    .input_back(weights, &mut run.packs, d_saved, d_input);
-                slot.weights_back(reads.x, run, d_weights);
                 dropped[at].end_back(slot, grads);
             }
-            std::mem::swap(&mut cache.d_output, &mut cache.d_input);
+            for share in &mut *shares {
+                std::mem::swap(&mut share.d_output, &mut share.d_input);
+            }
         }
         if let Some(dx) = dx {
-            let rows = cache.d_output.chunks_exact(self.input_size);
-            cache.steps.scatter(rows, dx, |dx, d| *dx += d);
+            let dx = RowsMut::new(dx, taken);
+            team.each(shares, |_, share| self.write_d_input(share, &dx));
         }
         self.write_d_state(cache, d_state);
         Ok(())
     }
 
+    /// Adds the gradient of the input.
+    fn write_d_input<F: Float>(&self, share: &Share<F>, dx: &RowsMut<'_, F>) {
+        let (steps, width) = (&share.steps, self.input_size);
+        for (i, b) in steps.order().iter().enumerate() {
+            let mut dx = dx.take(*b);
+            let own = (0..steps.seq_len()).map(|t| steps.at(t));
+            let own = own.take_while(|rows| i < rows.len());
+            for (rows, mut dx) in own.zip(dx.outer_iter_mut()) {
+                let d = &share.d_output[(rows.start + i) * width..][..width];
+                match dx.as_slice_mut() {
+                    Some(dx) => dx.iter_mut().zip(d).for_each(|(dx, d)| *dx += *d),
+                    None => dx.iter_mut().zip(d).for_each(|(dx, d)| *dx += *d),
+                }
+            }
+        }
+    }
+
+    /// Some steps of a slot back, and what they pass down.
+    #[expect(clippy::too_many_arguments, reason = "the call shape of every layer")]
+    fn retreat_part<F: Float>(
+        &self,
+        at: usize,
+        weights: Weights<'_, F>,
+        packs: &Packs<F>,
+        params: &Params<F>,
+        share: &mut Share<F>,
+        part: &Range<usize>,
+        d_weights: &mut [F],
+        d_initial: &mut [F],
+    ) where
+        C: Cell<F>,
+    {
+        let slot = &self.slots[at];
+        let rows = share.rows_of(part);
+        let Share {
+            steps,
+            starts,
+            inputs,
+            runs,
+            d_output,
+            d_input,
+            d_directions,
+            ..
+        } = share;
+        let d_output = match self.config.merge {
+            Merge::Concat => d_output,
+            _ => d_directions,
+        };
+        let run = &mut runs[at];
+        let reads = Reads {
+            weights,
+            packs,
+            initial: slot.initial(params),
+            x: &inputs[slot.layer],
+            steps,
+            starts,
+        };
+        run.d_saved.resize(rows.len() * slot.saved_size, F::zero());
+        for i in 0..part.len() {
+            let t = match slot.reverse {
+                true => part.start + i,
+                false => part.end - 1 - i,
+            };
+            self.take_down(at, d_output, steps.at(t), run);
+            let d_x = of(d_input, &steps.at(t), slot.input_size);
+            slot.retreat(reads, t, run, rows.start, d_x, d_weights, d_initial);
+        }
+        let d_x = of(d_input, &rows, slot.input_size);
+        slot.cell.input_back(packs, &run.d_saved, d_x);
+    }
+
+    /// The gradients of a slot's weights from some steps, whose rows are added
+    /// in the order of the whole batch.
+    #[expect(clippy::too_many_arguments, reason = "all that a product reads")]
+    pub(super) fn weights_back<F: Float>(
+        &self,
+        at: usize,
+        team: &Team,
+        steps: &Steps,
+        shares: &[Share<F>],
+        part: &Range<usize>,
+        outer: &mut Outer<F>,
+        order: &mut Vec<Place>,
+        d_weights: &mut [F],
+    ) where
+        C: Cell<F>,
+    {
+        let slot = &self.slots[at];
+        if !slot.cell.kernels() {
+            return;
+        }
+        order.clear();
+        for t in part.clone() {
+            order.extend((0..steps.at(t).len()).map(|i| {
+                let (share, row) = (i % shares.len(), i / shares.len());
+                let rows = &shares[share];
+                let at = rows.steps.at(t).start + row;
+                let first = rows.steps.at(part.start).start;
+                Place {
+                    share,
+                    t,
+                    row,
+                    at,
+                    from_first: at - first,
+                }
+            }));
+        }
+        let row = |i: usize| {
+            let place: &Place = &order[i];
+            let share = &shares[place.share];
+            slot.done(share, at, place)
+        };
+        slot.cell
+            .weights_back(outer, team, order.len(), &row, d_weights);
+    }
+
     /// Empties the buffers that are swapped from layer to layer; each has room
     /// for the widest.
-    pub(super) fn make_room<F: Float>(&self, rows: usize, cache: &mut StackCache<F>) {
+    pub(super) fn make_room<F: Float>(&self, rows: usize, cache: &mut Share<F>) {
         let inputs = self.slots.iter().map(|s| s.input_size);
         let widest = inputs.fold(self.output_size(), usize::max);
         for buffer in [&mut cache.d_output, &mut cache.d_input] {
@@ -137,17 +262,17 @@ impl<C> Stack<C> {
     pub(super) fn pass_down<F: Float>(
         &self,
         layer: usize,
+        share: &mut Share<F>,
         rows: Range<usize>,
-        cache: &mut StackCache<F>,
     ) {
-        let StackCache {
+        let Share {
             masks,
             runs,
             d_output,
             d_input,
             d_directions,
             ..
-        } = cache;
+        } = share;
         let slot = &self.slots[layer * self.num_directions()];
         if self.is_residual(layer) {
             d_input.clear();
@@ -196,21 +321,18 @@ impl<C> Stack<C> {
             }
         }
     }
-
-    pub(super) fn write_d_state<F: Float>(&self, cache: &StackCache<F>, d_state: &mut State<F>) {
-        for (at, run) in cache.runs.iter().enumerate() {
-            cache.steps.unsort(&run.d_state, d_state.slot_mut(at));
-        }
-    }
 }
 
 impl<C> Slot<C> {
-    /// The derivative of [`advance`](Self::advance); `d_x` has these rows only.
+    /// The derivative of [`advance`](Self::advance); `d_x` has these rows only,
+    /// and the gradients of what was saved begin with row `first`.
+    #[expect(clippy::too_many_arguments, reason = "all that a step touches")]
     pub(super) fn retreat<F: Float>(
         &self,
         reads: Reads<'_, F>,
         t: usize,
         run: &mut Run<F>,
+        first: usize,
         d_x: &mut [F],
         d_weights: &mut [F],
         d_initial: &mut [F],
@@ -228,25 +350,28 @@ impl<C> Slot<C> {
                 *d *= F::one() - *kept;
             }
         }
-        let prev = &run.prev[s.clone()];
-        let hidden = match run.mask.is_empty() {
-            true => prev,
-            false => &run.hidden[s.clone()],
-        };
+        let mut d_saved = std::mem::take(&mut run.d_saved);
+        let mut d_state = std::mem::take(&mut run.d_state);
+        let prev = run.prev(t, rows.len(), size);
         let step = RowsBack {
             x: &reads.x[span(&rows, self.input_size)],
             prev,
-            hidden,
+            hidden: run.hidden.get(s.clone()).unwrap_or(prev),
             mask: (!run.mask.is_empty()).then(|| &run.mask[..rows.len() * r]),
-            next: &run.next[s],
+            next: &run.next[s.clone()],
             saved: &run.saved[span(&rows, self.saved_size)],
-            d_state,
-            d_saved: of(&mut run.d_saved, &rows, self.saved_size),
+            d_state: &mut d_state[..s.len()],
+            d_saved: of(
+                &mut d_saved,
+                &(rows.start - first..rows.end - first),
+                self.saved_size,
+            ),
             d_x: Some(d_x),
             d_weights,
         };
         self.cell
-            .backward(reads.weights, &mut run.packs, rows.len(), step);
+            .backward(reads.weights, reads.packs, rows.len(), step);
+        (run.d_saved, run.d_state) = (d_saved, d_state);
         for (d, kept) in run.d_state.iter_mut().zip(&run.d_kept) {
             *d += *kept;
         }
@@ -259,17 +384,31 @@ impl<C> Slot<C> {
         }
     }
 
-    /// The gradients of the weights, once all steps have gone back.
-    pub(super) fn weights_back<F: Float>(&self, x: &[F], run: &mut Run<F>, d_weights: &mut [F])
-    where
-        C: Cell<F>,
-    {
+    /// A row of a step that has gone back.
+    pub(super) fn done<'a, F: Float>(
+        &self,
+        share: &'a Share<F>,
+        at: usize,
+        place: &Place,
+    ) -> Done<'a, F> {
+        let (run, size) = (&share.runs[at], self.state_size);
+        let row = place.at..place.at + 1;
         let hidden = match run.mask.is_empty() {
-            true => &run.prev,
-            false => &run.hidden,
+            true => match run.prev[place.t] {
+                Prev::States(start) => &run.states()[(start + place.row) * size..][..size],
+                Prev::Before(at) => &run.before[at + place.row * size..][..size],
+            },
+            false => &run.hidden[span(&row, size)],
         };
-        let (saved, d_saved) = (&run.saved, &run.d_saved);
-        self.cell
-            .weights_back(&mut run.packs, x, hidden, saved, d_saved, d_weights);
+        Done {
+            x: &share.inputs[self.layer][span(&row, self.input_size)],
+            hidden: &hidden[..self.output_size],
+            saved: &run.saved[span(&row, self.saved_size)],
+            d_saved: &run.d_saved[place.from_first * self.saved_size..][..self.saved_size],
+        }
     }
 }
+
+/// Rows of a chunk: enough for the gradients of the weights to be worth their
+/// way to memory and back.
+const CHUNK: usize = 256;

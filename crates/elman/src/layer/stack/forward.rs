@@ -1,12 +1,13 @@
 //! A whole sequence, forward.
 
 use super::super::{Pass, State, Steps};
-use super::cache::{Run, Starts, kept_at};
+use super::share::{Prev, Run, Share, Starts, chunks, kept_at, rows_of};
 use super::{Merge, Slot, Stack, StackCache, of, span};
-use crate::cell::{Cell, Rows, Weights};
+use crate::cell::{Cell, Packs, Rows, Weights};
+use crate::kernel::RowsMut;
 use crate::params::Params;
 use crate::{Error, Float, Result};
-use ndarray::{ArrayView3, ArrayViewMut3, s};
+use ndarray::{ArrayView3, ArrayViewMut1, ArrayViewMut3};
 use std::ops::Range;
 
 impl<C> Stack<C> {
@@ -40,36 +41,39 @@ impl<C> Stack<C> {
                 y.dim()
             )));
         }
-        self.begin(seq_len, batch, pass, state, cache)?;
+        self.begin((seq_len, batch), pass, state, cache, usize::MAX)?;
+        self.pack(params, cache, false);
         let StackCache {
-            steps,
-            starts,
-            inputs,
-            masks,
-            runs,
+            team,
+            shares,
+            used,
+            keeps,
+            packs,
             dropped,
+            taken,
             ..
         } = cache;
-        steps.gather(x, &mut inputs[0]);
-        for layer in 0..self.config.num_layers {
-            for (at, slot) in self.slots_of(layer) {
-                let run = &mut runs[at];
-                let reads = Reads {
-                    weights: dropped[at].weights(slot, params),
-                    initial: slot.initial(params),
-                    x: &inputs[layer],
-                    steps,
-                    starts,
-                };
-                let (x, saved) = (reads.x, &mut run.saved);
-                slot.cell.prepare(reads.weights, &mut run.packs, x, saved);
-                for t in steps.times(slot.reverse) {
-                    slot.advance(reads, t, run);
+        let y = RowsMut::new(y, taken);
+        let weights = |at: usize| dropped[at].weights(&self.slots[at], params);
+        team.each(&mut shares[..*used], |_, share| {
+            share.steps.gather(x, &mut share.inputs[0]);
+            for layer in 0..self.config.num_layers {
+                for (at, slot) in self.slots_of(layer) {
+                    let run = &mut share.runs[at];
+                    let reads = Reads {
+                        weights: weights(at),
+                        packs: &packs[at],
+                        initial: slot.initial(params),
+                        x: &share.inputs[layer],
+                        steps: &share.steps,
+                        starts: &share.starts,
+                    };
+                    slot.run(reads, run, *keeps);
                 }
+                self.pass_up(layer, share, 0..share.steps.rows());
             }
-            self.pass_up(layer, runs, 0..steps.rows(), masks, inputs);
-        }
-        self.write_output(runs, inputs, steps, y);
+            self.write_output(share, &y);
+        });
         self.write_state(cache, state);
         Ok(())
     }
@@ -88,14 +92,13 @@ impl<C> Stack<C> {
     }
 
     /// Makes the input of the next layer from the outputs of one.
-    pub(super) fn pass_up<F: Float>(
-        &self,
-        layer: usize,
-        runs: &[Run<F>],
-        rows: Range<usize>,
-        masks: &[Vec<F>],
-        inputs: &mut [Vec<F>],
-    ) {
+    pub(super) fn pass_up<F: Float>(&self, layer: usize, share: &mut Share<F>, rows: Range<usize>) {
+        let Share {
+            inputs,
+            masks,
+            runs,
+            ..
+        } = share;
         let (read, above) = inputs.split_at_mut(layer + 1);
         let (Some(above), Some(mask)) = (above.first_mut(), masks.get(layer)) else {
             return; // the last one
@@ -132,37 +135,62 @@ impl<C> Stack<C> {
     }
 
     /// Writes the outputs of the last layer, zero in the padding.
-    fn write_output<F: Float>(
-        &self,
-        runs: &[Run<F>],
-        inputs: &[Vec<F>],
-        steps: &Steps,
-        mut y: ArrayViewMut3<'_, F>,
-    ) {
-        y.fill(F::zero());
+    fn write_output<F: Float>(&self, share: &Share<F>, y: &RowsMut<'_, F>) {
+        let Share {
+            steps,
+            inputs,
+            runs,
+            ..
+        } = share;
         let merge = self.config.merge;
         let slots = self.last_slots();
-        for at in slots.clone() {
-            let outputs = self.outputs(at, runs, 0..steps.rows());
-            if merge == Merge::Concat || at == slots.start {
-                let y = y.slice_mut(s![.., .., self.columns(at)]);
-                steps.scatter(outputs, y, |y, h| *y = h);
-            } else {
-                steps.scatter(outputs, y.view_mut(), |y, h| *y = merge.join(*y, h));
+        let last = self.config.num_layers - 1;
+        for (i, b) in steps.order().iter().enumerate() {
+            let mut y = y.take(*b);
+            for (t, mut y) in y.outer_iter_mut().enumerate() {
+                let rows = steps.at(t);
+                let row = rows.start + i;
+                if row >= rows.end {
+                    y.fill(F::zero());
+                    continue;
+                }
+                for at in slots.clone() {
+                    let size = self.slots[at].state_size;
+                    let h = &runs[at].states()[row * size..][..self.slots[at].output_size];
+                    if merge == Merge::Concat || at == slots.start {
+                        copy(h, self.columns(at), &mut y);
+                    } else {
+                        y.iter_mut()
+                            .zip(h)
+                            .for_each(|(y, h)| *y = merge.join(*y, *h));
+                    }
+                }
+                if self.is_residual(last) {
+                    let width = self.layer_size(last);
+                    let x = &inputs[last][row * width..][..width];
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+                }
             }
         }
-        let last = self.config.num_layers - 1;
-        if self.is_residual(last) {
-            let x = inputs[last].chunks_exact(self.layer_size(last));
-            steps.scatter(x, y, |y, x| *y += x);
+    }
+}
+
+/// Copies into some columns of a row.
+fn copy<F: Float>(from: &[F], columns: Range<usize>, to: &mut ArrayViewMut1<'_, F>) {
+    match to.as_slice_mut() {
+        Some(to) => to[columns].copy_from_slice(from),
+        None => {
+            let to = to.iter_mut().skip(columns.start);
+            to.zip(from).for_each(|(to, from)| *to = *from);
         }
     }
 }
 
 /// What every step of a slot reads.
 #[derive(Clone, Copy)]
-pub(super) struct Reads<'a, F> {
+pub(super) struct Reads<'a, F: Float> {
     pub weights: Weights<'a, F>,
+    pub packs: &'a Packs<F>,
     /// The state of rows that start afresh, (S); empty for zeros.
     pub initial: &'a [F],
     /// Inputs of all steps, (rows, I).
@@ -171,55 +199,174 @@ pub(super) struct Reads<'a, F> {
     pub starts: &'a Starts,
 }
 
+/// Bytes of saved numbers that are prepared at a time, so that they are still
+/// in the cache when their steps come.
+const PREPARED: usize = 128 << 10;
+
 impl<C> Slot<C> {
-    /// Step `t` forward.
-    pub(super) fn advance<F: Float>(&self, reads: Reads<'_, F>, t: usize, run: &mut Run<F>)
+    /// All steps forward; keeps what was saved, or throws it away.
+    fn run<F: Float>(&self, reads: Reads<'_, F>, run: &mut Run<F>, keeps: bool)
     where
+        C: Cell<F>,
+    {
+        let rows = PREPARED / (self.saved_size * F::BYTES).max(1);
+        for part in chunks(reads.steps, rows, self.reverse) {
+            let rows = rows_of(reads.steps, &part);
+            let x = &reads.x[span(&rows, self.input_size)];
+            let first = if keeps {
+                0
+            } else {
+                run.saved.resize(rows.len() * self.saved_size, F::zero());
+                rows.start
+            };
+            let saved = rows.start - first..rows.end - first;
+            let saved = of(&mut run.saved, &saved, self.saved_size);
+            self.cell.prepare(reads.packs, x, saved);
+            let (start, end) = (part.start, part.end);
+            for i in 0..part.len() {
+                let t = if self.reverse { end - 1 - i } else { start + i };
+                self.advance(reads, t, run, first);
+            }
+        }
+    }
+
+    /// Step `t` forward; what was saved begins with row `first`.
+    pub(super) fn advance<F: Float>(
+        &self,
+        reads: Reads<'_, F>,
+        t: usize,
+        run: &mut Run<F>,
+        first: usize,
+    ) where
         C: Cell<F>,
     {
         let rows = reads.steps.at(t);
         let size = self.state_size;
         let s = span(&rows, size);
-        let newest = &mut run.state[..s.len()];
-        let prev = &mut run.prev[s.clone()];
-        prev.copy_from_slice(newest);
-        for row in reads.starts.afresh(reads.steps, t, self.reverse) {
-            let prev = &mut prev[row * size..][..size];
-            match reads.initial {
-                [] => prev.fill(F::zero()),
-                initial => prev.copy_from_slice(initial),
-            }
-        }
-        let prev = &*prev;
-        let hidden = if run.mask.is_empty() {
-            prev
-        } else {
-            let hidden = &mut run.hidden[s.clone()];
-            hidden.copy_from_slice(prev);
+        self.find_prev(reads, t, run);
+        let hidden = !run.mask.is_empty();
+        if hidden {
+            // `prev` borrows all of the run.
+            let mut masked = std::mem::take(&mut run.hidden);
+            let to = &mut masked[s.clone()];
+            to.copy_from_slice(run.prev(t, rows.len(), size));
             let masks = run.mask.chunks_exact(self.output_size);
-            for (h, mask) in hidden.chunks_exact_mut(size).zip(masks) {
+            for (h, mask) in to.chunks_exact_mut(size).zip(masks) {
                 h.iter_mut().zip(mask).for_each(|(h, m)| *h *= *m);
             }
-            hidden
+            run.hidden = masked;
+        }
+        let (next, prev) = match run.prev[t] {
+            Prev::Before(at) => (
+                &mut run.next[s.clone()],
+                &run.before[at..][..rows.len() * size],
+            ),
+            Prev::States(row) if run.kept.is_empty() => {
+                let from = row * size..(row + rows.len()) * size;
+                apart(&mut run.next, s.clone(), from)
+            }
+            Prev::States(row) => (
+                &mut run.next[s.clone()],
+                &run.mixed[row * size..][..rows.len() * size],
+            ),
         };
         let step = Rows {
             x: &reads.x[span(&rows, self.input_size)],
             prev,
-            hidden,
-            next: &mut run.next[s.clone()],
-            saved: of(&mut run.saved, &rows, self.saved_size),
+            hidden: if hidden { &run.hidden[s.clone()] } else { prev },
+            next,
+            saved: of(
+                &mut run.saved,
+                &(rows.start - first..rows.end - first),
+                self.saved_size,
+            ),
         };
         self.cell
-            .forward(reads.weights, &mut run.packs, rows.len(), step);
-        let next = &run.next[s.clone()];
-        if run.kept.is_empty() {
-            return newest.copy_from_slice(next);
+            .forward(reads.weights, reads.packs, rows.len(), step);
+        if !run.kept.is_empty() {
+            let mut mixed = std::mem::take(&mut run.mixed);
+            let (to, prev) = match run.prev[t] {
+                Prev::Before(at) => (&mut mixed[s.clone()], &run.before[at..][..s.len()]),
+                Prev::States(row) => {
+                    let from = row * size..row * size + s.len();
+                    apart(&mut mixed, s.clone(), from)
+                }
+            };
+            let new = to.iter_mut().zip(&run.next[s.clone()]);
+            for (((to, next), old), kept) in new.zip(prev).zip(kept_at(&run.kept, &s)) {
+                *to = mix(*kept, *old, *next);
+            }
+            run.mixed = mixed;
         }
-        let kept = kept_at(&run.kept, &s);
-        for (((new, old), next), kept) in newest.iter_mut().zip(prev).zip(next).zip(kept) {
-            *new = mix(*kept, *old, *next);
+        self.keep_state(reads.steps, t, run);
+    }
+
+    /// Finds the states before step `t`, or makes them.
+    fn find_prev<F: Float>(&self, reads: Reads<'_, F>, t: usize, run: &mut Run<F>) {
+        let size = self.state_size;
+        let rows = reads.steps.at(t).len();
+        let earlier = match self.reverse {
+            false => t.checked_sub(1),
+            true => Some(t + 1).filter(|t| *t < reads.steps.seq_len()),
+        };
+        let earlier = earlier.map(|t| reads.steps.at(t));
+        let goes_on = earlier.clone().map_or(0, |e| e.len().min(rows));
+        let mut afresh = reads.starts.afresh(reads.steps, t, self.reverse).peekable();
+        if let Some(earlier) = &earlier
+            && goes_on == rows
+            && afresh.peek().is_none()
+        {
+            run.prev[t] = Prev::States(earlier.start);
+            return;
         }
-        run.mixed[s].copy_from_slice(newest);
+        if run.forgets {
+            run.before.clear();
+        }
+        let at = run.before.len();
+        let mut before = std::mem::take(&mut run.before);
+        if let Some(earlier) = &earlier {
+            let states = &run.states()[earlier.start * size..];
+            before.extend_from_slice(&states[..goes_on * size]);
+        }
+        before.extend_from_slice(&run.state[goes_on * size..rows * size]);
+        for row in afresh {
+            let row = &mut before[at + row * size..][..size];
+            match reads.initial {
+                [] => row.fill(F::zero()),
+                initial => row.copy_from_slice(initial),
+            }
+        }
+        run.before = before;
+        run.prev[t] = Prev::Before(at);
+    }
+
+    /// After step `t`: the states of rows that end with it.
+    fn keep_state<F: Float>(&self, steps: &Steps, t: usize, run: &mut Run<F>) {
+        let rows = steps.at(t);
+        let goes_on = match self.reverse {
+            false if t + 1 < steps.seq_len() => steps.at(t + 1).len(),
+            true if t > 0 => return,
+            _ => 0,
+        };
+        let size = self.state_size;
+        let ended = span(&(rows.start + goes_on..rows.end), size);
+        let from = match run.kept.is_empty() {
+            true => &run.next,
+            false => &run.mixed,
+        };
+        run.state[goes_on * size..rows.len() * size].copy_from_slice(&from[ended]);
+    }
+}
+
+/// One part of an array to be written, and another, before or after it, to be
+/// read.
+fn apart<F>(array: &mut [F], write: Range<usize>, read: Range<usize>) -> (&mut [F], &[F]) {
+    if write.start >= read.end {
+        let (before, after) = array.split_at_mut(write.start);
+        (&mut after[..write.len()], &before[read])
+    } else {
+        let (before, after) = array.split_at_mut(read.start);
+        (&mut before[write], &after[..read.len()])
     }
 }
 

@@ -10,6 +10,8 @@ mod backward;
 mod cache;
 mod config;
 mod forward;
+mod masks;
+mod share;
 mod step_by_step;
 mod trace;
 

@@ -3,7 +3,7 @@
 
 use super::super::{Pass, State};
 use super::forward::Reads;
-use super::{Stack, StackCache, of, refill, span};
+use super::{Stack, StackCache, of, span};
 use crate::cell::Cell;
 use crate::params::{Grads, Params};
 use crate::{Error, Float, Result};
@@ -56,7 +56,11 @@ impl<C> Stack<C> {
                 "lengths: a stack that goes step by step has rows of one length",
             ));
         }
-        self.begin(seq_len, batch, pass, state, cache)
+        let pass = Pass {
+            inference: false,
+            ..*pass
+        };
+        self.begin((seq_len, batch), &pass, state, cache, 1)
     }
 
     /// Step `t` of a sequence whose inputs come one after the other (a decoder
@@ -79,53 +83,52 @@ impl<C> Stack<C> {
         self.check_step(t, cache)?;
         self.check_features(x.ncols())?;
         self.check_params("parameters", params)?;
-        let StackCache {
-            steps,
-            starts,
-            inputs,
-            masks,
-            runs,
-            dropped,
-            ..
-        } = cache;
-        let (batch, r) = (steps.batch(), self.output_size());
+        let (batch, r) = (cache.steps.batch(), self.output_size());
         if x.nrows() != batch || y.dim() != (batch, r) {
             return Err(Error::shape(format!(
                 "step {t} of {}: expected input ({batch}, {}) and output ({batch}, {r}), got {:?} and {:?}",
-                steps.seq_len(),
+                cache.steps.seq_len(),
                 self.input_size,
                 x.dim(),
                 y.dim()
             )));
         }
-        let rows = steps.at(t);
-        let place = &mut inputs[0][rows.start * self.input_size..];
+        self.pack(params, cache, false);
+        let StackCache {
+            shares,
+            packs,
+            dropped,
+            ..
+        } = cache;
+        let share = &mut shares[0];
+        let rows = share.steps.at(t);
+        let place = &mut share.inputs[0][rows.start * self.input_size..];
         for (to, from) in place.iter_mut().zip(x) {
             *to = *from;
         }
         for (at, slot) in self.slots.iter().enumerate() {
-            let run = &mut runs[at];
+            let run = &mut share.runs[at];
             let reads = Reads {
                 weights: dropped[at].weights(slot, params),
+                packs: &packs[at],
                 initial: slot.initial(params),
-                x: &inputs[slot.layer],
-                steps,
-                starts,
+                x: &share.inputs[slot.layer],
+                steps: &share.steps,
+                starts: &share.starts,
             };
             let saved = of(&mut run.saved, &rows, slot.saved_size);
             let x_rows = &reads.x[span(&rows, slot.input_size)];
-            slot.cell
-                .prepare(reads.weights, &mut run.packs, x_rows, saved);
-            slot.advance(reads, t, run);
-            self.pass_up(slot.layer, runs, rows.clone(), masks, inputs);
+            slot.cell.prepare(reads.packs, x_rows, saved);
+            slot.advance(reads, t, run, 0);
+            self.pass_up(slot.layer, share, rows.clone());
         }
         let last = self.config.num_layers - 1;
-        let outputs = self.outputs(last, runs, rows.clone());
+        let outputs = self.outputs(last, &share.runs, rows.clone());
         for (y, h) in y.iter_mut().zip(outputs.flatten()) {
             *y = *h;
         }
         if self.is_residual(last) {
-            let x = &inputs[last][span(&rows, r)];
+            let x = &share.inputs[last][span(&rows, r)];
             y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
         }
         Ok(())
@@ -154,13 +157,8 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        self.check_cache(cache)?;
-        self.check_state("d_state", d_state, cache.steps.batch())?;
-        for (at, run) in cache.runs.iter_mut().enumerate() {
-            cache.steps.sort(d_state.slot(at), &mut run.d_state);
-            refill(&mut run.d_saved, run.saved.len());
-            cache.dropped[at].begin_back(&self.slots[at]);
-        }
+        self.load_d_state(d_state, cache)?;
+        self.refill_d_saved(cache);
         Ok(())
     }
 
@@ -199,29 +197,38 @@ impl<C> Stack<C> {
             )));
         }
         let rows = cache.steps.at(t);
-        self.make_room(batch, cache);
-        cache.d_output.extend(dy.iter());
+        self.pack(params, cache, true);
+        let StackCache {
+            shares,
+            packs,
+            dropped,
+            ..
+        } = cache;
+        let share = &mut shares[0];
+        self.make_room(batch, share);
+        share.d_output.extend(dy.iter());
         for (at, slot) in self.slots.iter().enumerate().rev() {
-            self.pass_down(slot.layer, rows.clone(), cache);
-            let run = &mut cache.runs[at];
+            self.pass_down(slot.layer, share, rows.clone());
+            let run = &mut share.runs[at];
             let (weights, d_weights, d_initial) =
-                cache.dropped[at].weights_and_grads(slot, params, grads);
+                dropped[at].weights_and_grads(slot, params, grads);
             let reads = Reads {
                 weights,
+                packs: &packs[at],
                 initial: slot.initial(params),
-                x: &cache.inputs[slot.layer],
-                steps: &cache.steps,
-                starts: &cache.starts,
+                x: &share.inputs[slot.layer],
+                steps: &share.steps,
+                starts: &share.starts,
             };
-            self.take_down(at, &cache.d_output, 0..batch, run);
-            let d_input = &mut cache.d_input;
-            slot.retreat(reads, t, run, d_input, d_weights, d_initial);
+            self.take_down(at, &share.d_output, 0..batch, run);
+            let d_input = &mut share.d_input;
+            slot.retreat(reads, t, run, 0, d_input, d_weights, d_initial);
             let d_saved = of(&mut run.d_saved, &rows, slot.saved_size);
-            slot.cell
-                .input_back(weights, &mut run.packs, d_saved, d_input);
-            std::mem::swap(&mut cache.d_output, &mut cache.d_input);
+            slot.cell.input_back(reads.packs, d_saved, d_input);
+            std::mem::swap(&mut share.d_output, &mut share.d_input);
         }
-        for (dx, d) in dx.iter_mut().zip(&cache.d_output) {
+        let share = &cache.shares[0];
+        for (dx, d) in dx.iter_mut().zip(&share.d_output) {
             *dx += *d;
         }
         Ok(())
@@ -245,10 +252,20 @@ impl<C> Stack<C> {
         self.check_back(cache)?;
         self.check_params("gradients", grads)?;
         self.check_state("d_state", d_state, cache.steps.batch())?;
-        let slots = self.slots.iter().zip(&mut cache.runs);
-        for ((slot, run), dropped) in slots.zip(&mut cache.dropped) {
+        let StackCache {
+            team,
+            steps,
+            shares,
+            used,
+            dropped,
+            outer,
+            order,
+            ..
+        } = cache;
+        let (shares, all) = (&shares[..*used], 0..steps.seq_len());
+        for (at, (slot, dropped)) in self.slots.iter().zip(dropped).enumerate() {
             let d_weights = dropped.grads(slot, grads);
-            slot.weights_back(&cache.inputs[slot.layer], run, d_weights);
+            self.weights_back(at, team, steps, shares, &all, outer, order, d_weights);
             dropped.end_back(slot, grads);
         }
         self.write_d_state(cache, d_state);

@@ -1,5 +1,6 @@
 //! What went on inside: every state and gate of every step.
 
+use super::share::Run;
 use super::{Stack, StackCache};
 use crate::Float;
 use crate::cell::Cell;
@@ -24,41 +25,43 @@ pub struct Trace<F> {
 }
 
 impl<C> Stack<C> {
-    /// Every state and gate of the last forward pass.
+    /// Every state and gate of the last forward pass; after one for inference,
+    /// every state.
     pub fn trace<F: Float>(&self, cache: &StackCache<F>) -> Vec<Trace<F>>
     where
         C: Cell<F>,
     {
         let steps = &cache.steps;
         let mut out = Vec::new();
-        for (slot, run) in self.slots.iter().zip(&cache.runs) {
-            let mut take = |name, values: &[F], row: usize, columns: Range<usize>| {
-                let column: Vec<F> = values
-                    .chunks_exact(row)
-                    .flat_map(|row| &row[columns.clone()])
-                    .copied()
-                    .collect();
-                let width = columns.len();
-                let mut array = Array3::zeros((steps.seq_len(), steps.batch(), width));
-                let rows = column.chunks_exact(width);
-                steps.scatter(rows, array.view_mut(), |a, v| *a = v);
-                out.push(Trace {
-                    layer: slot.layer,
-                    reverse: slot.reverse,
-                    name,
-                    values: self.time_first(array.view()).to_owned(),
-                });
-            };
+        for (at, slot) in self.slots.iter().enumerate() {
+            let mut take =
+                |name, numbers: &dyn Fn(&Run<F>) -> &[F], row: usize, columns: Range<usize>| {
+                    let mut array = Array3::zeros((steps.seq_len(), steps.batch(), columns.len()));
+                    for share in cache.shares() {
+                        let rows = numbers(&share.runs[at]).chunks_exact(row);
+                        let rows = rows.map(|row| &row[columns.clone()]);
+                        share.steps.scatter(rows, array.view_mut(), |a, v| *a = v);
+                    }
+                    out.push(Trace {
+                        layer: slot.layer,
+                        reverse: slot.reverse,
+                        name,
+                        values: self.time_first(array.view()).to_owned(),
+                    });
+                };
             let mut start = 0;
             for part in slot.cell.states() {
                 let columns = start..start + part.size();
                 start = columns.end;
-                take(part.name, run.states(), slot.state_size, columns);
+                take(part.name, &Run::states, slot.state_size, columns);
+            }
+            if !cache.keeps {
+                continue;
             }
             let h = slot.cell.hidden_size();
             for (i, name) in slot.cell.saved().into_iter().enumerate() {
                 let columns = i * h..(i + 1) * h;
-                take(name, &run.saved, slot.saved_size, columns);
+                take(name, &|run| &run.saved, slot.saved_size, columns);
             }
         }
         out
