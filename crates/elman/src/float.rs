@@ -26,6 +26,7 @@ pub trait Float:
     + Send
     + Sync
     + Dispatch
+    + crate::cell::Compiled
     + sealed::Sealed
     + 'static
 {

@@ -182,88 +182,266 @@ macro_rules! each {
     };
 }
 
+/// The work of [`AnyCell`] for one type of number, compiled here and not in
+/// every crate that has such a cell: there are many cells.
+pub trait Compiled: Sized {
+    /// [`Cell::input_size`].
+    fn input_size(cell: &AnyCell) -> usize;
+
+    /// [`Cell::hidden_size`].
+    fn hidden_size(cell: &AnyCell) -> usize;
+
+    /// [`Cell::proj_size`].
+    fn proj_size(cell: &AnyCell) -> usize;
+
+    /// [`Cell::takes_mask`].
+    fn takes_mask(cell: &AnyCell) -> bool;
+
+    /// [`Cell::kernels`].
+    fn kernels(cell: &AnyCell) -> bool;
+
+    /// [`Cell::rows_apart`].
+    fn rows_apart(cell: &AnyCell) -> bool;
+
+    /// [`Cell::states`].
+    fn states(cell: &AnyCell) -> Vec<Part>;
+
+    /// [`Cell::params`].
+    fn params(cell: &AnyCell) -> Vec<Part>;
+
+    /// [`Cell::saved`].
+    fn saved(cell: &AnyCell) -> Vec<&'static str>;
+
+    /// [`Cell::state_size`].
+    fn state_size(cell: &AnyCell) -> usize;
+
+    /// [`Cell::saved_size`].
+    fn saved_size(cell: &AnyCell) -> usize;
+
+    /// [`Cell::init`].
+    fn init(cell: &AnyCell, weights: &mut [Self], uniform: &mut dyn FnMut(f64, f64) -> Self);
+
+    /// [`Cell::step`].
+    fn step(cell: &AnyCell, weights: &[Self], row: Rows<'_, Self>);
+
+    /// [`Cell::step_back`].
+    fn step_back(cell: &AnyCell, weights: &[Self], row: RowsBack<'_, Self>);
+
+    /// [`Cell::pack`].
+    fn pack(cell: &AnyCell, weights: Weights<'_, Self>, packs: &mut Packs<Self>);
+
+    /// [`Cell::pack_back`].
+    fn pack_back(cell: &AnyCell, weights: Weights<'_, Self>, packs: &mut Packs<Self>);
+
+    /// [`Cell::prepare`].
+    fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self]);
+
+    /// [`Cell::forward`].
+    fn forward(
+        cell: &AnyCell,
+        weights: Weights<'_, Self>,
+        packs: &Packs<Self>,
+        n: usize,
+        rows: Rows<'_, Self>,
+    );
+
+    /// [`Cell::backward`].
+    fn backward(
+        cell: &AnyCell,
+        weights: Weights<'_, Self>,
+        packs: &Packs<Self>,
+        n: usize,
+        rows: RowsBack<'_, Self>,
+    );
+
+    /// [`Cell::input_back`].
+    fn input_back(cell: &AnyCell, packs: &Packs<Self>, d_saved: &[Self], d_x: &mut [Self]);
+
+    /// [`Cell::weights_back`].
+    fn weights_back<'a>(
+        cell: &AnyCell,
+        room: &mut Outer<Self>,
+        team: &Team,
+        rows: usize,
+        row: &DoneRows<'a, '_, Self>,
+        d_weights: &mut [Self],
+    );
+}
+
+macro_rules! compiled {
+    ($($number:ty)*) => {$(
+        impl Compiled for $number {
+            fn input_size(cell: &AnyCell) -> usize {
+        each!(cell, c => Cell::<Self>::input_size(c))
+            }
+
+            fn hidden_size(cell: &AnyCell) -> usize {
+        each!(cell, c => Cell::<Self>::hidden_size(c))
+            }
+
+            fn proj_size(cell: &AnyCell) -> usize {
+        each!(cell, c => Cell::<Self>::proj_size(c))
+            }
+
+            fn takes_mask(cell: &AnyCell) -> bool {
+        each!(cell, c => Cell::<Self>::takes_mask(c))
+            }
+
+            fn kernels(cell: &AnyCell) -> bool {
+        each!(cell, c => Cell::<Self>::kernels(c))
+            }
+
+            fn rows_apart(cell: &AnyCell) -> bool {
+        each!(cell, c => Cell::<Self>::rows_apart(c))
+            }
+
+            fn states(cell: &AnyCell) -> Vec<Part> {
+        each!(cell, c => Cell::<Self>::states(c))
+            }
+
+            fn params(cell: &AnyCell) -> Vec<Part> {
+        each!(cell, c => Cell::<Self>::params(c))
+            }
+
+            fn saved(cell: &AnyCell) -> Vec<&'static str> {
+        each!(cell, c => Cell::<Self>::saved(c))
+            }
+
+            fn state_size(cell: &AnyCell) -> usize {
+        each!(cell, c => Cell::<Self>::state_size(c))
+            }
+
+            fn saved_size(cell: &AnyCell) -> usize {
+        each!(cell, c => Cell::<Self>::saved_size(c))
+            }
+
+            fn init(cell: &AnyCell, weights: &mut [Self], uniform: &mut dyn FnMut(f64, f64) -> Self) {
+        each!(cell, c => c.init(weights, uniform));
+        let parts = Cell::<Self>::params(cell);
+        let init = &cell.config.options.init;
+        init.apply(&cell.config, &parts, weights, uniform);
+            }
+
+            fn step(cell: &AnyCell, weights: &[Self], row: Rows<'_, Self>) {
+        each!(cell, c => c.step(weights, row));
+            }
+
+            fn step_back(cell: &AnyCell, weights: &[Self], row: RowsBack<'_, Self>) {
+        each!(cell, c => c.step_back(weights, row));
+            }
+
+            fn pack(cell: &AnyCell, weights: Weights<'_, Self>, packs: &mut Packs<Self>) {
+        each!(cell, c => c.pack(weights, packs));
+            }
+
+            fn pack_back(cell: &AnyCell, weights: Weights<'_, Self>, packs: &mut Packs<Self>) {
+        each!(cell, c => c.pack_back(weights, packs));
+            }
+
+            fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self]) {
+        each!(cell, c => c.prepare(packs, x, saved));
+            }
+
+            fn forward(cell: &AnyCell, weights: Weights<'_, Self>, packs: &Packs<Self>, n: usize, rows: Rows<'_, Self>) {
+        each!(cell, c => c.forward(weights, packs, n, rows));
+            }
+
+            fn backward(cell: &AnyCell, weights: Weights<'_, Self>, packs: &Packs<Self>, n: usize, rows: RowsBack<'_, Self>) {
+        each!(cell, c => c.backward(weights, packs, n, rows));
+            }
+
+            fn input_back(cell: &AnyCell, packs: &Packs<Self>, d_saved: &[Self], d_x: &mut [Self]) {
+        each!(cell, c => c.input_back(packs, d_saved, d_x));
+            }
+
+            fn weights_back<'a>(cell: &AnyCell, room: &mut Outer<Self>, team: &Team, rows: usize, row: &DoneRows<'a, '_, Self>, d_weights: &mut [Self]) {
+        each!(cell, c => c.weights_back(room, team, rows, row, d_weights));
+            }
+        }
+    )*};
+}
+
+compiled!(f32 f64);
+
 impl<F: Float> Cell<F> for AnyCell {
     fn input_size(&self) -> usize {
-        each!(self, c => Cell::<F>::input_size(c))
+        F::input_size(self)
     }
 
     fn hidden_size(&self) -> usize {
-        each!(self, c => Cell::<F>::hidden_size(c))
+        F::hidden_size(self)
     }
 
     fn proj_size(&self) -> usize {
-        each!(self, c => Cell::<F>::proj_size(c))
+        F::proj_size(self)
     }
 
     fn takes_mask(&self) -> bool {
-        each!(self, c => Cell::<F>::takes_mask(c))
+        F::takes_mask(self)
     }
 
     fn kernels(&self) -> bool {
-        each!(self, c => Cell::<F>::kernels(c))
+        F::kernels(self)
     }
 
     fn rows_apart(&self) -> bool {
-        each!(self, c => Cell::<F>::rows_apart(c))
+        F::rows_apart(self)
     }
 
     fn states(&self) -> Vec<Part> {
-        each!(self, c => Cell::<F>::states(c))
+        F::states(self)
     }
 
     fn params(&self) -> Vec<Part> {
-        each!(self, c => Cell::<F>::params(c))
+        F::params(self)
     }
 
     fn saved(&self) -> Vec<&'static str> {
-        each!(self, c => Cell::<F>::saved(c))
+        F::saved(self)
     }
 
     fn state_size(&self) -> usize {
-        each!(self, c => Cell::<F>::state_size(c))
+        F::state_size(self)
     }
 
     fn saved_size(&self) -> usize {
-        each!(self, c => Cell::<F>::saved_size(c))
+        F::saved_size(self)
     }
 
     fn init(&self, weights: &mut [F], uniform: &mut dyn FnMut(f64, f64) -> F) {
-        each!(self, c => c.init(weights, uniform));
-        let parts = Cell::<F>::params(self);
-        let init = &self.config.options.init;
-        init.apply(&self.config, &parts, weights, uniform);
+        F::init(self, weights, uniform)
     }
 
     fn step(&self, weights: &[F], row: Rows<'_, F>) {
-        each!(self, c => c.step(weights, row));
+        F::step(self, weights, row)
     }
 
     fn step_back(&self, weights: &[F], row: RowsBack<'_, F>) {
-        each!(self, c => c.step_back(weights, row));
+        F::step_back(self, weights, row)
     }
 
     fn pack(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
-        each!(self, c => c.pack(weights, packs));
+        F::pack(self, weights, packs)
     }
 
     fn pack_back(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
-        each!(self, c => c.pack_back(weights, packs));
+        F::pack_back(self, weights, packs)
     }
 
     fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
-        each!(self, c => c.prepare(packs, x, saved));
+        F::prepare(self, packs, x, saved)
     }
 
     fn forward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: Rows<'_, F>) {
-        each!(self, c => c.forward(weights, packs, n, rows));
+        F::forward(self, weights, packs, n, rows)
     }
 
     fn backward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: RowsBack<'_, F>) {
-        each!(self, c => c.backward(weights, packs, n, rows));
+        F::backward(self, weights, packs, n, rows)
     }
 
     fn input_back(&self, packs: &Packs<F>, d_saved: &[F], d_x: &mut [F]) {
-        each!(self, c => c.input_back(packs, d_saved, d_x));
+        F::input_back(self, packs, d_saved, d_x)
     }
 
     fn weights_back<'a>(
@@ -274,6 +452,6 @@ impl<F: Float> Cell<F> for AnyCell {
         row: &DoneRows<'a, '_, F>,
         d_weights: &mut [F],
     ) {
-        each!(self, c => c.weights_back(room, team, rows, row, d_weights));
+        F::weights_back(self, room, team, rows, row, d_weights)
     }
 }

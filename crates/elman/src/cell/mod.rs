@@ -27,6 +27,7 @@ mod rnn;
 mod variant;
 
 pub use activation::Activation;
+pub(crate) use any::Compiled;
 pub use any::{AnyCell, CellKind};
 pub use gated::{GatedCell, STATES, SUMS, Side, Sizes, UNITS};
 pub use gru::Gru;
@@ -86,8 +87,8 @@ pub(crate) fn initial_name(state: &str, layer: usize, reverse: bool) -> String {
 
 /// Copies of weights in the order the kernels read them, made again when the
 /// weights' stamp has changed. Belongs to the caller.
-#[derive(Debug, Clone, Default)]
-pub struct Packs<F: Float> {
+#[derive(Debug, Clone)]
+pub struct Packs<F> {
     stamp: (u64, usize),
     biases: Vec<F>,
     input: Packed<F>,
@@ -97,6 +98,22 @@ pub struct Packs<F: Float> {
     input_back: Packed<F>,
     hidden_back: Packed<F>,
     projection_back: Packed<F>,
+}
+
+impl<F: Float> Default for Packs<F> {
+    fn default() -> Self {
+        Self {
+            stamp: Default::default(),
+            biases: Vec::new(),
+            input: Packed::default(),
+            hidden: Packed::default(),
+            projection: Packed::default(),
+            back_stamp: Default::default(),
+            input_back: Packed::default(),
+            hidden_back: Packed::default(),
+            projection_back: Packed::default(),
+        }
+    }
 }
 
 /// The weights of one cell: its parts one after the other, and their stamp.

@@ -1,6 +1,9 @@
 //! Run-time choice of the instruction set.
 
 use super::lanes::{Lanes, Plain};
+use super::outer::{Block, FROM, Factors, Outer};
+use super::product::{ProductInPlace, ProductScaled};
+use super::team::Team;
 use crate::Float;
 
 /// Work that is compiled once for every instruction set.
@@ -19,6 +22,24 @@ pub trait Task<F> {
 pub trait Dispatch: Sized {
     /// Runs the work with the widest vectors that this machine has.
     fn dispatch<T: Task<Self>>(task: T) -> T::Out;
+
+    /// A product whose sums are in memory, compiled here and not in every crate
+    /// that has one.
+    fn product_in_place(product: ProductInPlace<'_, Self>);
+
+    /// The same for [`product_scaled`](super::product_scaled).
+    fn product_scaled(product: ProductScaled<'_, Self>);
+
+    /// The same for [`Outer::add`].
+    fn add_outer<'a>(
+        room: &mut Outer<Self>,
+        team: &Team,
+        rows: usize,
+        row: &Factors<'a, '_, Self>,
+        widths: [usize; FROM],
+        blocks: &[Block],
+        out: &mut [Self],
+    );
 }
 
 macro_rules! dispatch {
@@ -33,6 +54,26 @@ macro_rules! dispatch {
                     return unsafe { with_avx2::<_, super::lanes::avx2::$wide, _>(task) };
                 }
                 task.run::<Plain<$number, $lanes>>()
+            }
+
+            fn product_in_place(product: ProductInPlace<'_, Self>) {
+                Self::dispatch(product);
+            }
+
+            fn product_scaled(product: ProductScaled<'_, Self>) {
+                Self::dispatch(product);
+            }
+
+            fn add_outer<'a>(
+                room: &mut Outer<Self>,
+                team: &Team,
+                rows: usize,
+                row: &Factors<'a, '_, Self>,
+                widths: [usize; FROM],
+                blocks: &[Block],
+                out: &mut [Self],
+            ) {
+                room.add_here(team, rows, row, widths, blocks, out);
             }
         }
     };

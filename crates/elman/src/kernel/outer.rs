@@ -14,7 +14,7 @@ use crate::Float;
 use std::ops::Range;
 
 /// Right factors that a product may choose from.
-const FROM: usize = 3;
+pub const FROM: usize = 3;
 
 /// One product: numbers `first..first + rows` of every left row by all numbers
 /// of a right row.
@@ -60,6 +60,18 @@ impl<F: Float> Outer<F> {
     /// Where a place does not fit or two overlap: a mistake of the caller, not
     /// of the input.
     pub fn add<'a>(
+        &mut self,
+        team: &Team,
+        rows: usize,
+        row: &Factors<'a, '_, F>,
+        widths: [usize; FROM],
+        blocks: &[Block],
+        out: &mut [F],
+    ) {
+        F::add_outer(self, team, rows, row, widths, blocks, out);
+    }
+
+    pub(super) fn add_here<'a>(
         &mut self,
         team: &Team,
         rows: usize,

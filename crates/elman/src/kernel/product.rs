@@ -275,7 +275,7 @@ pub trait Ends<F> {
 }
 
 /// As [`InPlace`], but what is added is multiplied with a mask first.
-struct Scaled<'a, F> {
+pub struct Scaled<'a, F> {
     out: InPlace<'a, F>,
     /// (rows, mask_stride).
     mask: &'a [F],
@@ -309,7 +309,7 @@ impl<F: Float> Ends<F> for Scaled<'_, F> {
 }
 
 /// Rows in memory as the ends of a product: sums are added to what is there.
-struct InPlace<'a, F> {
+pub struct InPlace<'a, F> {
     out: &'a mut [F],
     stride: usize,
     /// From one group to the next, where there are several.
@@ -416,6 +416,11 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
     }
 }
 
+/// A product whose sums are in memory.
+pub type ProductInPlace<'a, F> = Rows<'a, F, InPlace<'a, F>>;
+/// The same, with a mask.
+pub type ProductScaled<'a, F> = Rows<'a, F, Scaled<'a, F>>;
+
 /// `out (n, m) += a (n, k) b (k, m)`; rows of `out` lie `out_stride` apart, the
 /// groups of `b` one after the other.
 ///
@@ -442,7 +447,7 @@ pub fn product_from<F: Float>(
         return;
     }
     assert!(out_stride >= width && out.len() >= (a.rows - 1) * out_stride + width);
-    F::dispatch(Rows {
+    F::product_in_place(Rows {
         a: Left::of(a),
         b,
         panels: 0..b.panels(),
@@ -472,7 +477,7 @@ pub fn product_scaled<F: Float>(
     }
     assert!(b.groups == 1 && mask.len() >= a.rows * b.cols);
     assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols);
-    F::dispatch(Rows {
+    F::product_scaled(Rows {
         a: Left::of(a),
         b,
         panels: 0..b.panels(),
@@ -509,7 +514,7 @@ pub fn product_left<F: Float>(
     }
     assert!(b.groups == 1 && out_stride >= b.cols);
     assert!(out.len() >= (rows - 1) * out_stride + b.cols);
-    F::dispatch(Rows {
+    F::product_in_place(Rows {
         a: Left {
             data: &a.data[first * a.cols..],
             rows,
@@ -576,7 +581,7 @@ impl<'a, F: Float> Left<'a, F> {
     }
 }
 
-struct Rows<'a, F, E> {
+pub struct Rows<'a, F, E> {
     a: Left<'a, F>,
     b: &'a Packed<F>,
     panels: Range<usize>,
