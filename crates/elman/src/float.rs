@@ -2,7 +2,8 @@
 //!
 //! `exp`, `tanh` and `sigmoid` are computed here and not by the system's
 //! mathematics library: they are free of branches, so that a loop over them
-//! becomes vector code, and they give the same bits on every machine.
+//! becomes vector code, and they give the same bits on every machine with the
+//! same instruction set.
 
 use num_traits::{FromPrimitive, NumAssign};
 use std::f64::consts::{LN_2, LOG2_E};

@@ -460,8 +460,9 @@ fn checkpoints_take_the_root_of_the_memory() {
                 long[i] - large[i],
             ]
         });
-        assert_eq!([4 * all[0], 4 * all[1]], [all[1], all[2]]);
+        // The gradients of the gates take no more from 256 rows on.
+        assert_eq!(4 * all[1], all[2]);
         assert_eq!([2 * root[0], 2 * root[1]], [root[1], root[2]]);
-        assert!(long[0] > 30 * long[1], "{long:?}");
+        assert!(long[0] > 20 * long[1], "{long:?}");
     }
 }

@@ -401,7 +401,7 @@ fn kernels_equal_the_plain_loop() {
                         // A projected h has no bound: weights from U(-1, 1)
                         // make rounding grow from step to step.
                         shape.config.proj_size = proj_size;
-                        check::<f64>(&shape, 1e-13);
+                        check::<f64>(&shape, 1e-12);
                         check::<f32>(&shape, 1e-4);
                     }
                 }

@@ -181,7 +181,7 @@ impl<F: Float> Outer<F> {
 const MOST: usize = 9;
 
 /// Floating-point operations below which one thread is faster than more.
-const SMALL: usize = 200_000;
+const SMALL: usize = 1_000_000;
 
 /// That every place is inside of `len` numbers, and that none overlap.
 fn check(blocks: &[Block], widths: [usize; FROM], len: usize) {

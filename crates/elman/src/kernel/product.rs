@@ -175,7 +175,7 @@ impl<F: Float> Packed<F> {
         (self.rows, self.groups, self.cols) = (rows, groups, cols);
         let (panels, len) = (self.panels(), self.panel_len());
         self.data.resize(panels * len, F::zero());
-        if cols % self.width() > 0 {
+        if !cols.is_multiple_of(self.width()) {
             self.data[(panels - 1) * len..].fill(F::zero());
         }
     }
@@ -758,6 +758,7 @@ impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
 }
 
 impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
+    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
     fn of<const N: usize, const R: usize, const P: usize>(self) {
         let (row_stride, col_stride, depth) = (self.row_stride, self.col_stride, self.depth);

@@ -35,7 +35,7 @@ impl<'a, F> RowsMut<'a, F> {
     pub fn take(&self, b: usize) -> ArrayViewMut2<'_, F> {
         let before = self.taken[b].swap(true, Ordering::Relaxed);
         assert!(!before, "row {b} is taken twice");
-        let row = self.array.clone().index_axis_move(Axis(1), b);
+        let row = self.array.index_axis_move(Axis(1), b);
         // SAFETY: the array is borrowed for 'a; its rows share no number, as
         // they are those of a mutable view; and no row is handed out twice.
         unsafe { row.deref_into_view_mut() }

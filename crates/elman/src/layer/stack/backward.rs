@@ -3,7 +3,7 @@
 use super::super::{State, Steps};
 use super::cache::Place;
 use super::forward::Reads;
-use super::share::{Prev, Run, Share, chunks, kept_at};
+use super::share::{Run, Share, chunks, kept_at};
 use super::{Merge, Slot, Stack, StackCache, of, refill, span};
 use crate::cell::{Cell, Done, Packs, RowsBack, Weights};
 use crate::kernel::{Outer, RowsMut, Team};
@@ -394,10 +394,7 @@ impl<C> Slot<C> {
         let (run, size) = (&share.runs[at], self.state_size);
         let row = place.at..place.at + 1;
         let hidden = match run.mask.is_empty() {
-            true => match run.prev[place.t] {
-                Prev::States(start) => &run.states()[(start + place.row) * size..][..size],
-                Prev::Before(at) => &run.before[at + place.row * size..][..size],
-            },
+            true => &run.prev(place.t, place.row + 1, size)[place.row * size..],
             false => &run.hidden[span(&row, size)],
         };
         Done {

@@ -207,7 +207,7 @@ impl<C> Stack<C> {
         let fits = cache.keeps
             && cache.used > 0
             && cache.dropped.len() == self.slots.len()
-            && cache.shares().iter().all(|share| share.fits(self))
+            && cache.shares().iter().all(|share| share.fits(self, true))
             && slots.all(|(slot, dropped)| dropped.fits(slot));
         if fits {
             return Ok(());

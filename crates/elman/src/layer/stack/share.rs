@@ -86,7 +86,11 @@ impl<F: Float> Run<F> {
     pub fn prev(&self, t: usize, rows: usize, size: usize) -> &[F] {
         match self.prev[t] {
             Prev::States(row) => &self.states()[row * size..][..rows * size],
-            Prev::Before(at) => &self.before[at..][..rows * size],
+            Prev::Before(at) => {
+                // Of a step that has not been run, there are none but the newest.
+                let before = self.before.get(at..at + rows * size);
+                before.unwrap_or(&self.state[..rows * size])
+            }
         }
     }
 }
@@ -198,8 +202,8 @@ impl<F: Float> Share<F> {
     }
 
     /// True where the share holds a forward pass of this stack, kept for a way
-    /// back.
-    pub fn fits<C>(&self, stack: &Stack<C>) -> bool {
+    /// back or not.
+    pub fn fits<C>(&self, stack: &Stack<C>, keeps: bool) -> bool {
         let (rows, batch) = (self.steps.rows(), self.steps.batch());
         let mut slots = stack.slots.iter().zip(&self.runs);
         self.runs.len() == stack.slots.len()
@@ -211,7 +215,7 @@ impl<F: Float> Share<F> {
                 self.inputs[slot.layer].len() == rows * slot.input_size
                     && run.state.len() == batch * slot.state_size
                     && run.next.len() == states
-                    && run.saved.len() == rows * slot.saved_size
+                    && (!keeps || run.saved.len() == rows * slot.saved_size)
                     && (masks == [0, 0] || masks == [batch * slot.output_size, states])
                     && (zoneout == [0, 0]
                         || zoneout == [states, states]

@@ -33,6 +33,10 @@ impl<C> Stack<C> {
     {
         let steps = &cache.steps;
         let mut out = Vec::new();
+        let shares = cache.shares();
+        if shares.is_empty() || !shares.iter().all(|s| s.fits(self, cache.keeps)) {
+            return out;
+        }
         for (at, slot) in self.slots.iter().enumerate() {
             let mut take =
                 |name, numbers: &dyn Fn(&Run<F>) -> &[F], row: usize, columns: Range<usize>| {
