@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(debug_assertions)]
+pub mod count;
 mod dispatch;
 mod lanes;
 mod outer;

@@ -594,6 +594,8 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
     #[inline(always)]
     fn run<V: Lanes<F>>(mut self) {
         assert_eq!(self.a.cols, self.b.rows, "inner sizes of a product differ");
+        #[cfg(debug_assertions)]
+        super::count::product();
         debug_assert_eq!(V::N, Packed::<F>::LANES);
         let (rows, cols, vectors) = (self.a.rows, self.a.cols, self.b.vectors());
         let depth = match E::WHOLE {
