@@ -343,7 +343,6 @@ def machine(args):
         "cpu": models[0] if models else platform.processor() or platform.machine(),
         "processors": os.cpu_count(),
         "caches": caches,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "elman": said(args.elman, "--version"),
         "commit": said("git", "rev-parse", "--short", "HEAD"),
         "rustc": said("rustc", "--version"),
