@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{contents, elman, text};
+use common::{assert_refused_once, elman, text};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,6 @@ fn used_folder() -> TempDir {
 /// Refused with one message of one line that has these parts, in every way of
 /// talking; no file appears, changes or goes.
 fn assert_refused(folder: &Path, args: &[&str], parts: &[&str]) {
-    let before = contents(folder);
     for how in [
         &[][..],
         &["--json"],
@@ -60,16 +59,7 @@ fn assert_refused(folder: &Path, args: &[&str], parts: &[&str]) {
         if how.contains(&"--out") && args[0] != "forecast" {
             continue;
         }
-        let output = elman(folder, &[args, how].concat());
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
-        assert_eq!(text(&output.stdout), "", "{args:?}");
-        assert!(message.starts_with("error: "), "{message}");
-        assert_eq!(message.lines().count(), 1, "{message}");
-        for part in parts {
-            assert!(message.contains(part), "{part:?} in {message}");
-        }
-        assert!(contents(folder) == before, "{args:?} changed the folder");
+        assert_refused_once(folder, &[args, how].concat(), parts);
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{contents, elman, text};
+use common::{assert_refused_once, contents, elman, text};
 use serde_json::Value;
 
 fn bench(args: &[&str]) -> std::process::Output {
@@ -159,15 +159,9 @@ fn what_cannot_be_measured_is_refused() {
         (vec!["--threads", "0"], &["--threads 0", "1 or more"]),
     ];
     for (args, parts) in cases {
-        let output = bench(&args);
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
-        assert_eq!(text(&output.stdout), "", "{args:?}");
-        assert!(message.starts_with("error: "), "{message}");
-        assert_eq!(message.lines().count(), 1, "{message}");
-        for part in parts {
-            assert!(message.contains(part), "{part:?} in {message}");
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let args = [&["bench"], &args[..]].concat();
+        assert_refused_once(folder.path(), &args, parts);
     }
     for args in [["--row", "giant"], ["--mode", "fast"], ["--cell", "qrnn"]] {
         let output = bench(&args);
