@@ -250,8 +250,12 @@ impl<F: Float> Recurrent<F> {
             Some(state) => state,
             None => self.start(&input)?,
         };
-        let mut cache = StackCache::default();
-        let y = self.forward_with(input, lengths, &mut state, &mut cache)?;
+        let pass = Pass {
+            lengths,
+            inference: true,
+            ..Pass::default()
+        };
+        let y = self.run(input, &pass, &mut state, &mut StackCache::default())?;
         Ok((y, state))
     }
 
@@ -266,6 +270,20 @@ impl<F: Float> Recurrent<F> {
         state: &mut State<F>,
         cache: &mut StackCache<F>,
     ) -> Result<Array<F, D>> {
+        let pass = Pass {
+            lengths,
+            ..Pass::default()
+        };
+        self.run(input, &pass, state, cache)
+    }
+
+    fn run<D: Dimension>(
+        &self,
+        input: ArrayView<'_, F, D>,
+        pass: &Pass<'_>,
+        state: &mut State<F>,
+        cache: &mut StackCache<F>,
+    ) -> Result<Array<F, D>> {
         let rank = input.ndim();
         if rank == 2 && state.batch() != 1 {
             return Err(Error::shape(format!(
@@ -276,12 +294,8 @@ impl<F: Float> Recurrent<F> {
         let input = self.three(input)?;
         let (a, b, _) = input.dim();
         let mut y = filled((a, b, self.stack.output_size()), false, F::zero())?;
-        let pass = Pass {
-            lengths,
-            ..Pass::default()
-        };
         self.stack
-            .forward(&self.params, input, &pass, state, cache, y.view_mut())?;
+            .forward(&self.params, input, pass, state, cache, y.view_mut())?;
         self.with_rank(y, rank)
     }
 

@@ -270,12 +270,16 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         let used = self.blocks_for(numbers.len());
         let carries = network.carries_state().is_ok();
         let size = if carries { STEPS } else { usize::MAX };
+        let pass = Pass {
+            inference: true,
+            ..Pass::default()
+        };
         self.each(used, |i, block| {
             let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
             block.gather(network, examples, numbers, false)?;
             let (steps, _) = block.batch.inputs(false).dim();
             parts(steps, size)
-                .try_for_each(|part| block.forward(network, params, &part, Pass::default(), false))
+                .try_for_each(|part| block.forward(network, params, &part, pass, false))
         })?;
         Ok(used)
     }

@@ -35,7 +35,7 @@ pub struct Sizes {
 pub struct Side {
     /// The first sum.
     pub first: usize,
-    /// The gate that each sum takes.
+    /// The gate that each sum takes, none of them twice.
     pub gates: &'static [usize],
 }
 

@@ -12,6 +12,10 @@ use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
 use std::ops::Range;
 
+/// Rows of a chunk: enough for the gradients of the weights to be worth their
+/// way to memory and back.
+const CHUNK: usize = 256;
+
 impl<C> Stack<C> {
     /// Back-propagation through time, after [`forward`](Self::forward) with
     /// the same `params` and `cache`.
@@ -405,7 +409,3 @@ impl<C> Slot<C> {
         }
     }
 }
-
-/// Rows of a chunk: enough for the gradients of the weights to be worth their
-/// way to memory and back.
-const CHUNK: usize = 256;
