@@ -13,15 +13,15 @@ const SEQ_LEN: usize = 5;
 const BATCH: usize = 4;
 
 /// Products of a pass forward and of its way back.
-fn products<C: Cell<f32>>(cell: impl Fn(usize, usize) -> C) -> (u64, u64) {
+fn products<C: Cell<f32>>(input_size: usize, cell: impl Fn(usize, usize) -> C) -> (u64, u64) {
     let mut layout = Layout::new();
-    let config = RecurrentConfig::new(CellKind::Rnn, 3, 9).stack;
-    let stack = Stack::new::<f32>(&mut layout, "", config, 3, cell).unwrap();
+    let config = RecurrentConfig::new(CellKind::Rnn, input_size, 9).stack;
+    let stack = Stack::new::<f32>(&mut layout, "", config, input_size, cell).unwrap();
     let params = Params::zeros(layout.into());
     let mut grads = params.clone();
     let mut cache = StackCache::default();
     let (mut state, mut d_state) = (stack.start(BATCH), stack.start(BATCH));
-    let x = Array3::ones((SEQ_LEN, BATCH, 3));
+    let x = Array3::ones((SEQ_LEN, BATCH, input_size));
     let mut y = Array3::zeros((SEQ_LEN, BATCH, 9));
     let mut dx = x.clone();
     let (pass, before) = (Pass::default(), count::products());
@@ -47,17 +47,20 @@ fn passes_go_through_the_kernels() {
     };
     let steps = SEQ_LEN as u64;
     for (kind, gates) in [(CellKind::Rnn, 1), (CellKind::Gru, 3), (CellKind::Lstm, 4)] {
-        let (forward, back) = products(cell(kind));
-        // One for all inputs, one a step.
-        assert_eq!(forward, 1 + steps, "{kind}");
-        // One a step, one for all inputs, two for the gradients of each gate.
-        assert_eq!(back, steps + 1 + 2 * gates, "{kind}");
-        let plain = products(|layer, size| Plain(cell(kind)(layer, size)));
+        // A wide input: one product for all inputs, one a step. A narrow one:
+        // two a step.
+        for (input_size, expected) in [(12, 1 + steps), (3, 2 * steps)] {
+            let (forward, back) = products(input_size, cell(kind));
+            assert_eq!(forward, expected, "{kind}");
+            // One a step, one for all inputs, two for the gradients of each gate.
+            assert_eq!(back, steps + 1 + 2 * gates, "{kind}");
+        }
+        let plain = products(3, |layer, size| Plain(cell(kind)(layer, size)));
         assert_eq!(plain, (0, 0), "{kind}");
     }
     let config = RecurrentConfig::new(CellKind::Gru, 3, 9);
     let mut config = config.cell_config(3, 9);
     config.options.reset_before = true;
     let general = |_, _| AnyCell::new(&config).unwrap();
-    assert_eq!(products(general), (0, 0));
+    assert_eq!(products(3, general), (0, 0));
 }

@@ -147,13 +147,14 @@ impl Step {
         let mut next = vec![f64::NAN; self.prev.len()];
         let mut saved = vec![0.0; ROWS * cell.saved_size()];
         cell.pack(self.weights(1), packs);
-        cell.prepare(packs, &self.x, &mut saved);
         let rows = Rows {
             x: &self.x,
             prev: &self.prev,
             hidden: &self.hidden(cell),
             next: &mut next,
             saved: &mut saved,
+            keeps: true,
+            prepared: false,
         };
         cell.forward(self.weights(1), packs, ROWS, rows);
         (next, saved)

@@ -236,6 +236,9 @@ pub trait Compiled: Sized {
     /// [`Cell::prepare`].
     fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self]);
 
+    /// [`Cell::prepares`].
+    fn prepares(cell: &AnyCell, rows: usize) -> bool;
+
     /// [`Cell::forward`].
     fn forward(
         cell: &AnyCell,
@@ -342,6 +345,10 @@ macro_rules! compiled {
         each!(cell, c => c.prepare(packs, x, saved));
             }
 
+            fn prepares(cell: &AnyCell, rows: usize) -> bool {
+        each!(cell, c => Cell::<Self>::prepares(c, rows))
+            }
+
             fn forward(cell: &AnyCell, weights: Weights<'_, Self>, packs: &Packs<Self>, n: usize, rows: Rows<'_, Self>) {
         each!(cell, c => c.forward(weights, packs, n, rows));
             }
@@ -430,6 +437,10 @@ impl<F: Float> Cell<F> for AnyCell {
 
     fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
         F::prepare(self, packs, x, saved)
+    }
+
+    fn prepares(&self, rows: usize) -> bool {
+        F::prepares(self, rows)
     }
 
     fn forward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: Rows<'_, F>) {

@@ -141,6 +141,10 @@ pub struct Rows<'a, F> {
     pub next: &'a mut [F],
     /// What the backward pass needs, (n, V); `V` is [`Cell::saved_size`].
     pub saved: &'a mut [F],
+    /// False where nobody reads `saved` after the step: it is room to work in.
+    pub keeps: bool,
+    /// Whether [`Cell::prepare`] has seen the rows.
+    pub prepared: bool,
 }
 
 /// `n` rows of one step on the way back.
@@ -273,13 +277,20 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// As [`pack`](Self::pack), for the way back.
     fn pack_back(&self, _: Weights<'_, F>, _: &mut Packs<F>) {}
 
+    /// Whether many steps of so many rows each, or fewer, are faster where
+    /// [`prepare`](Self::prepare) sees them first.
+    fn prepares(&self, _rows: usize) -> bool {
+        false
+    }
+
     /// The part of many steps that does not depend on the state: from `x`
     /// (n, I) into `saved` (n, V), before [`forward`](Self::forward) sees these
-    /// rows.
+    /// rows. The numbers are the same with it and without.
     fn prepare(&self, _: &Packs<F>, _x: &[F], _saved: &mut [F]) {}
 
     /// One step of `n` rows, packed and prepared before.
     fn forward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, rows: Rows<'_, F>) {
+        let (keeps, prepared) = (rows.keeps, rows.prepared);
         let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
         let (i, s, v) = (
             width(rows.x.len()),
@@ -293,6 +304,8 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
                 hidden: &rows.hidden[r * s..][..s],
                 next: &mut rows.next[r * s..][..s],
                 saved: &mut rows.saved[r * v..][..v],
+                keeps,
+                prepared,
             };
             self.step(weights.values, row);
         }

@@ -17,14 +17,13 @@ mod parts;
 mod product;
 pub mod roof;
 mod rows;
+mod step;
 mod team;
 
 pub use dispatch::{Dispatch, Task};
 pub use lanes::Lanes;
 pub use outer::{Block, Outer};
-pub use product::{
-    Ends, Matrix, Packed, PackedLeft, load, product, product_between, product_from, product_scaled,
-    store,
-};
+pub use product::{Factor, Matrix, Packed, PackedLeft, product, product_from, product_scaled};
 pub use rows::RowsMut;
+pub use step::{STATES, SUMS, Step, StepBack, StepEnds, StepShape, UNITS, Update};
 pub use team::Team;

@@ -105,7 +105,7 @@ impl<F: Float> Outer<F> {
             left.resize(height, rows);
         }
         for (right, width) in self.right.iter_mut().zip(widths) {
-            right.resize(rows, 1, width);
+            right.resize(rows, 1, width, true);
         }
         let jobs = team.threads();
         let mut left = self.left.iter_mut();

@@ -3,7 +3,7 @@
 //! ```text
 //! b (K, C) in G groups of columns    [panel][K][vectors][lanes]
 //! one group: a panel is 2 vectors of its columns
-//! G groups:  a panel is 1 vector of the same columns of each group (2 .. 4)
+//! G groups:  a panel is 1 vector of the same columns of each group (.. 4)
 //! ```
 //!
 //! A tile is some rows times one panel; its sums stay in registers over a block
@@ -77,7 +77,7 @@ const BLOCK_BYTES: usize = 16 << 10;
 /// the sixteen registers of AVX2.
 const fn tile_rows(vectors: usize) -> usize {
     match vectors {
-        2 => 6,
+        1 | 2 => 6,
         3 => 4,
         _ => 3,
     }
@@ -92,6 +92,8 @@ pub struct Packed<F> {
     data: Vec<F>,
     rows: usize,
     groups: usize,
+    /// Vectors of one group in a panel.
+    repeats: usize,
     /// Columns of a group.
     cols: usize,
 }
@@ -102,6 +104,7 @@ impl<F: Float> Default for Packed<F> {
             data: Vec::new(),
             rows: 0,
             groups: 1,
+            repeats: 2,
             cols: 0,
         }
     }
@@ -111,19 +114,14 @@ impl<F: Float> Packed<F> {
     /// Numbers in a vector.
     const LANES: usize = VECTOR_BYTES / F::BYTES;
 
-    /// Vectors of one group in a panel.
-    fn repeats(&self) -> usize {
-        if self.groups == 1 { 2 } else { 1 }
-    }
-
     /// Vectors in one row of a panel.
     fn vectors(&self) -> usize {
-        self.groups * self.repeats()
+        self.groups * self.repeats
     }
 
     /// Columns of every group in a panel.
-    pub fn width(&self) -> usize {
-        self.repeats() * Self::LANES
+    fn width(&self) -> usize {
+        self.repeats * Self::LANES
     }
 
     /// Rows and columns of all groups.
@@ -132,7 +130,7 @@ impl<F: Float> Packed<F> {
     }
 
     /// Panels.
-    pub fn panels(&self) -> usize {
+    fn panels(&self) -> usize {
         self.cols.div_ceil(self.width())
     }
 
@@ -147,12 +145,17 @@ impl<F: Float> Packed<F> {
         self.pack_below(std::iter::once(b));
     }
 
-    /// Packs up to four matrices of one shape side by side, each a group.
-    pub fn pack_beside<'a>(&mut self, blocks: impl Iterator<Item = Matrix<'a, F>> + Clone) {
+    /// Packs up to four matrices of one shape side by side, each a group; a
+    /// single one is in panels of one vector where it is not `alone`.
+    pub fn pack_beside<'a>(
+        &mut self,
+        blocks: impl Iterator<Item = Matrix<'a, F>> + Clone,
+        alone: bool,
+    ) {
         let (rows, cols) = (blocks.clone().next()).map_or((0, 0), |b| (b.rows, b.cols));
         let groups = blocks.clone().count();
         assert!(groups <= 4, "a product has at most four groups of columns");
-        self.resize(rows, groups.max(1), cols);
+        self.resize(rows, groups.max(1), cols, alone);
         for (group, b) in blocks.enumerate() {
             self.put(b, 0, group);
         }
@@ -161,7 +164,7 @@ impl<F: Float> Packed<F> {
     /// Packs blocks with the same number of columns one below the other.
     pub fn pack_below<'a>(&mut self, blocks: impl Iterator<Item = Matrix<'a, F>> + Clone) {
         let cols = blocks.clone().next().map_or(0, |b| b.cols);
-        self.resize(blocks.clone().map(|b| b.rows).sum(), 1, cols);
+        self.resize(blocks.clone().map(|b| b.rows).sum(), 1, cols, true);
         let mut row = 0;
         for b in blocks {
             self.put(b, row, 0);
@@ -171,8 +174,9 @@ impl<F: Float> Packed<F> {
 
     /// Makes room for a matrix of `groups` groups of `cols` columns; what is in
     /// it is whatever was there, but for the padding, which is zero.
-    pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize) {
+    pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize, alone: bool) {
         (self.rows, self.groups, self.cols) = (rows, groups, cols);
+        self.repeats = if alone && groups == 1 { 2 } else { 1 };
         let (panels, len) = (self.panels(), self.panel_len());
         self.data.resize(panels * len, F::zero());
         if !cols.is_multiple_of(self.width()) {
@@ -255,8 +259,9 @@ impl<F: Float> PackedLeft<F> {
 /// Where the sums of a product come from and where they go.
 ///
 /// `row` is a row of the product, `col` the first of its columns in every
-/// group, of which `width` exist; the sums are one vector a group, or, of a
-/// single group, two vectors, of `col..` and of the columns after them.
+/// group, of which `width` exist; the sums are one vector a group, or, where
+/// there is one sum a column, two vectors, of `col..` and of the columns after
+/// them.
 pub trait Ends<F> {
     /// True where sums cannot be put aside: all of `K` is one block then.
     const WHOLE: bool = false;
@@ -448,9 +453,9 @@ pub fn product_from<F: Float>(
     }
     assert!(out_stride >= width && out.len() >= (a.rows - 1) * out_stride + width);
     F::product_in_place(Rows {
-        a: Left::of(a),
-        b,
-        panels: 0..b.panels(),
+        before: None,
+        factor: Factor::of(a, b),
+        sums: b.vectors(),
         ends: InPlace {
             out,
             stride: out_stride,
@@ -478,9 +483,9 @@ pub fn product_scaled<F: Float>(
     assert!(b.groups == 1 && mask.len() >= a.rows * b.cols);
     assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols);
     F::product_scaled(Rows {
-        a: Left::of(a),
-        b,
-        panels: 0..b.panels(),
+        before: None,
+        factor: Factor::of(a, b),
+        sums: b.vectors(),
         ends: Scaled {
             out: InPlace {
                 out,
@@ -515,16 +520,20 @@ pub fn product_left<F: Float>(
     assert!(b.groups == 1 && out_stride >= b.cols);
     assert!(out.len() >= (rows - 1) * out_stride + b.cols);
     F::product_in_place(Rows {
-        a: Left {
-            data: &a.data[first * a.cols..],
-            rows,
-            cols: a.cols,
-            row_stride: 1,
-            col_stride: tile,
-            tile_stride: Some(tile * a.cols),
+        before: None,
+        factor: Factor {
+            a: Left {
+                data: &a.data[first * a.cols..],
+                rows,
+                cols: a.cols,
+                row_stride: 1,
+                col_stride: tile,
+                tile_stride: Some(tile * a.cols),
+            },
+            b,
+            first: 0,
         },
-        b,
-        panels: 0..b.panels(),
+        sums: b.vectors(),
         ends: InPlace {
             out,
             stride: out_stride,
@@ -535,24 +544,65 @@ pub fn product_left<F: Float>(
     });
 }
 
-/// The product of `a` with some panels of `b`, between ends of the caller's.
+/// `a b`, and, where there is one, `before` first, into the same `sums` of every
+/// column of a group, between ends of the caller's.
 ///
 /// # Panics
-/// Where the inner sizes differ: a mistake of the caller, not of the input.
+/// Where the shapes do not fit: a mistake of the caller, not of the input.
 #[inline(always)]
-pub fn product_between<F: Float, E: Ends<F>, V: Lanes<F>>(
-    a: Matrix<'_, F>,
-    b: &Packed<F>,
-    panels: Range<usize>,
+pub fn products_between<F: Float, E: Ends<F>, V: Lanes<F>>(
+    before: Option<Factor<'_, F>>,
+    factor: Factor<'_, F>,
+    sums: usize,
     ends: E,
 ) {
-    Rows {
-        a: Left::of(a),
-        b,
-        panels,
+    let sums = sums * factor.b.repeats;
+    let rows = Rows {
+        before,
+        factor,
+        sums,
         ends,
+    };
+    rows.run::<V>();
+}
+
+/// One of the products that are added to the same sums.
+#[derive(Clone, Copy)]
+pub struct Factor<'a, F> {
+    a: Left<'a, F>,
+    b: &'a Packed<F>,
+    /// The sum that the first group is added to.
+    first: usize,
+}
+
+impl<'a, F: Float> Factor<'a, F> {
+    /// `a b`.
+    pub fn of(a: Matrix<'a, F>, b: &'a Packed<F>) -> Self {
+        Self {
+            a: Left::of(a),
+            b,
+            first: 0,
+        }
     }
-    .run::<V>();
+
+    /// The same for the sums from `first` on.
+    #[must_use]
+    pub fn from(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
+    /// That it has so many rows and columns a group, and that panels have two
+    /// vectors of a group only where it is `alone`.
+    pub(super) fn check(&self, rows: usize, cols: usize, alone: bool) {
+        assert!(self.a.rows == rows && self.b.cols == cols);
+        assert!(alone || self.b.repeats == 1);
+    }
+
+    /// Bytes of one panel.
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        self.b.rows * self.b.vectors() * VECTOR_BYTES
+    }
 }
 
 /// The left factor: a matrix, or tiles of one.
@@ -582,9 +632,10 @@ impl<'a, F: Float> Left<'a, F> {
 }
 
 pub struct Rows<'a, F, E> {
-    a: Left<'a, F>,
-    b: &'a Packed<F>,
-    panels: Range<usize>,
+    before: Option<Factor<'a, F>>,
+    factor: Factor<'a, F>,
+    /// Vectors of sums of a row and a panel.
+    sums: usize,
     ends: E,
 }
 
@@ -593,18 +644,31 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
 
     #[inline(always)]
     fn run<V: Lanes<F>>(mut self) {
-        assert_eq!(self.a.cols, self.b.rows, "inner sizes of a product differ");
-        #[cfg(debug_assertions)]
-        super::count::product();
+        let Self { before, factor, .. } = self;
+        for f in before.iter().chain([&factor]) {
+            assert_eq!(f.a.cols, f.b.rows, "inner sizes of a product differ");
+            let vectors = f.first + f.b.vectors();
+            assert!(vectors <= self.sums && f.a.rows == factor.a.rows);
+            assert!(f.b.width() == factor.b.width() && f.b.cols == factor.b.cols);
+            #[cfg(debug_assertions)]
+            super::count::product();
+        }
         debug_assert_eq!(V::N, Packed::<F>::LANES);
-        let (rows, cols, vectors) = (self.a.rows, self.a.cols, self.b.vectors());
-        let depth = match E::WHOLE {
-            true => cols,
-            false => BLOCK_BYTES / (vectors * VECTOR_BYTES),
+        let rows = factor.a.rows;
+        let nothing = factor.part(0..0);
+        let first = before.unwrap_or(factor);
+        let (all, vectors) = match before {
+            Some(before) => (
+                [before.part(0..before.a.cols), factor.all()],
+                before.b.vectors().max(factor.b.vectors()),
+            ),
+            None => ([nothing.clone(), factor.all()], factor.b.vectors()),
         };
+        let bytes = before.map_or(0, |f| f.bytes()) + factor.bytes();
         // More panels at a time where there are too few rows to keep eight
         // chains of sums going.
         let most = match (vectors, rows) {
+            _ if first.b.vectors() != factor.b.vectors() => 1,
             (2, 1) => 4,
             (3, 1) => 3,
             (2, 2..=3) | (3, 2) | (4, 1) => 2,
@@ -612,7 +676,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         };
         let tile = tile_rows(vectors);
         let count = rows.div_ceil(tile).max(1);
-        let tiles = match self.a.tile_stride {
+        let tiles = match factor.a.tile_stride {
             // Tiles of about the same size: a small one has too few chains.
             None => Tiles {
                 count,
@@ -625,80 +689,119 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
                 larger: 0,
             },
         };
-        let mut panel = self.panels.start;
-        while panel < self.panels.end {
-            let panels = if panel + most <= self.panels.end {
-                most
+        let panels = factor.b.panels();
+        let mut panel = 0;
+        while panel < panels {
+            let together = if panel + most <= panels { most } else { 1 };
+            let at = panel..panel + together;
+            panel += together;
+            if together > 1 || E::WHOLE || bytes <= BLOCK_BYTES {
+                self.rows::<V>(at, &tiles, &all, true, true);
+                continue;
+            }
+            let mut begins = true;
+            let last = if all[1].k.is_empty() {
+                &all[0]
             } else {
-                1
+                &all[1]
             };
-            let depth = if panels > 1 { cols } else { depth };
-            let mut k = 0;
-            loop {
-                let depth = depth.min(cols - k);
-                self.rows::<V>(panel..panel + panels, &tiles, k..k + depth);
-                k += depth;
-                if k == cols {
-                    break;
+            for part in all.iter().filter(|part| !part.k.is_empty()) {
+                let depth = BLOCK_BYTES / (part.factor.b.vectors() * VECTOR_BYTES);
+                for k in part.k.clone().step_by(depth) {
+                    let end = part.k.end.min(k + depth);
+                    let block = [nothing.clone(), part.factor.part(k..end)];
+                    let ends = end == part.k.end && std::ptr::eq(part, last);
+                    self.rows::<V>(at.clone(), &tiles, &block, begins, ends);
+                    begins = false;
                 }
             }
-            panel += panels;
         }
     }
 }
 
-impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
-    /// All rows times some panels over a part of `K`.
+/// A part of the inner size of a product.
+#[derive(Clone)]
+struct Part<'a, F> {
+    factor: Factor<'a, F>,
+    k: Range<usize>,
+}
+
+impl<'a, F: Float> Factor<'a, F> {
     #[inline(always)]
-    fn rows<V: Lanes<F>>(&mut self, panels: Range<usize>, tiles: &Tiles, part: Range<usize>) {
-        let (a, b) = (self.a, self.b);
-        let (vectors, width, panel_len) = (b.vectors(), b.width(), b.panel_len());
-        let (k, depth) = (part.start, part.len());
-        let last = part.end == a.cols;
-        let step = vectors * V::N;
+    fn part(self, k: Range<usize>) -> Part<'a, F> {
+        Part { factor: self, k }
+    }
+
+    #[inline(always)]
+    fn all(self) -> Part<'a, F> {
+        self.part(0..self.a.cols)
+    }
+}
+
+impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
+    /// All rows times some panels over parts of `K`, the first and the last of
+    /// the sums or some between.
+    #[inline(always)]
+    fn rows<V: Lanes<F>>(
+        &mut self,
+        panels: Range<usize>,
+        tiles: &Tiles,
+        parts: &[Part<'_, F>; 2],
+        begins: bool,
+        ends: bool,
+    ) {
+        let (all, cols, width) = (self.sums, self.factor.b.cols, self.factor.b.width());
+        let rows = self.factor.a.rows;
         let mut sums = [V::lit(0.0); SUMS];
         let mut row = 0;
         for tile in 0..tiles.count {
             let count = tiles.rows + usize::from(tile < tiles.larger);
-            let count = count.min(a.rows - row);
-            let at = match a.tile_stride {
-                Some(stride) => tile * stride,
-                None => row * a.row_stride,
-            };
+            let count = count.min(rows - row);
             let mut at_sum = 0;
             for r in 0..count {
                 for p in panels.clone() {
-                    let (col, sums) = (p * width, &mut sums[at_sum..at_sum + vectors]);
-                    let width = width.min(b.cols - col);
-                    match k {
-                        0 => self.ends.begin(row + r, col, width, sums),
-                        _ => self.ends.resume(row + r, col, width, sums),
+                    let (col, sums) = (p * width, &mut sums[at_sum..at_sum + all]);
+                    let width = width.min(cols - col);
+                    match begins {
+                        true => self.ends.begin(row + r, col, width, sums),
+                        false => self.ends.resume(row + r, col, width, sums),
                     }
-                    at_sum += vectors;
+                    at_sum += all;
                 }
             }
-            if depth > 0 {
+            for Part { factor, k } in parts {
+                if k.is_empty() {
+                    continue;
+                }
+                let Factor { a, b, first } = *factor;
+                let (vectors, panel_len) = (b.vectors(), b.panel_len());
+                let at = match a.tile_stride {
+                    Some(stride) => tile * stride,
+                    None => row * a.row_stride,
+                };
                 V::apart(Tile {
-                    a: &a.data[at + k * a.col_stride..],
+                    a: &a.data[at + k.start * a.col_stride..],
                     row_stride: a.row_stride,
                     col_stride: a.col_stride,
-                    b: &b.data[panels.start * panel_len + k * step..],
+                    b: &b.data[panels.start * panel_len + k.start * vectors * V::N..],
                     panel_stride: panel_len,
-                    depth,
+                    depth: k.len(),
                     shape: (vectors, count, panels.len()),
                     sums: &mut sums,
+                    first,
+                    stride: all,
                 });
             }
             at_sum = 0;
             for r in 0..count {
                 for p in panels.clone() {
-                    let (col, sums) = (p * width, &sums[at_sum..at_sum + vectors]);
-                    let width = width.min(b.cols - col);
-                    match last {
+                    let (col, sums) = (p * width, &sums[at_sum..at_sum + all]);
+                    let width = width.min(cols - col);
+                    match ends {
                         true => self.ends.end(row + r, col, width, sums),
                         false => self.ends.pause(row + r, col, width, sums),
                     }
-                    at_sum += vectors;
+                    at_sum += all;
                 }
             }
             row += count;
@@ -714,10 +817,11 @@ struct Tiles {
     larger: usize,
 }
 
-/// Vectors of sums in a tile.
-const SUMS: usize = 12;
+/// Vectors of sums in a tile: four rows of four.
+const SUMS: usize = 16;
 
-/// Some rows times some panels, the sums `[row][panel][vector]`.
+/// Some rows times some panels, the sums `[row][panel][stride]`, from `first`
+/// on the vectors of the product.
 struct Tile<'a, F, V> {
     a: &'a [F],
     row_stride: usize,
@@ -728,6 +832,8 @@ struct Tile<'a, F, V> {
     /// Vectors of a panel, rows, panels.
     shape: (usize, usize, usize),
     sums: &'a mut [V; SUMS],
+    first: usize,
+    stride: usize,
 }
 
 impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
@@ -735,6 +841,12 @@ impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
     #[inline(always)]
     fn run(self) {
         match self.shape {
+            (1, 1, 1) => self.of::<1, 1, 1>(),
+            (1, 2, 1) => self.of::<1, 2, 1>(),
+            (1, 3, 1) => self.of::<1, 3, 1>(),
+            (1, 4, 1) => self.of::<1, 4, 1>(),
+            (1, 5, 1) => self.of::<1, 5, 1>(),
+            (1, 6, 1) => self.of::<1, 6, 1>(),
             (2, 1, 1) => self.of::<2, 1, 1>(),
             (2, 2, 1) => self.of::<2, 2, 1>(),
             (2, 3, 1) => self.of::<2, 3, 1>(),
@@ -766,6 +878,8 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         let (row_stride, col_stride, depth) = (self.row_stride, self.col_stride, self.depth);
         let step = N * V::N;
         assert!(self.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
+        let (first, stride) = (self.first, self.stride);
+        assert!((R * P - 1) * stride + first + N <= SUMS);
         let panels: [&[F]; P] =
             std::array::from_fn(|p| &self.b[p * self.panel_stride..][..depth * step]);
         // Loops and no closures, which would be compiled without the features
@@ -774,7 +888,9 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         for r in 0..R {
             for p in 0..P {
                 for v in 0..N {
-                    sums[r][p][v] = self.sums[(r * P + p) * N + v];
+                    // SAFETY: the largest index is below SUMS, as asserted.
+                    let sum = unsafe { self.sums.get_unchecked((r * P + p) * stride + first + v) };
+                    sums[r][p][v] = *sum;
                 }
             }
         }
@@ -820,7 +936,9 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         for r in 0..R {
             for p in 0..P {
                 for v in 0..N {
-                    self.sums[(r * P + p) * N + v] = sums[r][p][v];
+                    let at = (r * P + p) * stride + first + v;
+                    // SAFETY: as above.
+                    unsafe { *self.sums.get_unchecked_mut(at) = sums[r][p][v] };
                 }
             }
         }
@@ -847,9 +965,9 @@ mod tests {
         let mut packed = Packed::default();
         let blocks = (0..groups).map(|g| Matrix::new(&b[g * m..], k, m, all));
         if k > 0 && m > 0 {
-            packed.pack_beside(blocks);
+            packed.pack_beside(blocks, true);
         } else {
-            packed.pack_beside((0..groups).map(|_| Matrix::new(&b, k, m, m)));
+            packed.pack_beside((0..groups).map(|_| Matrix::new(&b, k, m, m)), true);
         }
         for from in [None, Some(&row[..])] {
             let mut out = start.clone();

@@ -209,13 +209,14 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         };
         let (weights, packs) = (self.weights(), &mut step.packs);
         self.cell.pack(weights, packs);
-        self.cell.prepare(packs, &step.x, &mut step.saved);
         let rows = Rows {
             x: &step.x,
             prev: &step.prev,
             hidden: &step.prev,
             next: &mut step.next,
             saved: &mut step.saved,
+            keeps: true,
+            prepared: false,
         };
         self.cell.forward(weights, packs, n, rows);
         Ok(step)

@@ -14,9 +14,10 @@ mod update;
 use super::{Bias, Cell, DoneRows, Packs, Part, Rows, RowsBack, Weights};
 use crate::Float;
 use crate::float::Scalar;
-use crate::kernel::{Block, Matrix, Outer, Team, product, product_from, product_scaled};
+use crate::kernel::{self, Block, Factor, Matrix, Outer, Step, StepBack, StepEnds, Team};
+use crate::kernel::{product, product_from, product_scaled};
 use places::Places;
-use update::{RowBack, Step, UpdateBack, update_row, update_row_back};
+use update::{Of, RowBack, update_row, update_row_back};
 
 /// The sizes of a gated cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +41,11 @@ pub struct Side {
 }
 
 /// Sums a gated cell can have.
-pub const SUMS: usize = 4;
+pub const SUMS: usize = kernel::SUMS;
 /// Parts the state of a gated cell can have.
-pub const STATES: usize = 2;
+pub const STATES: usize = kernel::STATES;
 /// Weights of its own a unit of a gated cell can have.
-pub const UNITS: usize = 3;
+pub const UNITS: usize = kernel::UNITS;
 
 /// A cell of affine gates and a pointwise update.
 ///
@@ -115,6 +116,13 @@ pub trait GatedCell: Clone + Send + Sync {
         (d_sums, d_prev, [S::lit(0.0); UNITS])
     }
 }
+
+/// Rows of a step below which the products of a wide input are faster when many
+/// steps are taken at once.
+const FEW: usize = 6;
+
+/// Features of an input that is not wide.
+const SMALL_INPUT: usize = 8;
 
 impl<F: Float, C: GatedCell> Cell<F> for C {
     fn input_size(&self) -> usize {
@@ -271,7 +279,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             unit: &weights[p.unit..],
             d_unit: &mut dw[p.unit..],
         };
-        update_row_back::<C, F, F>(self, p.h, update);
+        update_row_back(self, p.h, update);
         let mut unused = Vec::new();
         let d_x = row.d_x.unwrap_or_else(|| {
             unused.resize(p.i, F::zero());
@@ -304,9 +312,10 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         }
         let (p, w) = (Places::of(self), weights.values);
         let input = p.blocks(C::INPUT, p.weight_ih, p.i, w).map(Matrix::t);
-        packs.input.pack_beside(input);
+        let alone = C::SAVED.len() == 1;
+        packs.input.pack_beside(input, alone);
         let hidden = p.blocks(C::HIDDEN, p.weight_hh, p.r, w).map(Matrix::t);
-        packs.hidden.pack_beside(hidden);
+        packs.hidden.pack_beside(hidden, alone);
         if let Some(start) = p.weight_hr {
             let w_hr = Matrix::new(&w[start..], p.r, p.h, p.h);
             packs.projection.pack(w_hr.t());
@@ -332,6 +341,12 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         packs.back_stamp = weights.stamp;
     }
 
+    /// Where there are few rows, the weights of the input would be read for a
+    /// few products each.
+    fn prepares(&self, rows: usize) -> bool {
+        rows < FEW && self.sizes().input_size > SMALL_INPUT
+    }
+
     fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
         let p = Places::of(self);
         if saved.is_empty() {
@@ -348,8 +363,25 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         if n == 0 {
             return;
         }
-        let unit = &weights.values[p.unit..];
-        let (saved, next) = F::dispatch(Step::new(self, &p, packs, unit, n, rows));
+        let input = Matrix::new(rows.x, n, p.i, p.i);
+        let input = Factor::of(input, &packs.input).from(C::INPUT.first);
+        let hidden = Matrix::new(rows.hidden, n, p.r, p.s);
+        let prepared = C::INPUT.first..C::INPUT.first + C::INPUT.gates.len();
+        let (saved, next) = F::dispatch(Step {
+            shape: p.shape(n),
+            input: (!rows.prepared).then_some(input),
+            hidden: Factor::of(hidden, &packs.hidden).from(C::HIDDEN.first),
+            ends: StepEnds {
+                update: Of(self),
+                biases: &packs.biases,
+                prepared: if rows.prepared { prepared } else { 0..0 },
+                unit: &weights.values[p.unit..],
+                prev: rows.prev,
+                next: rows.next,
+                keeps: rows.keeps,
+                saved: rows.saved,
+            },
+        });
         if p.weight_hr.is_some() {
             for state in next.chunks_exact_mut(p.s) {
                 state[..p.r].fill(F::zero());
@@ -373,8 +405,17 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             product(dh, &packs.projection_back, dm, p.v);
         }
         let mask = rows.mask;
-        let unit = &weights.values[p.unit..];
-        let (d_state, d_saved) = F::dispatch(UpdateBack::new(self, &p, unit, rows));
+        let (d_state, d_saved) = F::dispatch(StepBack {
+            shape: p.shape(n),
+            update: Of(self),
+            unit: &weights.values[p.unit..],
+            prev: rows.prev,
+            next: rows.next,
+            saved: rows.saved,
+            d_state: rows.d_state,
+            d_saved: rows.d_saved,
+            d_unit: rows.d_weights.get_mut(p.unit..).unwrap_or_default(),
+        });
         if p.weight_hr.is_some() {
             keep_output_gradients(&p, d_state, d_saved);
         }

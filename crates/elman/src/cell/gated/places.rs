@@ -3,7 +3,7 @@
 use super::{GatedCell, STATES, Side, Sizes};
 use crate::Float;
 use crate::cell::Bias;
-use crate::kernel::Matrix;
+use crate::kernel::{Matrix, StepShape};
 
 /// Where the parameters of a gated cell begin in its slice.
 pub struct Places {
@@ -60,16 +60,26 @@ impl Places {
         }
     }
 
+    /// The sizes of a step of `n` rows.
+    pub fn shape(&self, n: usize) -> StepShape {
+        StepShape {
+            n,
+            h: self.h,
+            r: self.r,
+            s: self.s,
+            v: self.v,
+            projected: self.weight_hr.is_some(),
+        }
+    }
+
     /// The parts of a row of state by units; `m` stands for the output under a
     /// projection.
-    #[inline(always)]
     pub fn units<'a, F>(&self, state: &'a [F], m: &'a [F]) -> [&'a [F]; STATES] {
         let (output, rest) = state.split_at(self.r);
         [if self.weight_hr.is_some() { m } else { output }, rest]
     }
 
     /// As [`units`](Self::units), to be changed.
-    #[inline(always)]
     pub fn units_mut<'a, F>(&self, state: &'a mut [F], m: &'a mut [F]) -> [&'a mut [F]; STATES] {
         let (output, rest) = state.split_at_mut(self.r);
         [if self.weight_hr.is_some() { m } else { output }, rest]

@@ -209,34 +209,48 @@ impl<C> Slot<C> {
     where
         C: Cell<F>,
     {
-        let rows = PREPARED / (self.saved_size * F::BYTES).max(1);
-        for part in chunks(reads.steps, rows, self.reverse) {
-            let rows = rows_of(reads.steps, &part);
-            let x = &reads.x[span(&rows, self.input_size)];
+        let steps = reads.steps;
+        let most = if steps.seq_len() > 0 {
+            steps.at(0).len()
+        } else {
+            0
+        };
+        let prepared = self.cell.prepares(most);
+        let rows = match prepared {
+            true => PREPARED / (self.saved_size * F::BYTES).max(1),
+            false => 1,
+        };
+        for part in chunks(steps, rows, self.reverse) {
+            let rows = rows_of(steps, &part);
             let first = if keeps {
                 0
             } else {
                 run.saved.resize(rows.len() * self.saved_size, F::zero());
                 rows.start
             };
-            let saved = rows.start - first..rows.end - first;
-            let saved = of(&mut run.saved, &saved, self.saved_size);
-            self.cell.prepare(reads.packs, x, saved);
+            if prepared {
+                let x = &reads.x[span(&rows, self.input_size)];
+                let saved = rows.start - first..rows.end - first;
+                let saved = of(&mut run.saved, &saved, self.saved_size);
+                self.cell.prepare(reads.packs, x, saved);
+            }
             let (start, end) = (part.start, part.end);
             for i in 0..part.len() {
                 let t = if self.reverse { end - 1 - i } else { start + i };
-                self.advance(reads, t, run, first);
+                self.advance(reads, t, run, first, (keeps, prepared));
             }
         }
     }
 
-    /// Step `t` forward; what was saved begins with row `first`.
+    /// Step `t` forward; what was saved begins with row `first`. Whether it is
+    /// kept, and was prepared.
     pub(super) fn advance<F: Float>(
         &self,
         reads: Reads<'_, F>,
         t: usize,
         run: &mut Run<F>,
         first: usize,
+        (keeps, prepared): (bool, bool),
     ) where
         C: Cell<F>,
     {
@@ -280,6 +294,8 @@ impl<C> Slot<C> {
                 &(rows.start - first..rows.end - first),
                 self.saved_size,
             ),
+            keeps,
+            prepared,
         };
         self.cell
             .forward(reads.weights, reads.packs, rows.len(), step);

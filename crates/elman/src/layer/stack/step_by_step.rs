@@ -116,10 +116,7 @@ impl<C> Stack<C> {
                 steps: &share.steps,
                 starts: &share.starts,
             };
-            let saved = of(&mut run.saved, &rows, slot.saved_size);
-            let x_rows = &reads.x[span(&rows, slot.input_size)];
-            slot.cell.prepare(reads.packs, x_rows, saved);
-            slot.advance(reads, t, run, 0);
+            slot.advance(reads, t, run, 0, (true, false));
             self.pass_up(slot.layer, share, rows.clone());
         }
         let last = self.config.num_layers - 1;

@@ -1,0 +1,389 @@
+//! A step of a gated cell for many rows: the products, and the update of each
+//! tile's units while their sums are in the registers; and its way back.
+//!
+//! ```text
+//! saved (n, V)    sums, SUMS blocks of H | m (H) under a projection
+//! state (n, S)    h (R = H), or (R) under a projection | c (H)
+//! ```
+//!
+//! Under a projection the update makes `m` and reads no old `h`.
+
+use super::dispatch::Task;
+use super::lanes::Lanes;
+use super::product::{Ends, Factor, products_between};
+use crate::Float;
+use std::ops::Range;
+
+/// Sums an update can have.
+pub const SUMS: usize = 4;
+/// Parts its state can have.
+pub const STATES: usize = 2;
+/// Weights of its own a unit can have.
+pub const UNITS: usize = 3;
+
+/// The pointwise half of a cell. Entries that it does not use are zero.
+pub trait Update<F: Float> {
+    /// Sums of a unit.
+    const SUMS: usize;
+    /// Parts of its state.
+    const STATES: usize;
+    /// Weights of its own.
+    const UNITS: usize;
+
+    /// The new state from the sums, the old state and the units' own weights;
+    /// leaves what is saved in place of the sums.
+    fn update<V: Lanes<F>>(
+        &self,
+        sums: &mut [V; SUMS],
+        prev: [V; STATES],
+        unit: [V; UNITS],
+    ) -> [V; STATES];
+
+    /// From the gradient of the new state those of the sums, of the old state
+    /// beside the way through the sums, and of the units' own weights.
+    fn back<V: Lanes<F>>(
+        &self,
+        saved: [V; SUMS],
+        states: [[V; STATES]; 2],
+        d_next: [V; STATES],
+        unit: [V; UNITS],
+    ) -> ([V; SUMS], [V; STATES], [V; UNITS]);
+}
+
+/// The sizes of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepShape {
+    /// Rows.
+    pub n: usize,
+    /// Units.
+    pub h: usize,
+    /// Where the second part of a state begins.
+    pub r: usize,
+    /// Numbers of a row of state.
+    pub s: usize,
+    /// Numbers of a saved row.
+    pub v: usize,
+    /// Whether the first part of the new state is `m`.
+    pub projected: bool,
+}
+
+impl StepShape {
+    /// That rows of state and saved rows have room for all blocks, and arrays of
+    /// those lengths for all rows: what `SAFETY` lines below rest on.
+    fn check<F: Float, U: Update<F>>(&self, states: &[usize], saved: &[usize]) {
+        let rows = |len: &usize, stride: usize| self.n == 0 || *len / self.n >= stride;
+        assert!(U::SUMS <= SUMS && U::STATES <= STATES && U::UNITS <= UNITS);
+        let blocks = U::SUMS + usize::from(self.projected);
+        assert!(self.v == blocks * self.h && self.s == self.r + (U::STATES - 1) * self.h);
+        assert!(self.projected || self.r == self.h);
+        assert!(states.iter().all(|len| rows(len, self.s)));
+        assert!(saved.iter().all(|len| rows(len, self.v)));
+    }
+}
+
+/// `N` or fewer numbers.
+///
+/// # Safety
+/// `at + count` is within the slice.
+#[inline(always)]
+unsafe fn load<F: Float, V: Lanes<F>>(from: &[F], at: usize, count: usize) -> V {
+    debug_assert!(at + count <= from.len());
+    // SAFETY: the caller's.
+    let from = unsafe { from.get_unchecked(at..at + count) };
+    if count == V::N {
+        V::load(from)
+    } else {
+        V::load_part(from)
+    }
+}
+
+/// The way back from [`load`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: usize) {
+    debug_assert!(at + count <= to.len());
+    // SAFETY: the caller's.
+    let to = unsafe { to.get_unchecked_mut(at..at + count) };
+    if count == V::N {
+        value.store(to);
+    } else {
+        value.store_part(to);
+    }
+}
+
+/// A step forward.
+pub struct Step<'a, U, F> {
+    /// The sizes.
+    pub shape: StepShape,
+    /// The product of the input; `None` where it is in `saved` already.
+    pub input: Option<Factor<'a, F>>,
+    /// The product of the state.
+    pub hidden: Factor<'a, F>,
+    /// The ends of the products.
+    pub ends: StepEnds<'a, U, F>,
+}
+
+/// Where the sums of a step come from, and what becomes of them.
+pub struct StepEnds<'a, U, F> {
+    /// The pointwise half.
+    pub update: U,
+    /// What sums begin with, blocks of H.
+    pub biases: &'a [F],
+    /// Sums that begin with what is in `saved` in place of that.
+    pub prepared: Range<usize>,
+    /// The units' own weights, blocks of H.
+    pub unit: &'a [F],
+    /// States before the step.
+    pub prev: &'a [F],
+    /// States after it.
+    pub next: &'a mut [F],
+    /// Whether `saved` is written for others to read.
+    pub keeps: bool,
+    /// Room for sums, then what is saved.
+    pub saved: &'a mut [F],
+}
+
+impl<'a, F: Float, U: Update<F>> Task<F> for Step<'a, U, F> {
+    /// What was saved, and the new states.
+    type Out = (&'a mut [F], &'a mut [F]);
+
+    #[inline(always)]
+    fn run<V: Lanes<F>>(self) -> Self::Out {
+        let (shape, ends) = (self.shape, self.ends);
+        shape.check::<F, U>(&[ends.prev.len(), ends.next.len()], &[ends.saved.len()]);
+        assert!(ends.biases.len() >= U::SUMS * shape.h && ends.unit.len() >= U::UNITS * shape.h);
+        self.hidden.check(shape.n, shape.h, U::SUMS == 1);
+        let StepEnds { next, saved, .. } = ends;
+        let fused = Fused {
+            shape,
+            ends: StepEnds {
+                next: &mut *next,
+                saved: &mut *saved,
+                ..ends
+            },
+        };
+        products_between::<F, _, V>(self.input, self.hidden, U::SUMS, fused);
+        (saved, next)
+    }
+}
+
+/// Made where everything has been checked.
+struct Fused<'a, U, F> {
+    shape: StepShape,
+    ends: StepEnds<'a, U, F>,
+}
+
+impl<F: Float, U: Update<F>> Fused<'_, U, F> {
+    /// Where vector `v` of the sums of a row and a panel begins in the blocks of
+    /// the row, and how many numbers it has: units of one sum, or, of the only
+    /// one, more of them.
+    #[inline(always)]
+    fn place<V: Lanes<F>>(&self, col: usize, width: usize, v: usize) -> (usize, usize) {
+        match U::SUMS {
+            1 => {
+                let (_, count) = units::<F, V>(col, width, v);
+                (if count > 0 { col + v * V::N } else { col }, count)
+            }
+            _ => (v * self.shape.h + col, width.min(V::N)),
+        }
+    }
+}
+
+/// The units of the `repeat`-th vector of a panel, and how many there are.
+#[inline(always)]
+fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usize) {
+    let before = repeat * V::N;
+    (col + before, width.saturating_sub(before).min(V::N))
+}
+
+// SAFETY of every access below: the products call these with `row < n` and
+// `col + width <= h`, and the sizes have been checked against the arrays.
+impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+        let start = row * self.shape.v;
+        for (v, value) in sums.iter_mut().enumerate() {
+            let sum = if U::SUMS == 1 { 0 } else { v };
+            let (at, count) = self.place::<V>(col, width, v);
+            // SAFETY: see above.
+            *value = unsafe {
+                match self.ends.prepared.contains(&sum) {
+                    true => load(self.ends.saved, start + at, count),
+                    false => load(self.ends.biases, at, count),
+                }
+            };
+        }
+    }
+
+    #[inline(always)]
+    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        let start = row * self.shape.v;
+        for (v, value) in sums.iter().enumerate() {
+            let (at, count) = self.place::<V>(col, width, v);
+            // SAFETY: see above.
+            unsafe { store(*value, self.ends.saved, start + at, count) };
+        }
+    }
+
+    #[inline(always)]
+    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+        let start = row * self.shape.v;
+        for (v, value) in sums.iter_mut().enumerate() {
+            let (at, count) = self.place::<V>(col, width, v);
+            // SAFETY: see above.
+            *value = unsafe { load(self.ends.saved, start + at, count) };
+        }
+    }
+
+    #[inline(always)]
+    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        let StepShape {
+            h, r, projected, ..
+        } = self.shape;
+        let ends = &mut self.ends;
+        let (state, saved) = (row * self.shape.s, row * self.shape.v);
+        for repeat in 0..sums.len() / U::SUMS {
+            let (j, count) = units::<F, V>(col, width, repeat);
+            if count == 0 {
+                break;
+            }
+            let mut values = [V::lit(0.0); SUMS];
+            let mut prev = [V::lit(0.0); STATES];
+            let mut unit = [V::lit(0.0); UNITS];
+            for i in 0..U::SUMS {
+                values[i] = sums[repeat + i];
+            }
+            // SAFETY: see above.
+            unsafe {
+                if !projected {
+                    prev[0] = load(ends.prev, state + j, count);
+                }
+                if U::STATES > 1 {
+                    prev[1] = load(ends.prev, state + r + j, count);
+                }
+                for i in 0..U::UNITS {
+                    unit[i] = load(ends.unit, i * h + j, count);
+                }
+            }
+            let next = ends.update.update(&mut values, prev, unit);
+            // SAFETY: see above.
+            unsafe {
+                if ends.keeps {
+                    for i in 0..U::SUMS {
+                        store(values[i], ends.saved, saved + i * h + j, count);
+                    }
+                }
+                if projected {
+                    store(next[0], ends.saved, saved + U::SUMS * h + j, count);
+                } else {
+                    store(next[0], ends.next, state + j, count);
+                }
+                if U::STATES > 1 {
+                    store(next[1], ends.next, state + r + j, count);
+                }
+            }
+        }
+    }
+}
+
+/// The derivative of the update for all rows of a step.
+pub struct StepBack<'a, U, F> {
+    /// The sizes.
+    pub shape: StepShape,
+    /// The pointwise half.
+    pub update: U,
+    /// The units' own weights, blocks of H.
+    pub unit: &'a [F],
+    /// States before the step.
+    pub prev: &'a [F],
+    /// States after it.
+    pub next: &'a [F],
+    /// What was saved.
+    pub saved: &'a [F],
+    /// From the gradient of the new state to the direct part of the old one's.
+    pub d_state: &'a mut [F],
+    /// Gradients of the sums; under a projection, that of `m` after them, read.
+    pub d_saved: &'a mut [F],
+    /// Gradients of the units' own weights, added to.
+    pub d_unit: &'a mut [F],
+}
+
+impl<'a, F: Float, U: Update<F>> Task<F> for StepBack<'a, U, F> {
+    /// The gradients of the state and of what was saved.
+    type Out = (&'a mut [F], &'a mut [F]);
+
+    #[inline(always)]
+    fn run<V: Lanes<F>>(mut self) -> Self::Out {
+        let states = [self.prev.len(), self.next.len(), self.d_state.len()];
+        let saved = [self.saved.len(), self.d_saved.len()];
+        self.shape.check::<F, U>(&states, &saved);
+        let units = U::UNITS * self.shape.h;
+        assert!(self.unit.len() >= units && self.d_unit.len() >= units);
+        for row in 0..self.shape.n {
+            for j in (0..self.shape.h).step_by(V::N) {
+                self.units::<V>(row, j);
+            }
+        }
+        (self.d_state, self.d_saved)
+    }
+}
+
+impl<F: Float, U: Update<F>> StepBack<'_, U, F> {
+    /// Up to `N` units of a row from `j` on.
+    #[inline(always)]
+    fn units<V: Lanes<F>>(&mut self, row: usize, j: usize) {
+        let StepShape {
+            h, r, projected, ..
+        } = self.shape;
+        let count = V::N.min(h - j);
+        let (state, saved) = (row * self.shape.s, row * self.shape.v);
+        let m = saved + U::SUMS * h + j;
+        let zero = V::lit(0.0);
+        let (mut sums, mut unit) = ([zero; SUMS], [zero; UNITS]);
+        let (mut states, mut d_next) = ([[zero; STATES]; 2], [zero; STATES]);
+        // SAFETY: row < n and j + count <= h, and `run` has checked the sizes
+        // against the arrays.
+        unsafe {
+            for i in 0..U::SUMS {
+                sums[i] = load(self.saved, saved + i * h + j, count);
+            }
+            for i in 0..U::UNITS {
+                unit[i] = load(self.unit, i * h + j, count);
+            }
+            if projected {
+                states[1][0] = load(self.saved, m, count);
+                d_next[0] = load(self.d_saved, m, count);
+            } else {
+                states[0][0] = load(self.prev, state + j, count);
+                states[1][0] = load(self.next, state + j, count);
+                d_next[0] = load(self.d_state, state + j, count);
+            }
+            if U::STATES > 1 {
+                states[0][1] = load(self.prev, state + r + j, count);
+                states[1][1] = load(self.next, state + r + j, count);
+                d_next[1] = load(self.d_state, state + r + j, count);
+            }
+        }
+        let (d_sums, d_state, d_unit) = self.update.back(sums, states, d_next, unit);
+        // SAFETY: as above.
+        unsafe {
+            for i in 0..U::SUMS {
+                store(d_sums[i], self.d_saved, saved + i * h + j, count);
+            }
+            if projected {
+                store(d_state[0], self.d_saved, m, count);
+            } else {
+                store(d_state[0], self.d_state, state + j, count);
+            }
+            if U::STATES > 1 {
+                store(d_state[1], self.d_state, state + r + j, count);
+            }
+            for i in 0..U::UNITS {
+                let so_far: V = load(self.d_unit, i * h + j, count);
+                store(so_far + d_unit[i], self.d_unit, i * h + j, count);
+            }
+        }
+    }
+}
