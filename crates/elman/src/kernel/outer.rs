@@ -41,6 +41,8 @@ pub type Factors<'a, 'b, F> = dyn Fn(usize) -> (&'a [F], [&'a [F]; FROM]) + Sync
 pub struct Outer<F> {
     left: Vec<PackedLeft<F>>,
     right: [Packed<F>; FROM],
+    /// Sums of left rows, block after block.
+    sums: Vec<F>,
 }
 
 impl<F: Float> Default for Outer<F> {
@@ -48,6 +50,7 @@ impl<F: Float> Default for Outer<F> {
         Self {
             left: Vec::new(),
             right: Default::default(),
+            sums: Vec::new(),
         }
     }
 }
@@ -107,41 +110,84 @@ impl<F: Float> Outer<F> {
         for (right, width) in self.right.iter_mut().zip(widths) {
             right.resize(rows, 1, width, true);
         }
+        self.sums.clear();
+        self.sums
+            .resize(blocks.iter().map(|b| b.rows).sum(), F::zero());
         let jobs = team.threads();
         let mut left = self.left.iter_mut();
         let left: [_; MOST] = std::array::from_fn(|_| left.next().map(PackedLeft::parts));
         let mut right = self.right.iter_mut();
         let right: [_; FROM] = std::array::from_fn(|_| right.next().map(Packed::parts));
+        let sums = Parts::new(&mut self.sums);
         team.run(jobs, |job| {
+            let mut copies: [Option<Copy<'_, F>>; MOST] = Default::default();
+            let mut start = 0;
             for (at, block) in blocks.iter().enumerate() {
-                if leader(at) == at
-                    && let Some(left) = &left[at]
-                {
-                    let tiles = share(left.count, jobs, job);
-                    // SAFETY: the jobs' shares are disjoint.
-                    let to = unsafe { left.range(tiles.clone()) };
-                    let first = block.first + tiles.start * left.width;
-                    let last = block.first + block.rows;
-                    pack_rows(rows, left.width, first..last, &|i| row(i).0, to);
+                let sum = start..start + block.rows;
+                start = sum.end;
+                if leader(at) != at {
+                    continue;
                 }
+                let Some(left) = &left[at] else { continue };
+                let tiles = share(left.count, jobs, job);
+                let own = tiles.start * left.width..block.rows.min(tiles.end * left.width);
+                // SAFETY: the jobs' shares are disjoint, and so are the sums of
+                // blocks.
+                let (to, sums) = unsafe {
+                    let own = sum.start + own.start.min(own.end)..sum.start + own.end;
+                    (left.range(tiles), sums.range(own))
+                };
+                copies[at] = Some(Copy {
+                    columns: block.first + own.start.min(own.end)..block.first + own.end,
+                    width: left.width,
+                    to,
+                    sums,
+                });
             }
-            for (from, right) in right.iter().enumerate() {
-                if let Some(right) = right {
-                    let panels = share(right.count, jobs, job);
+            let mut rights: [Option<Copy<'_, F>>; FROM] = Default::default();
+            for ((copy, right), width) in rights.iter_mut().zip(&right).zip(widths) {
+                let Some(right) = right else { continue };
+                let panels = share(right.count, jobs, job);
+                *copy = Some(Copy {
+                    columns: (panels.start * right.width).min(width)..width,
+                    width: right.width,
                     // SAFETY: the jobs' shares are disjoint.
-                    let to = unsafe { right.range(panels.clone()) };
-                    let columns = panels.start * right.width..widths[from];
-                    pack_rows(rows, right.width, columns, &|i| row(i).1[from], to);
+                    to: unsafe { right.range(panels) },
+                    sums: &mut [],
+                });
+            }
+            for first in (0..rows).step_by(TOGETHER) {
+                let together = TOGETHER.min(rows - first);
+                let mut from: [[&[F]; TOGETHER]; 1 + FROM] = Default::default();
+                for i in 0..together {
+                    let (left, right) = row(first + i);
+                    from[0][i] = left;
+                    for (from, right) in from[1..].iter_mut().zip(right) {
+                        from[i] = right;
+                    }
+                }
+                let [left, right @ ..] = &from;
+                for copy in copies.iter_mut().flatten() {
+                    copy.rows(&left[..together], first, rows);
+                }
+                for (copy, from) in rights.iter_mut().zip(right) {
+                    if let Some(copy) = copy {
+                        copy.rows(&from[..together], first, rows);
+                    }
                 }
             }
         });
-        let (left, right) = (&self.left, &self.right);
+        let (left, right, sums) = (&self.left, &self.right, &self.sums);
         let out = Parts::new(out);
         team.run(jobs, |job| {
+            let mut start = 0;
             for (at, block) in blocks.iter().enumerate() {
                 let left = &left[leader(at)];
                 let tiles = share(left.tiles(), jobs, job);
                 let units = tiles.start * left.tile()..block.rows.min(tiles.end * left.tile());
+                if units.is_empty() {
+                    continue;
+                }
                 let width = widths[block.from];
                 let place = block.out + units.start * width..block.out + units.end * width;
                 // SAFETY: the jobs' shares of a block are disjoint, and `check`
@@ -150,28 +196,25 @@ impl<F: Float> Outer<F> {
                 product_left(left, tiles, &right[block.from], to, width);
             }
             for (at, block) in blocks.iter().enumerate() {
-                let tile = left[leader(at)].tile();
-                let tiles = share(left[leader(at)].tiles(), jobs, job);
-                let units = tiles.start * tile..block.rows.min(tiles.end * tile);
-                if leader(at) != at || units.is_empty() {
+                let own = &sums[start..start + block.rows];
+                start += block.rows;
+                if leader(at) != at {
                     continue;
                 }
-                let columns = block.first + units.start..block.first + units.end;
-                let mut sums = blocks
-                    .iter()
-                    .filter(|b| same(b, block))
-                    .filter_map(|b| b.sum);
-                let sums: [_; 2] = std::array::from_fn(|_| {
-                    sums.next().map(|sum| {
-                        // SAFETY: as above.
-                        unsafe { out.range(sum + units.start..sum + units.end) }
-                    })
-                });
-                F::dispatch(Sums {
-                    rows,
-                    row: &|i| &row(i).0[columns.clone()],
-                    out: sums,
-                });
+                let left = &left[at];
+                let tiles = share(left.tiles(), jobs, job);
+                let units = tiles.start * left.tile()..block.rows.min(tiles.end * left.tile());
+                if units.is_empty() {
+                    continue;
+                }
+                for sum in blocks.iter().filter(|b| same(b, block)) {
+                    let Some(sum) = sum.sum else { continue };
+                    // SAFETY: as above.
+                    let to = unsafe { out.range(sum + units.start..sum + units.end) };
+                    to.iter_mut()
+                        .zip(&own[units.clone()])
+                        .for_each(|(to, d)| *to += *d);
+                }
             }
         });
     }
@@ -205,63 +248,72 @@ fn check(blocks: &[Block], widths: [usize; FROM], len: usize) {
 /// Rows that are copied together, so that both sides stay in the cache.
 const TOGETHER: usize = 16;
 
-/// Copies `columns` of all rows into blocks `[block][row][width]`.
-fn pack_rows<'a, F: Float>(
-    rows: usize,
-    width: usize,
+/// Columns of rows on their way into blocks `[block][row][width]`.
+struct Copy<'a, F> {
     columns: Range<usize>,
-    row: &dyn Fn(usize) -> &'a [F],
-    to: &mut [F],
-) {
-    if to.is_empty() {
-        return;
+    width: usize,
+    to: &'a mut [F],
+    /// The sum of every column; empty where it is not wanted.
+    sums: &'a mut [F],
+}
+
+impl<F: Float> Copy<'_, F> {
+    /// Takes the rows from number `first` of `rows` on.
+    fn rows(&mut self, from: &[&[F]], first: usize, rows: usize) {
+        match self.width {
+            6 => self.blocks::<6>(from, first, rows),
+            8 => self.blocks::<8>(from, first, rows),
+            16 => self.blocks::<16>(from, first, rows),
+            width => unreachable!("no block of {width} columns"),
+        }
+        if !self.sums.is_empty() {
+            F::dispatch(Sums {
+                from,
+                first: self.columns.start,
+                sums: self.sums,
+            });
+        }
     }
-    for first in (0..rows).step_by(TOGETHER) {
-        let together = TOGETHER.min(rows - first);
-        let from: [&[F]; TOGETHER] = std::array::from_fn(|i| row((first + i).min(rows - 1)));
-        for (block, to) in to.chunks_exact_mut(rows * width).enumerate() {
-            let start = columns.start + block * width;
-            let count = width.min(columns.end - start);
-            let to = to[first * width..].chunks_exact_mut(width);
-            for (to, from) in to.zip(&from[..together]) {
-                let (to, rest) = to.split_at_mut(count);
-                to.copy_from_slice(&from[start..start + count]);
-                rest.fill(F::zero());
+
+    fn blocks<const WIDTH: usize>(&mut self, from: &[&[F]], first: usize, rows: usize) {
+        let blocks = self.to.chunks_exact_mut((rows * WIDTH).max(1));
+        for (block, to) in blocks.enumerate() {
+            let start = self.columns.start + block * WIDTH;
+            let count = WIDTH.min(self.columns.end - start);
+            let to = to[first * WIDTH..].chunks_exact_mut(WIDTH);
+            for (to, from) in to.zip(from) {
+                let from = &from[start..start + count];
+                match <&[F; WIDTH]>::try_from(from) {
+                    Ok(from) => to.copy_from_slice(from),
+                    Err(_) => {
+                        to[..count].copy_from_slice(from);
+                        to[count..].fill(F::zero());
+                    }
+                }
             }
         }
     }
 }
 
-/// Sums of rows, added to each `out`.
-struct Sums<'a, 'b, F> {
-    rows: usize,
-    row: &'b dyn Fn(usize) -> &'a [F],
-    out: [Option<&'b mut [F]>; 2],
+/// Adds numbers `first..` of rows to `sums`.
+struct Sums<'a, F> {
+    from: &'a [&'a [F]],
+    first: usize,
+    sums: &'a mut [F],
 }
 
-impl<F: Float> Task<F> for Sums<'_, '_, F> {
+impl<F: Float> Task<F> for Sums<'_, F> {
     type Out = ();
 
     #[inline(always)]
-    fn run<V: Lanes<F>>(mut self) {
-        const VECTORS: usize = 4;
-        let len = self.out.iter().flatten().next().map_or(0, |out| out.len());
-        for first in (0..len).step_by(VECTORS * V::N) {
-            let count = |v: usize| len.saturating_sub(first + v * V::N).min(V::N);
-            let mut sums = [V::lit(0.0); VECTORS];
-            for i in 0..self.rows {
-                let row = (self.row)(i);
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = *sum + load(row, (first + v * V::N).min(len), count(v));
-                }
+    fn run<V: Lanes<F>>(self) {
+        for at in (0..self.sums.len()).step_by(V::N) {
+            let count = V::N.min(self.sums.len() - at);
+            let mut sum: V = load(self.sums, at, count);
+            for from in self.from {
+                sum = sum + load(from, self.first + at, count);
             }
-            for out in self.out.iter_mut().flatten() {
-                for (v, sum) in sums.iter().enumerate() {
-                    let at = (first + v * V::N).min(len);
-                    let so_far: V = load(out, at, count(v));
-                    store(so_far + *sum, out, at, count(v));
-                }
-            }
+            store(sum, self.sums, at, count);
         }
     }
 }

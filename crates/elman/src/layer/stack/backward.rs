@@ -220,19 +220,22 @@ impl<C> Stack<C> {
         }
         order.clear();
         for t in part.clone() {
-            order.extend((0..steps.at(t).len()).map(|i| {
-                let (share, row) = (i % shares.len(), i / shares.len());
-                let rows = &shares[share];
-                let at = rows.steps.at(t).start + row;
-                let first = rows.steps.at(part.start).start;
-                Place {
+            let (mut share, mut row) = (0, 0);
+            for _ in steps.at(t) {
+                let its = &shares[share].steps;
+                let (at, first) = (its.at(t).start + row, its.at(part.start).start);
+                order.push(Place {
                     share,
                     t,
                     row,
                     at,
                     from_first: at - first,
+                });
+                share += 1;
+                if share == shares.len() {
+                    (share, row) = (0, row + 1);
                 }
-            }));
+            }
         }
         let row = |i: usize| {
             let place: &Place = &order[i];
