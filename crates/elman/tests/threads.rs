@@ -12,27 +12,27 @@ use elman::rng::{Key, Purpose};
 use elman::{Float, Team};
 
 const SEQ_LEN: usize = 40;
-const BATCH: usize = 17;
 
 /// Everything that comes of a pass and its way back.
 fn run<F: Float>(
     layer: &Recurrent<F>,
+    batch: usize,
     pass: &Pass<'_>,
     cache: &mut StackCache<F>,
 ) -> (Vec<F>, Vec<F>) {
     let (stack, params) = (layer.stack(), layer.params());
     let array = |width, seed| {
-        let values = numbers(seed, SEQ_LEN * BATCH * width);
-        Array::from_shape_vec((SEQ_LEN, BATCH, width), values).unwrap()
+        let values = numbers(seed, SEQ_LEN * batch * width);
+        Array::from_shape_vec((SEQ_LEN, batch, width), values).unwrap()
     };
     let (input_size, output_size) = (stack.input_size(), stack.output_size());
     let x: Array3<F> = array(input_size, 1);
-    let mut state = stack.start::<F>(BATCH);
+    let mut state = stack.start::<F>(batch);
     for slot in 0..state.slots() {
         let values = numbers(5 + slot as u64, state.slot(slot).len());
         state.slot_mut(slot).copy_from_slice(&values);
     }
-    let mut y = Array3::zeros((SEQ_LEN, BATCH, output_size));
+    let mut y = Array3::zeros((SEQ_LEN, batch, output_size));
     stack
         .forward(params, x.view(), pass, &mut state, cache, y.view_mut())
         .unwrap();
@@ -59,8 +59,12 @@ fn run<F: Float>(
 }
 
 fn check<F: Float>(config: &RecurrentConfig) {
+    check_batch::<F>(config, 17);
+}
+
+fn check_batch<F: Float>(config: &RecurrentConfig, batch: usize) {
     let layer = Recurrent::<F>::new(config, 1).unwrap();
-    let lengths: Vec<usize> = (0..BATCH).map(|i| i * 23 % (SEQ_LEN + 1)).collect();
+    let lengths: Vec<usize> = (0..batch).map(|i| i * 23 % (SEQ_LEN + 1)).collect();
     let dropout = Some(Key::new(3, Purpose::Dropout));
     let mut caches = [1, 2, 3, 8].map(|threads| {
         let mut cache = StackCache::default();
@@ -77,17 +81,31 @@ fn check<F: Float>(config: &RecurrentConfig) {
             dropout,
             ..Pass::default()
         };
-        let expected = run(&layer, &pass, &mut StackCache::default());
+        let expected = run(&layer, batch, &pass, &mut StackCache::default());
         for cache in &mut caches {
-            assert!(run(&layer, &pass, cache) == expected, "{config:?}");
+            assert!(run(&layer, batch, &pass, cache) == expected, "{config:?}");
             let inference = Pass {
                 inference: true,
                 ..pass
             };
-            let (forward, _) = run(&layer, &inference, cache);
+            let (forward, _) = run(&layer, batch, &inference, cache);
             assert!(forward == expected.0, "{config:?}");
         }
     }
+}
+
+/// Rows too few to be divided: threads divide the units of a step.
+#[test]
+fn units_of_few_rows() {
+    for kind in CellKind::ALL {
+        let mut config = RecurrentConfig::new(kind, 9, 323);
+        config.stack.bidirectional = true;
+        check_batch::<f32>(&config, 1);
+        check_batch::<f32>(&config, 2);
+    }
+    let mut projected = RecurrentConfig::new(CellKind::Lstm, 9, 323);
+    projected.proj_size = 65;
+    check_batch::<f32>(&projected, 2);
 }
 
 #[test]

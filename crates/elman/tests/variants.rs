@@ -155,6 +155,7 @@ impl Step {
             saved: &mut saved,
             keeps: true,
             prepared: false,
+            team: &Team::alone(),
         };
         cell.forward(self.weights(1), packs, ROWS, rows);
         (next, saved)

@@ -145,6 +145,8 @@ pub struct Rows<'a, F> {
     pub keeps: bool,
     /// Whether [`Cell::prepare`] has seen the rows.
     pub prepared: bool,
+    /// Threads that may divide the units of the step.
+    pub team: &'a Team,
 }
 
 /// `n` rows of one step on the way back.
@@ -290,7 +292,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
 
     /// One step of `n` rows, packed and prepared before.
     fn forward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, rows: Rows<'_, F>) {
-        let (keeps, prepared) = (rows.keeps, rows.prepared);
+        let (keeps, prepared, team) = (rows.keeps, rows.prepared, rows.team);
         let width = |numbers: usize| numbers.checked_div(n).unwrap_or(0);
         let (i, s, v) = (
             width(rows.x.len()),
@@ -306,6 +308,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
                 saved: &mut rows.saved[r * v..][..v],
                 keeps,
                 prepared,
+                team,
             };
             self.step(weights.values, row);
         }

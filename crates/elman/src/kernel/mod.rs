@@ -25,5 +25,5 @@ pub use lanes::Lanes;
 pub use outer::{Block, Outer};
 pub use product::{Factor, Matrix, Packed, PackedLeft, product, product_from, product_scaled};
 pub use rows::RowsMut;
-pub use step::{STATES, SUMS, Step, StepBack, StepEnds, StepShape, UNITS, Update};
+pub use step::{STATES, SUMS, Step, StepBack, StepShape, UNITS, Update};
 pub use team::Team;

@@ -41,6 +41,20 @@ impl<'a, T> Parts<'a, T> {
     }
 }
 
+impl<T> Parts<'_, T> {
+    /// As [`range`](Self::range), `count` from `at` on, and not checked.
+    ///
+    /// # Safety
+    /// As there; and the range is inside of the slice.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "disjoint by the caller's promise")]
+    pub unsafe fn at(&self, at: usize, count: usize) -> &mut [T] {
+        debug_assert!(at + count <= self.len);
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.at.add(at), count) }
+    }
+}
+
 /// Blocks of numbers, all of one length, that threads take disjoint ranges of.
 pub(super) struct Blocks<'a, T> {
     parts: Parts<'a, T>,

@@ -456,6 +456,7 @@ pub fn product_from<F: Float>(
         before: None,
         factor: Factor::of(a, b),
         sums: b.vectors(),
+        panels: 0..b.panels(),
         ends: InPlace {
             out,
             stride: out_stride,
@@ -486,6 +487,7 @@ pub fn product_scaled<F: Float>(
         before: None,
         factor: Factor::of(a, b),
         sums: b.vectors(),
+        panels: 0..b.panels(),
         ends: Scaled {
             out: InPlace {
                 out,
@@ -534,6 +536,7 @@ pub fn product_left<F: Float>(
             first: 0,
         },
         sums: b.vectors(),
+        panels: 0..b.panels(),
         ends: InPlace {
             out,
             stride: out_stride,
@@ -545,7 +548,7 @@ pub fn product_left<F: Float>(
 }
 
 /// `a b`, and, where there is one, `before` first, into the same `sums` of every
-/// column of a group, between ends of the caller's.
+/// column of a group, between ends of the caller's; of some panels.
 ///
 /// # Panics
 /// Where the shapes do not fit: a mistake of the caller, not of the input.
@@ -554,13 +557,16 @@ pub fn products_between<F: Float, E: Ends<F>, V: Lanes<F>>(
     before: Option<Factor<'_, F>>,
     factor: Factor<'_, F>,
     sums: usize,
+    panels: Range<usize>,
     ends: E,
 ) {
     let sums = sums * factor.b.repeats;
+    assert!(panels.end <= factor.b.panels());
     let rows = Rows {
         before,
         factor,
         sums,
+        panels,
         ends,
     };
     rows.run::<V>();
@@ -589,6 +595,16 @@ impl<'a, F: Float> Factor<'a, F> {
     #[must_use]
     pub fn from(self, first: usize) -> Self {
         Self { first, ..self }
+    }
+
+    /// Panels of the right factor.
+    pub(super) fn panels(&self) -> usize {
+        self.b.panels()
+    }
+
+    /// Multiplications and additions.
+    pub(super) fn flop(&self) -> usize {
+        2 * self.a.rows * self.b.rows * self.b.groups * self.b.cols
     }
 
     /// That it has so many rows and columns a group, and that panels have two
@@ -636,6 +652,7 @@ pub struct Rows<'a, F, E> {
     factor: Factor<'a, F>,
     /// Vectors of sums of a row and a panel.
     sums: usize,
+    panels: Range<usize>,
     ends: E,
 }
 
@@ -644,7 +661,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
 
     #[inline(always)]
     fn run<V: Lanes<F>>(mut self) {
-        let Self { before, factor, .. } = self;
+        let (before, factor) = (self.before, self.factor);
         for f in before.iter().chain([&factor]) {
             assert_eq!(f.a.cols, f.b.rows, "inner sizes of a product differ");
             let vectors = f.first + f.b.vectors();
@@ -689,8 +706,10 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
                 larger: 0,
             },
         };
-        let panels = factor.b.panels();
-        let mut panel = 0;
+        let Range {
+            start: mut panel,
+            end: panels,
+        } = self.panels.clone();
         while panel < panels {
             let together = if panel + most <= panels { most } else { 1 };
             let at = panel..panel + together;

@@ -10,7 +10,9 @@
 
 use super::dispatch::Task;
 use super::lanes::Lanes;
+use super::parts::{Parts, share};
 use super::product::{Ends, Factor, products_between};
+use super::team::Team;
 use crate::Float;
 use std::ops::Range;
 
@@ -121,12 +123,6 @@ pub struct Step<'a, U, F> {
     pub input: Option<Factor<'a, F>>,
     /// The product of the state.
     pub hidden: Factor<'a, F>,
-    /// The ends of the products.
-    pub ends: StepEnds<'a, U, F>,
-}
-
-/// Where the sums of a step come from, and what becomes of them.
-pub struct StepEnds<'a, U, F> {
     /// The pointwise half.
     pub update: U,
     /// What sums begin with, blocks of H.
@@ -145,34 +141,75 @@ pub struct StepEnds<'a, U, F> {
     pub saved: &'a mut [F],
 }
 
-impl<'a, F: Float, U: Update<F>> Task<F> for Step<'a, U, F> {
-    /// What was saved, and the new states.
-    type Out = (&'a mut [F], &'a mut [F]);
+/// Floating-point operations of a step from which on its units are worth
+/// dividing among threads.
+const LARGE: usize = 200_000;
 
-    #[inline(always)]
-    fn run<V: Lanes<F>>(self) -> Self::Out {
-        let (shape, ends) = (self.shape, self.ends);
-        shape.check::<F, U>(&[ends.prev.len(), ends.next.len()], &[ends.saved.len()]);
-        assert!(ends.biases.len() >= U::SUMS * shape.h && ends.unit.len() >= U::UNITS * shape.h);
+impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
+    /// Runs the step on the threads of a team, which divide its units.
+    pub fn run(self, team: &Team) {
+        let shape = self.shape;
+        shape.check::<F, U>(&[self.prev.len(), self.next.len()], &[self.saved.len()]);
+        assert!(self.biases.len() >= U::SUMS * shape.h && self.unit.len() >= U::UNITS * shape.h);
         self.hidden.check(shape.n, shape.h, U::SUMS == 1);
-        let StepEnds { next, saved, .. } = ends;
+        let flop = self.hidden.flop() + self.input.as_ref().map_or(0, Factor::flop);
+        let jobs = if flop < LARGE { 1 } else { team.threads() };
         let fused = Fused {
             shape,
-            ends: StepEnds {
-                next: &mut *next,
-                saved: &mut *saved,
-                ..ends
-            },
+            update: &self.update,
+            biases: self.biases,
+            prepared: self.prepared,
+            unit: self.unit,
+            prev: self.prev,
+            next: Parts::new(self.next),
+            keeps: self.keeps,
+            saved: Parts::new(self.saved),
         };
-        products_between::<F, _, V>(self.input, self.hidden, U::SUMS, fused);
-        (saved, next)
+        team.run(jobs, |job| {
+            F::dispatch(Panels {
+                input: self.input,
+                hidden: self.hidden,
+                panels: share(self.hidden.panels(), jobs, job),
+                ends: &fused,
+            });
+        });
     }
 }
 
-/// Made where everything has been checked.
+/// Some panels of a step, which no other thread has.
+struct Panels<'a, U, F> {
+    input: Option<Factor<'a, F>>,
+    hidden: Factor<'a, F>,
+    panels: Range<usize>,
+    ends: &'a Fused<'a, U, F>,
+}
+
+impl<F: Float, U: Update<F>> Task<F> for Panels<'_, U, F> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<F>>(self) {
+        let Self {
+            input,
+            hidden,
+            panels,
+            ends,
+        } = self;
+        products_between::<F, _, V>(input, hidden, U::SUMS, panels, ends);
+    }
+}
+
+/// A [`Step`] whose sizes have been checked. Threads take disjoint units.
 struct Fused<'a, U, F> {
     shape: StepShape,
-    ends: StepEnds<'a, U, F>,
+    update: &'a U,
+    biases: &'a [F],
+    prepared: Range<usize>,
+    unit: &'a [F],
+    prev: &'a [F],
+    next: Parts<'a, F>,
+    keeps: bool,
+    saved: Parts<'a, F>,
 }
 
 impl<F: Float, U: Update<F>> Fused<'_, U, F> {
@@ -199,8 +236,9 @@ fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usi
 }
 
 // SAFETY of every access below: the products call these with `row < n` and
-// `col + width <= h`, and the sizes have been checked against the arrays.
-impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
+// `col + width <= h`, and the sizes have been checked against the arrays; no two
+// threads have the same units.
+impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
         let start = row * self.shape.v;
@@ -209,9 +247,9 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
             let (at, count) = self.place::<V>(col, width, v);
             // SAFETY: see above.
             *value = unsafe {
-                match self.ends.prepared.contains(&sum) {
-                    true => load(self.ends.saved, start + at, count),
-                    false => load(self.ends.biases, at, count),
+                match self.prepared.contains(&sum) {
+                    true => load(self.saved.at(start + at, count), 0, count),
+                    false => load(self.biases, at, count),
                 }
             };
         }
@@ -223,7 +261,7 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
         for (v, value) in sums.iter().enumerate() {
             let (at, count) = self.place::<V>(col, width, v);
             // SAFETY: see above.
-            unsafe { store(*value, self.ends.saved, start + at, count) };
+            unsafe { store(*value, self.saved.at(start + at, count), 0, count) };
         }
     }
 
@@ -233,7 +271,7 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
         for (v, value) in sums.iter_mut().enumerate() {
             let (at, count) = self.place::<V>(col, width, v);
             // SAFETY: see above.
-            *value = unsafe { load(self.ends.saved, start + at, count) };
+            *value = unsafe { load(self.saved.at(start + at, count), 0, count) };
         }
     }
 
@@ -242,7 +280,6 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
         let StepShape {
             h, r, projected, ..
         } = self.shape;
-        let ends = &mut self.ends;
         let (state, saved) = (row * self.shape.s, row * self.shape.v);
         for repeat in 0..sums.len() / U::SUMS {
             let (j, count) = units::<F, V>(col, width, repeat);
@@ -258,30 +295,35 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
             // SAFETY: see above.
             unsafe {
                 if !projected {
-                    prev[0] = load(ends.prev, state + j, count);
+                    prev[0] = load(self.prev, state + j, count);
                 }
                 if U::STATES > 1 {
-                    prev[1] = load(ends.prev, state + r + j, count);
+                    prev[1] = load(self.prev, state + r + j, count);
                 }
                 for i in 0..U::UNITS {
-                    unit[i] = load(ends.unit, i * h + j, count);
+                    unit[i] = load(self.unit, i * h + j, count);
                 }
             }
-            let next = ends.update.update(&mut values, prev, unit);
+            let next = self.update.update(&mut values, prev, unit);
             // SAFETY: see above.
             unsafe {
-                if ends.keeps {
+                if self.keeps {
                     for i in 0..U::SUMS {
-                        store(values[i], ends.saved, saved + i * h + j, count);
+                        store(values[i], self.saved.at(saved + i * h + j, count), 0, count);
                     }
                 }
                 if projected {
-                    store(next[0], ends.saved, saved + U::SUMS * h + j, count);
+                    store(
+                        next[0],
+                        self.saved.at(saved + U::SUMS * h + j, count),
+                        0,
+                        count,
+                    );
                 } else {
-                    store(next[0], ends.next, state + j, count);
+                    store(next[0], self.next.at(state + j, count), 0, count);
                 }
                 if U::STATES > 1 {
-                    store(next[1], ends.next, state + r + j, count);
+                    store(next[1], self.next.at(state + r + j, count), 0, count);
                 }
             }
         }

@@ -217,6 +217,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             saved: &mut step.saved,
             keeps: true,
             prepared: false,
+            team: &Team::alone(),
         };
         self.cell.forward(weights, packs, n, rows);
         Ok(step)

@@ -14,7 +14,7 @@ mod update;
 use super::{Bias, Cell, DoneRows, Packs, Part, Rows, RowsBack, Weights};
 use crate::Float;
 use crate::float::Scalar;
-use crate::kernel::{self, Block, Factor, Matrix, Outer, Step, StepBack, StepEnds, Team};
+use crate::kernel::{self, Block, Factor, Matrix, Outer, Step, StepBack, Team};
 use crate::kernel::{product, product_from, product_scaled};
 use places::Places;
 use update::{Of, RowBack, update_row, update_row_back};
@@ -367,27 +367,26 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let input = Factor::of(input, &packs.input).from(C::INPUT.first);
         let hidden = Matrix::new(rows.hidden, n, p.r, p.s);
         let prepared = C::INPUT.first..C::INPUT.first + C::INPUT.gates.len();
-        let (saved, next) = F::dispatch(Step {
+        let step = Step {
             shape: p.shape(n),
             input: (!rows.prepared).then_some(input),
             hidden: Factor::of(hidden, &packs.hidden).from(C::HIDDEN.first),
-            ends: StepEnds {
-                update: Of(self),
-                biases: &packs.biases,
-                prepared: if rows.prepared { prepared } else { 0..0 },
-                unit: &weights.values[p.unit..],
-                prev: rows.prev,
-                next: rows.next,
-                keeps: rows.keeps,
-                saved: rows.saved,
-            },
-        });
+            update: Of(self),
+            biases: &packs.biases,
+            prepared: if rows.prepared { prepared } else { 0..0 },
+            unit: &weights.values[p.unit..],
+            prev: rows.prev,
+            next: &mut *rows.next,
+            keeps: rows.keeps,
+            saved: &mut *rows.saved,
+        };
+        step.run(rows.team);
         if p.weight_hr.is_some() {
-            for state in next.chunks_exact_mut(p.s) {
+            for state in rows.next.chunks_exact_mut(p.s) {
                 state[..p.r].fill(F::zero());
             }
-            let m = Matrix::new(&saved[p.sums..], n, p.h, p.v);
-            product(m, &packs.projection, next, p.s);
+            let m = Matrix::new(&rows.saved[p.sums..], n, p.h, p.v);
+            product(m, &packs.projection, rows.next, p.s);
         }
     }
 

@@ -183,6 +183,7 @@ impl<C> Stack<C> {
             x: &inputs[slot.layer],
             steps,
             starts,
+            team: &Team::alone(),
         };
         run.d_saved.resize(rows.len() * slot.saved_size, F::zero());
         for i in 0..part.len() {

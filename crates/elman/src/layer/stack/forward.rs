@@ -4,7 +4,7 @@ use super::super::{Pass, State, Steps};
 use super::share::{Prev, Run, Share, Starts, chunks, kept_at, rows_of};
 use super::{Merge, Slot, Stack, StackCache, of, span};
 use crate::cell::{Cell, Packs, Rows, Weights};
-use crate::kernel::RowsMut;
+use crate::kernel::{RowsMut, Team};
 use crate::params::Params;
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut1, ArrayViewMut3};
@@ -55,6 +55,10 @@ impl<C> Stack<C> {
         } = cache;
         let y = RowsMut::new(y, taken);
         let weights = |at: usize| dropped[at].weights(&self.slots[at], params);
+        // The rows go to as many threads as they are enough for; of a few rows,
+        // the units do.
+        let (alone, one) = (*used == 1, Team::alone());
+        let team = &*team;
         team.each(&mut shares[..*used], |_, share| {
             share.steps.gather(x, &mut share.inputs[0]);
             for layer in 0..self.config.num_layers {
@@ -67,6 +71,7 @@ impl<C> Stack<C> {
                         x: &share.inputs[layer],
                         steps: &share.steps,
                         starts: &share.starts,
+                        team: if alone { team } else { &one },
                     };
                     slot.run(reads, run, *keeps);
                 }
@@ -197,6 +202,8 @@ pub(super) struct Reads<'a, F: Float> {
     pub x: &'a [F],
     pub steps: &'a Steps,
     pub starts: &'a Starts,
+    /// Threads that may divide the units of a step.
+    pub team: &'a Team,
 }
 
 /// Bytes of saved numbers that are prepared at a time, so that they are still
@@ -296,6 +303,7 @@ impl<C> Slot<C> {
             ),
             keeps,
             prepared,
+            team: reads.team,
         };
         self.cell
             .forward(reads.weights, reads.packs, rows.len(), step);

@@ -5,6 +5,7 @@ use super::super::{Pass, State};
 use super::forward::Reads;
 use super::{Stack, StackCache, of, span};
 use crate::cell::Cell;
+use crate::kernel::Team;
 use crate::params::{Grads, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -95,6 +96,7 @@ impl<C> Stack<C> {
         }
         self.pack(params, cache, false);
         let StackCache {
+            team,
             shares,
             packs,
             dropped,
@@ -115,6 +117,7 @@ impl<C> Stack<C> {
                 x: &share.inputs[slot.layer],
                 steps: &share.steps,
                 starts: &share.starts,
+                team,
             };
             slot.advance(reads, t, run, 0, (true, false));
             self.pass_up(slot.layer, share, rows.clone());
@@ -194,6 +197,7 @@ impl<C> Stack<C> {
             )));
         }
         let rows = cache.steps.at(t);
+        let alone = Team::alone();
         self.pack(params, cache, true);
         let StackCache {
             shares,
@@ -216,6 +220,7 @@ impl<C> Stack<C> {
                 x: &share.inputs[slot.layer],
                 steps: &share.steps,
                 starts: &share.starts,
+                team: &alone,
             };
             self.take_down(at, &share.d_output, 0..batch, run);
             let d_input = &mut share.d_input;
