@@ -62,7 +62,7 @@ pub(super) struct Place {
 
 /// Floating-point operations of a pass below which one thread is faster than
 /// more.
-const SMALL: usize = 400_000;
+pub(super) const SMALL: usize = 400_000;
 
 /// Rows that a thread must have for the batch to be divided.
 const ROWS: usize = 3;
@@ -152,13 +152,21 @@ impl<C> Stack<C> {
         if threads == 1 || !apart || self.config.learn_initial_state {
             return 1;
         }
-        let row: usize = (self.slots.iter())
-            .map(|s| 2 * s.saved_size * (s.input_size + s.output_size))
-            .sum();
-        if row.saturating_mul(cache.steps.rows()) < SMALL {
+        let layers = 0..self.config.num_layers;
+        let flop = layers.map(|layer| self.flop(layer, cache.steps.rows()));
+        if flop.fold(0, usize::saturating_add) < SMALL {
             return 1;
         }
         threads.min(cache.steps.batch() / ROWS).max(1)
+    }
+
+    /// Floating-point operations of a layer for so many rows, about.
+    pub(super) fn flop(&self, layer: usize, rows: usize) -> usize {
+        let slots = self.slots_of(layer).map(|(_, s)| s);
+        let row: usize = slots
+            .map(|s| 2 * s.saved_size * (s.input_size + s.output_size))
+            .sum();
+        row.saturating_mul(rows)
     }
 
     /// Brings the copies of the weights up to date.

@@ -1,6 +1,7 @@
 //! A whole sequence, forward.
 
 use super::super::{Pass, State, Steps};
+use super::cache::SMALL;
 use super::share::{Prev, Run, Share, Starts, chunks, kept_at, rows_of};
 use super::{Merge, Slot, Stack, StackCache, of, span};
 use crate::cell::{Cell, Packs, Rows, Weights};
@@ -56,25 +57,30 @@ impl<C> Stack<C> {
         let y = RowsMut::new(y, taken);
         let weights = |at: usize| dropped[at].weights(&self.slots[at], params);
         // The rows go to as many threads as they are enough for; of a few rows,
-        // the units do.
-        let (alone, one) = (*used == 1, Team::alone());
-        let team = &*team;
+        // the directions do, and of one direction, the units of a step.
+        let (one, d) = (Team::alone(), self.num_directions());
+        let all = if *used == 1 { &*team } else { &one };
+        let (directions, units) = if d > 1 { (all, &one) } else { (&one, all) };
         team.each(&mut shares[..*used], |_, share| {
             share.steps.gather(x, &mut share.inputs[0]);
             for layer in 0..self.config.num_layers {
-                for (at, slot) in self.slots_of(layer) {
-                    let run = &mut share.runs[at];
+                let (x, steps, starts) = (&share.inputs[layer], &share.steps, &share.starts);
+                let large = self.flop(layer, steps.rows()) >= SMALL;
+                let directions = if large { directions } else { &one };
+                directions.each(&mut share.runs[layer * d..][..d], |direction, run| {
+                    let at = layer * d + direction;
+                    let slot = &self.slots[at];
                     let reads = Reads {
                         weights: weights(at),
                         packs: &packs[at],
                         initial: slot.initial(params),
-                        x: &share.inputs[layer],
-                        steps: &share.steps,
-                        starts: &share.starts,
-                        team: if alone { team } else { &one },
+                        x,
+                        steps,
+                        starts,
+                        team: units,
                     };
                     slot.run(reads, run, *keeps);
-                }
+                });
                 self.pass_up(layer, share, 0..share.steps.rows());
             }
             self.write_output(share, &y);
