@@ -1,7 +1,7 @@
 //! Parts of a run by themselves: a step of every cell, and the products under
 //! it. For information: which part a change has moved.
 //!
-//!     cargo bench -p elman-bench
+//!     cargo bench -p elman-bench --bench micro
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -15,12 +15,13 @@ fn main() {
     divan::main();
 }
 
+type Sizes = (usize, usize, usize);
+
 /// (B, I, H): a single row, a batch, and weights beyond the caches.
-const STEPS: [(usize, usize, usize); 4] =
-    [(1, 16, 64), (32, 64, 128), (1, 256, 512), (64, 256, 512)];
+const STEPS: [Sizes; 4] = [(1, 16, 64), (32, 64, 128), (1, 256, 512), (64, 256, 512)];
 
 /// (rows, in, out): a row times a matrix, one step of a batch, many steps.
-const PRODUCTS: [(usize, usize, usize); 4] = [
+const PRODUCTS: [Sizes; 4] = [
     (1, 256, 1024),
     (32, 128, 512),
     (64, 512, 2048),
@@ -38,10 +39,23 @@ fn stack(cell: CellKind, i: usize, h: usize) -> (Stack<AnyCell>, Params<f32>) {
     (stack, params)
 }
 
+#[divan::bench(args = STEPS)]
+fn step_rnn(bencher: Bencher<'_, '_>, sizes: Sizes) {
+    step(bencher, CellKind::Rnn, sizes);
+}
+
+#[divan::bench(args = STEPS)]
+fn step_gru(bencher: Bencher<'_, '_>, sizes: Sizes) {
+    step(bencher, CellKind::Gru, sizes);
+}
+
+#[divan::bench(args = STEPS)]
+fn step_lstm(bencher: Bencher<'_, '_>, sizes: Sizes) {
+    step(bencher, CellKind::Lstm, sizes);
+}
+
 /// One step of a layer that goes on from its state.
-#[divan::bench(args = STEPS, consts = [0, 1, 2])]
-fn step<const CELL: usize>(bencher: Bencher<'_, '_>, (batch, i, h): (usize, usize, usize)) {
-    let cell = CellKind::ALL[CELL];
+fn step(bencher: Bencher<'_, '_>, cell: CellKind, (batch, i, h): Sizes) {
     let (stack, params) = stack(cell, i, h);
     let x = Array2::<f32>::ones((batch, i));
     let mut y = Array2::zeros((batch, h));
@@ -56,7 +70,7 @@ fn step<const CELL: usize>(bencher: Bencher<'_, '_>, (batch, i, h): (usize, usiz
 
 /// A linear layer: a product and a bias, with weights that stay.
 #[divan::bench(args = PRODUCTS)]
-fn product(bencher: Bencher<'_, '_>, (rows, i, o): (usize, usize, usize)) {
+fn product(bencher: Bencher<'_, '_>, (rows, i, o): Sizes) {
     let mut layout = Layout::new();
     let linear = Linear::new(&mut layout, "", i, o, true).unwrap();
     let params = Params::<f32>::zeros(layout.into());
@@ -73,7 +87,7 @@ fn product(bencher: Bencher<'_, '_>, (rows, i, o): (usize, usize, usize)) {
 
 /// Its way back: the products for the weights and for the input.
 #[divan::bench(args = PRODUCTS)]
-fn product_back(bencher: Bencher<'_, '_>, (rows, i, o): (usize, usize, usize)) {
+fn product_back(bencher: Bencher<'_, '_>, (rows, i, o): Sizes) {
     let mut layout = Layout::new();
     let linear = Linear::new(&mut layout, "", i, o, true).unwrap();
     let params = Params::<f32>::zeros(layout.into());

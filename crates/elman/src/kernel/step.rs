@@ -275,6 +275,7 @@ impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
         }
     }
 
+    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
         let StepShape {
@@ -289,9 +290,7 @@ impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
             let mut values = [V::lit(0.0); SUMS];
             let mut prev = [V::lit(0.0); STATES];
             let mut unit = [V::lit(0.0); UNITS];
-            for i in 0..U::SUMS {
-                values[i] = sums[repeat + i];
-            }
+            values[..U::SUMS].copy_from_slice(&sums[repeat..repeat + U::SUMS]);
             // SAFETY: see above.
             unsafe {
                 if !projected {
@@ -374,6 +373,7 @@ impl<'a, F: Float, U: Update<F>> Task<F> for StepBack<'a, U, F> {
 
 impl<F: Float, U: Update<F>> StepBack<'_, U, F> {
     /// Up to `N` units of a row from `j` on.
+    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
     fn units<V: Lanes<F>>(&mut self, row: usize, j: usize) {
         let StepShape {

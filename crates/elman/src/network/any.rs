@@ -98,9 +98,9 @@ pub enum AnyCache<F: Float> {
     /// Of a [`Sequence`].
     Sequence(Box<SequenceCache<F>>),
     /// Of an [`EncoderDecoder`].
-    EncoderDecoder(EncoderDecoderCache<F>),
+    EncoderDecoder(Box<EncoderDecoderCache<F>>),
     /// Of a [`OneToMany`].
-    OneToMany(OneToManyCache<F>),
+    OneToMany(Box<OneToManyCache<F>>),
     /// Of a [`Chain`].
     Chain(ChainCache<F>),
 }
