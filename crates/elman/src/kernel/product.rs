@@ -18,6 +18,7 @@ use super::lanes::Lanes;
 use super::parts::Blocks;
 use crate::Float;
 use crate::float::Apart;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// A matrix in memory: `rows x cols` numbers, any strides.
@@ -263,17 +264,8 @@ impl<F: Float> PackedLeft<F> {
 /// there is one sum a column, two vectors, of `col..` and of the columns after
 /// them.
 pub trait Ends<F> {
-    /// True where sums cannot be put aside: all of `K` is one block then.
-    const WHOLE: bool = false;
-
     /// The sums before the first product.
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
-
-    /// Puts sums aside between two blocks of `K`.
-    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]);
-
-    /// The sums that were put aside.
-    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
 
     /// Takes the finished sums.
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]);
@@ -288,18 +280,10 @@ pub struct Scaled<'a, F> {
 }
 
 impl<F: Float> Ends<F> for Scaled<'_, F> {
-    const WHOLE: bool = true;
-
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, _: usize, _: usize, _: usize, sums: &mut [V]) {
         sums.fill(V::lit(0.0));
     }
-
-    #[inline(always)]
-    fn pause<V: Lanes<F>>(&mut self, _: usize, _: usize, _: usize, _: &[V]) {}
-
-    #[inline(always)]
-    fn resume<V: Lanes<F>>(&self, _: usize, _: usize, _: usize, _: &mut [V]) {}
 
     #[inline(always)]
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
@@ -389,12 +373,12 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
         match self.start {
             Some(start) => self.read(start, col, width, sums),
-            None => self.resume(row, col, width, sums),
+            None => self.read(&self.out[row * self.stride..], col, width, sums),
         }
     }
 
     #[inline(always)]
-    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
         let (repeat, group) = self.strides::<V>();
         let mut at = row * self.stride + col;
         if width == repeat * sums.len() || (repeat == 0 && width == V::N) {
@@ -408,16 +392,6 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
             let (at, count) = self.place::<V>(col, width, v);
             store(*sum, self.out, row * self.stride + at, count);
         }
-    }
-
-    #[inline(always)]
-    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
-        self.read(&self.out[row * self.stride..], col, width, sums);
-    }
-
-    #[inline(always)]
-    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
-        self.pause(row, col, width, sums);
     }
 }
 
@@ -672,15 +646,11 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         }
         debug_assert_eq!(V::N, Packed::<F>::LANES);
         let rows = factor.a.rows;
-        let nothing = factor.part(0..0);
+        if rows == 0 {
+            return;
+        }
         let first = before.unwrap_or(factor);
-        let (all, vectors) = match before {
-            Some(before) => (
-                [before.part(0..before.a.cols), factor.all()],
-                before.b.vectors().max(factor.b.vectors()),
-            ),
-            None => ([nothing.clone(), factor.all()], factor.b.vectors()),
-        };
+        let vectors = first.b.vectors().max(factor.b.vectors());
         let bytes = before.map_or(0, |f| f.bytes()) + factor.bytes();
         // More panels at a time where there are too few rows to keep eight
         // chains of sums going.
@@ -692,16 +662,18 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             _ => 1,
         };
         let tile = tile_rows(vectors);
-        let count = rows.div_ceil(tile).max(1);
+        let count = rows.div_ceil(tile);
         let tiles = match factor.a.tile_stride {
             // Tiles of about the same size: a small one has too few chains.
             None => Tiles {
                 count,
+                all: rows,
                 rows: rows / count,
                 larger: rows % count,
             },
             Some(_) => Tiles {
                 count,
+                all: rows,
                 rows: tile,
                 larger: 0,
             },
@@ -714,116 +686,86 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             let together = if panel + most <= panels { most } else { 1 };
             let at = panel..panel + together;
             panel += together;
-            if together > 1 || E::WHOLE || bytes <= BLOCK_BYTES {
-                self.rows::<V>(at, &tiles, &all, true, true);
-                continue;
-            }
-            let mut begins = true;
-            let last = if all[1].k.is_empty() {
-                &all[0]
-            } else {
-                &all[1]
+            // A panel that is too large goes by in blocks, each of them past
+            // many rows.
+            let whole = together > 1 || bytes <= BLOCK_BYTES;
+            let (depth, group) = match whole {
+                true => (usize::MAX, 1),
+                false => (BLOCK_BYTES / (vectors * VECTOR_BYTES), TILES),
             };
-            for part in all.iter().filter(|part| !part.k.is_empty()) {
-                let depth = BLOCK_BYTES / (part.factor.b.vectors() * VECTOR_BYTES);
-                for k in part.k.clone().step_by(depth) {
-                    let end = part.k.end.min(k + depth);
-                    let block = [nothing.clone(), part.factor.part(k..end)];
-                    let ends = end == part.k.end && std::ptr::eq(part, last);
-                    self.rows::<V>(at.clone(), &tiles, &block, begins, ends);
-                    begins = false;
-                }
+            for first in (0..tiles.count).step_by(group) {
+                let group = first..tiles.count.min(first + group);
+                self.rows::<V>(at.clone(), &tiles, group, depth);
             }
         }
     }
 }
 
-/// A part of the inner size of a product.
-#[derive(Clone)]
-struct Part<'a, F> {
-    factor: Factor<'a, F>,
-    k: Range<usize>,
-}
-
-impl<'a, F: Float> Factor<'a, F> {
-    #[inline(always)]
-    fn part(self, k: Range<usize>) -> Part<'a, F> {
-        Part { factor: self, k }
-    }
-
-    #[inline(always)]
-    fn all(self) -> Part<'a, F> {
-        self.part(0..self.a.cols)
-    }
-}
-
 impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
-    /// All rows times some panels over parts of `K`, the first and the last of
-    /// the sums or some between.
+    /// The rows of some tiles times some panels, over blocks of `K`.
     #[inline(always)]
     fn rows<V: Lanes<F>>(
         &mut self,
         panels: Range<usize>,
         tiles: &Tiles,
-        parts: &[Part<'_, F>; 2],
-        begins: bool,
-        ends: bool,
+        group: Range<usize>,
+        depth: usize,
     ) {
         let (all, cols, width) = (self.sums, self.factor.b.cols, self.factor.b.width());
-        let rows = self.factor.a.rows;
-        let mut sums = [V::lit(0.0); SUMS];
-        let mut row = 0;
-        for tile in 0..tiles.count {
-            let count = tiles.rows + usize::from(tile < tiles.larger);
-            let count = count.min(rows - row);
+        // Not filled where no tile is: that takes longer than a small product.
+        let mut room = [const { MaybeUninit::<[V; SUMS]>::uninit() }; TILES];
+        for (tile, room) in group.clone().zip(&mut room) {
+            let sums = room.write([V::lit(0.0); SUMS]);
             let mut at_sum = 0;
-            for r in 0..count {
+            for row in tiles.rows(tile) {
                 for p in panels.clone() {
                     let (col, sums) = (p * width, &mut sums[at_sum..at_sum + all]);
-                    let width = width.min(cols - col);
-                    match begins {
-                        true => self.ends.begin(row + r, col, width, sums),
-                        false => self.ends.resume(row + r, col, width, sums),
-                    }
+                    self.ends.begin(row, col, width.min(cols - col), sums);
                     at_sum += all;
                 }
             }
-            for Part { factor, k } in parts {
-                if k.is_empty() {
-                    continue;
+        }
+        for factor in self.before.iter().chain([&self.factor]) {
+            let Factor { a, b, first } = *factor;
+            let (vectors, panel_len) = (b.vectors(), b.panel_len());
+            let mut k = 0;
+            while k < a.cols {
+                let depth = depth.min(a.cols - k);
+                for (tile, room) in group.clone().zip(&mut room) {
+                    let rows = tiles.rows(tile);
+                    let at = match a.tile_stride {
+                        Some(stride) => tile * stride,
+                        None => rows.start * a.row_stride,
+                    };
+                    // SAFETY: written above, for the same tiles.
+                    let sums = unsafe { room.assume_init_mut() };
+                    V::apart(Tile {
+                        a: &a.data[at + k * a.col_stride..],
+                        row_stride: a.row_stride,
+                        col_stride: a.col_stride,
+                        b: &b.data[panels.start * panel_len + k * vectors * V::N..],
+                        panel_stride: panel_len,
+                        depth,
+                        shape: (vectors, rows.len(), panels.len()),
+                        sums,
+                        first,
+                        stride: all,
+                    });
                 }
-                let Factor { a, b, first } = *factor;
-                let (vectors, panel_len) = (b.vectors(), b.panel_len());
-                let at = match a.tile_stride {
-                    Some(stride) => tile * stride,
-                    None => row * a.row_stride,
-                };
-                V::apart(Tile {
-                    a: &a.data[at + k.start * a.col_stride..],
-                    row_stride: a.row_stride,
-                    col_stride: a.col_stride,
-                    b: &b.data[panels.start * panel_len + k.start * vectors * V::N..],
-                    panel_stride: panel_len,
-                    depth: k.len(),
-                    shape: (vectors, count, panels.len()),
-                    sums: &mut sums,
-                    first,
-                    stride: all,
-                });
+                k += depth;
             }
-            at_sum = 0;
-            for r in 0..count {
+        }
+        for (tile, room) in group.zip(&room) {
+            // SAFETY: as above.
+            let sums = unsafe { room.assume_init_ref() };
+            let mut at_sum = 0;
+            for row in tiles.rows(tile) {
                 for p in panels.clone() {
                     let (col, sums) = (p * width, &sums[at_sum..at_sum + all]);
-                    let width = width.min(cols - col);
-                    match ends {
-                        true => self.ends.end(row + r, col, width, sums),
-                        false => self.ends.pause(row + r, col, width, sums),
-                    }
+                    self.ends.end(row, col, width.min(cols - col), sums);
                     at_sum += all;
                 }
             }
-            row += count;
         }
     }
 }
@@ -831,13 +773,28 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
 /// How rows are divided into tiles.
 struct Tiles {
     count: usize,
+    /// Rows in all.
+    all: usize,
     /// Rows of a tile, one more in the first `larger`.
     rows: usize,
     larger: usize,
 }
 
+impl Tiles {
+    /// The rows of a tile.
+    #[inline(always)]
+    fn rows(&self, tile: usize) -> Range<usize> {
+        let start = |tile: usize| tile * self.rows + tile.min(self.larger);
+        start(tile)..start(tile + 1).min(self.all)
+    }
+}
+
 /// Vectors of sums in a tile: four rows of four.
 const SUMS: usize = 16;
+
+/// Tiles that one block of a panel goes past: as many as have room for their
+/// sums in the first-level cache beside it.
+const TILES: usize = 24;
 
 /// Some rows times some panels, the sums `[row][panel][stride]`, from `first`
 /// on the vectors of the product.

@@ -255,26 +255,6 @@ impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
         }
     }
 
-    #[inline(always)]
-    fn pause<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
-        let start = row * self.shape.v;
-        for (v, value) in sums.iter().enumerate() {
-            let (at, count) = self.place::<V>(col, width, v);
-            // SAFETY: see above.
-            unsafe { store(*value, self.saved.at(start + at, count), 0, count) };
-        }
-    }
-
-    #[inline(always)]
-    fn resume<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
-        let start = row * self.shape.v;
-        for (v, value) in sums.iter_mut().enumerate() {
-            let (at, count) = self.place::<V>(col, width, v);
-            // SAFETY: see above.
-            *value = unsafe { load(self.saved.at(start + at, count), 0, count) };
-        }
-    }
-
     #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
