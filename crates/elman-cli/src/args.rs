@@ -3,6 +3,8 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use elman_bench::case::{Mode, Row};
+use elman_explain::render::terminal::Only;
+use elman_explain::setup::{Configuration, Shape};
 use elman_forecast::options::{Cell, Gaps, Loss, Named, Scaling, Strategy};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,6 +20,8 @@ Examples:
       shows what a model file holds
   elman convert lstm.pt lstm.safetensors
       writes the weights in another format and compares the two
+  elman explain
+      shows one training step of a small network, number by number
   elman bench --quick
       shows how fast recurrent layers are on this machine, and could be
 
@@ -79,6 +83,32 @@ Examples:
   elman convert lstm.pt lstm.safetensors
   elman convert checkpoint.pt small.safetensors --dtype f16 --prefix-strip model.
   elman convert model.safetensors model.pt";
+
+const EXPLAIN_ABOUT: &str = "\
+Show one training step of a recurrent network, number by number
+
+Without arguments this is the worked example: [10 20 30] -> 40, divided by 100,
+read by an RNN of two units. Every product, sum, gate, state, prediction and
+gradient is shown with its formula; gradients with their two parts, from the loss
+here and from the next step, and beside them their finite differences.
+
+Flags change the model: its cell, sizes, weights, input and target. MODEL is a
+model file of elman's in place of it; of one that elman forecast has written,
+--input is a table, whose newest rows are the truth.
+
+--set NAME[i,j]=VALUE sets a number of a parameter, counted from 0 as in PyTorch.
+--input has a number for each step; where commas or line breaks part it, each
+part is a step and its numbers are the features. It may be the name of a file
+with such numbers. --json prints all of it; the format is in the documentation.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  elman explain
+  elman explain --step 2 --full
+  elman explain --cell lstm --hidden 2 --check
+  elman explain --nonlinearity linear --set weight_hh_l0[0,0]=1.5 --only backward
+  elman explain --configuration many-to-many --bidirectional --html explain.html
+  elman explain model.safetensors --input table.csv";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -156,6 +186,9 @@ pub enum Command {
     /// Convert a weights file to another format, and prove that it is the same
     #[command(long_about = CONVERT_ABOUT, after_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Show one training step of a recurrent network, number by number
+    #[command(long_about = EXPLAIN_ABOUT, after_help = EXPLAIN_EXAMPLES)]
+    Explain(Box<ExplainArgs>),
     /// Measure how fast recurrent layers are, and how fast they could be
     #[command(long_about = BENCH_ABOUT, after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
@@ -345,6 +378,159 @@ pub struct ConvertArgs {
     /// Replace OUT if it is there
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A model file of elman's [default: the worked example]
+    pub model: Option<PathBuf>,
+
+    /// What the network reads: numbers, or a file with numbers [default: 10 20 30]
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        help_heading = "Data",
+        allow_hyphen_values = true
+    )]
+    pub input: Option<String>,
+    /// What it should predict [default: 40]
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        help_heading = "Data",
+        allow_hyphen_values = true
+    )]
+    pub target: Option<String>,
+    /// What both are divided by [default: 100; 1 with a model file]
+    #[arg(long, value_name = "NUMBER", help_heading = "Data",
+          value_parser = number, allow_negative_numbers = true)]
+    pub scale: Option<f64>,
+
+    /// The recurrent cell [default: rnn]
+    #[arg(long, value_name = "CELL", help_heading = "Model", value_parser = named::<Cell>())]
+    pub cell: Option<Cell>,
+    /// Units of a layer [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub hidden: Option<usize>,
+    /// Layers on top of each other [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Model",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub layers: Option<usize>,
+    /// Two directions in every layer
+    #[arg(long, help_heading = "Model")]
+    pub bidirectional: bool,
+    /// Which predictions there are [default: many-to-one]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub configuration: Option<ConfigurationArg>,
+    /// What the head of a many-to-one network reads [default: all-states]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub readout: Option<ReadoutArg>,
+    /// The activation of an rnn [default: tanh]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub nonlinearity: Option<ShapeArg>,
+    /// PyTorch's two biases, not the one of the theory
+    #[arg(long, help_heading = "Model")]
+    pub two_biases: bool,
+    /// Set a number of a parameter, like weight_hh_l0[0,1]=0.5; may be repeated
+    #[arg(long, value_name = "NAME[i,j]=VALUE", help_heading = "Model")]
+    pub set: Vec<String>,
+    /// The learning rate of the update [default: 0.1]
+    #[arg(long, value_name = "RATE", help_heading = "Model",
+          value_parser = number, allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+
+    /// Only one step in time, counted from 1
+    #[arg(long, value_name = "T", help_heading = "Output",
+          value_parser = whole, allow_negative_numbers = true)]
+    pub step: Option<usize>,
+    /// The formula of every number, in symbols and with the numbers
+    #[arg(long, help_heading = "Output")]
+    pub full: bool,
+    /// Only a part
+    #[arg(long, value_name = "PART", help_heading = "Output")]
+    pub only: Option<OnlyArg>,
+    /// Only the finite differences of all gradients
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["step", "full", "only"])]
+    pub check: bool,
+    /// Write it as one page of HTML, too
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub html: Option<PathBuf>,
+    /// Replace FILE even where elman did not write it
+    #[arg(long, help_heading = "Output", requires = "html")]
+    pub force: bool,
+}
+
+/// Which predictions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigurationArg {
+    /// one, after the whole sequence
+    ManyToOne,
+    /// a sequence from one vector
+    OneToMany,
+    /// one a step
+    ManyToMany,
+}
+
+impl From<ConfigurationArg> for Configuration {
+    fn from(name: ConfigurationArg) -> Self {
+        match name {
+            ConfigurationArg::ManyToOne => Self::ManyToOne,
+            ConfigurationArg::OneToMany => Self::OneToMany,
+            ConfigurationArg::ManyToMany => Self::ManyToMany,
+        }
+    }
+}
+
+/// What a head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadoutArg {
+    /// the states of all steps side by side
+    AllStates,
+    /// the state after the last step
+    LastState,
+}
+
+/// The activation of an RNN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShapeArg {
+    /// the hyperbolic tangent
+    Tanh,
+    /// negative values become zero
+    Relu,
+    /// none, for work by hand
+    Linear,
+}
+
+impl From<ShapeArg> for Shape {
+    fn from(name: ShapeArg) -> Self {
+        match name {
+            ShapeArg::Tanh => Self::Tanh,
+            ShapeArg::Relu => Self::Relu,
+            ShapeArg::Linear => Self::Linear,
+        }
+    }
+}
+
+/// A part of an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnlyArg {
+    /// from the input to the loss
+    Forward,
+    /// from the loss to the gradients
+    Backward,
+    /// the tensors and their shapes
+    Shapes,
+}
+
+impl From<OnlyArg> for Only {
+    fn from(name: OnlyArg) -> Self {
+        match name {
+            OnlyArg::Forward => Self::Forward,
+            OnlyArg::Backward => Self::Backward,
+            OnlyArg::Shapes => Self::Shapes,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

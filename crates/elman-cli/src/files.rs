@@ -125,6 +125,11 @@ impl Folder {
     }
 }
 
+/// Whether the page at `path` was written by elman.
+pub fn is_own_page(path: &Path) -> bool {
+    File::Report.is_own(path).unwrap_or(false)
+}
+
 /// The forecast as CSV: the first line names the columns, an undefined bound
 /// is empty, numbers have all their digits.
 pub fn forecast_csv(rows: &[ForecastRow]) -> Result<Vec<u8>, Failure> {

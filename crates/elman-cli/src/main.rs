@@ -6,6 +6,7 @@ mod args;
 mod bench;
 mod console;
 mod convert;
+mod explain;
 mod failure;
 mod files;
 mod forecast;
@@ -21,7 +22,7 @@ mod weights;
 use crate::args::{Cli, Command};
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::plan::{BenchPlan, ConvertPlan, ForecastPlan, PredictPlan, RunPlan};
+use crate::plan::{BenchPlan, ConvertPlan, ExplainPlan, ForecastPlan, PredictPlan, RunPlan};
 use clap::Parser;
 use elman_forecast::options::ForecastOptions;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args.model, &console),
         Command::Run(args) => run::run(&RunPlan::new(args)?, &console),
         Command::Convert(args) => convert::run(&ConvertPlan::new(args)?, &console),
+        Command::Explain(args) => explain::run(&ExplainPlan::new(*args, &cli.common)?, &console),
         Command::Bench(args) => bench::run(&BenchPlan::new(args, &cli.common)?, &console),
     }
 }

@@ -2,7 +2,7 @@
 //! can be refused before the work is refused here.
 
 use crate::args::{
-    BenchArgs, Common, ConvertArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs,
+    BenchArgs, Common, ConvertArgs, ExplainArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs,
 };
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
@@ -11,6 +11,8 @@ use elman::run::Declaration;
 use elman::weights::{ConvertOptions, Format};
 use elman_bench::case::{Case, Row, Sizes};
 use elman_bench::measure::Options;
+use elman_explain::render::terminal::View;
+use elman_explain::setup::Request;
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -182,6 +184,85 @@ impl ConvertPlan {
             input: args.input,
             output: args.output,
             network,
+        })
+    }
+}
+
+/// An explanation that can be tried.
+#[derive(Debug)]
+pub struct ExplainPlan {
+    pub model: Option<PathBuf>,
+    pub request: Request,
+    /// The file that `--input` names, where it names one.
+    pub table: Option<PathBuf>,
+    pub view: View,
+    pub html: Option<PathBuf>,
+}
+
+impl ExplainPlan {
+    pub fn new(args: ExplainArgs, common: &Common) -> Result<Self, Failure> {
+        if args.model.is_some() {
+            let own = [
+                ("--cell", args.cell.is_some()),
+                ("--hidden", args.hidden.is_some()),
+                ("--layers", args.layers.is_some()),
+                ("--bidirectional", args.bidirectional),
+                ("--configuration", args.configuration.is_some()),
+                ("--readout", args.readout.is_some()),
+                ("--nonlinearity", args.nonlinearity.is_some()),
+                ("--two-biases", args.two_biases),
+            ];
+            if let Some((flag, _)) = own.iter().find(|(_, set)| *set) {
+                return Err(Failure::Input(format!(
+                    "{flag}: the model file says what the network is; leave one out"
+                )));
+            }
+        }
+        let words = |text: &str| text.chars().any(char::is_alphabetic);
+        let table = args.input.as_deref().filter(|text| words(text));
+        let table = table.map(PathBuf::from);
+        if let Some(html) = &args.html {
+            let mut inputs = vec![];
+            inputs.extend(args.model.as_deref().map(|path| ("MODEL", path)));
+            inputs.extend(table.as_deref().map(|path| ("--input", path)));
+            check_output("--html ", html, &inputs)?;
+            if html.exists() && !args.force && !files::is_own_page(html) {
+                return Err(Failure::Input(format!(
+                    "--html {}: this file was not written by elman; --force replaces it, another name keeps it",
+                    html.display()
+                )));
+            }
+            files::check_writable(html)?;
+        }
+        let default = Request::default();
+        let request = Request {
+            cell: args.cell.map_or(default.cell, CellKind::from),
+            hidden: args.hidden.unwrap_or(default.hidden),
+            layers: args.layers.unwrap_or(default.layers),
+            bidirectional: args.bidirectional,
+            configuration: args.configuration.map_or(default.configuration, Into::into),
+            last_state: args.readout == Some(crate::args::ReadoutArg::LastState),
+            nonlinearity: args.nonlinearity.map_or(default.nonlinearity, Into::into),
+            two_biases: args.two_biases,
+            seed: common.seed,
+            lr: args.lr.unwrap_or(default.lr),
+            set: args.set,
+            input: args.input,
+            target: args.target,
+            scale: args.scale,
+        };
+        Ok(Self {
+            model: args.model,
+            request,
+            table,
+            view: View {
+                step: args.step,
+                full: args.full,
+                only: args.only.map_or_else(Default::default, Into::into),
+                check: args.check,
+                ..View::default()
+            },
+            html: args.html,
         })
     }
 }

@@ -1,0 +1,119 @@
+//! Finite differences beside every gradient.
+
+use crate::subject::Subject;
+use crate::trace::Step;
+use crate::trace::graph::{Id, Role, Rule};
+use elman::Result;
+use elman::cell::Activation;
+use serde::Serialize;
+
+/// The step of a central difference, times `max(1, |w|)`.
+pub const STEP: f64 = 1e-5;
+
+/// Gradients below it are compared as if they were this large: a difference of
+/// two losses has no more digits.
+pub const SMALLEST: f64 = 1e-3;
+
+/// What the finite differences say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// The step of a difference, times `max(1, |w|)`.
+    pub step: f64,
+    /// What a tensor's largest gradient is taken for at least.
+    pub smallest: f64,
+    /// Gradients that were compared, one for each number.
+    pub numbers: usize,
+    /// Gradients at a kink, which have no finite difference.
+    pub skipped: usize,
+    /// max|a - b| / max|b| over a tensor, the largest of all.
+    pub largest: f64,
+    /// The symbol of that tensor.
+    pub at: String,
+}
+
+/// The finite differences of one value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finite {
+    /// One for each number; `None` at a kink.
+    pub numbers: Vec<Option<f64>>,
+    /// max|a - b| / max|b|.
+    pub difference: f64,
+}
+
+/// The difference of the losses on both sides, over the way between them; none
+/// where the slopes of the two sides differ as only a kink makes them.
+fn central(
+    kinks: bool,
+    here: f64,
+    by: f64,
+    loss: impl Fn(f64) -> Result<f64>,
+) -> Result<Option<f64>> {
+    let (up, down) = (loss(by)?, loss(-by)?);
+    let (right, left) = ((up - here) / by, (here - down) / by);
+    let far = (right - left).abs() > 1e-2 * right.abs().max(left.abs()) + 1e-6;
+    Ok((!kinks || !far).then(|| (up - down) / (2.0 * by)))
+}
+
+/// Every gradient by finite differences: of parameters through the engine's
+/// own forward pass, of what is inside by the recorded formulas.
+///
+/// # Errors
+/// What the engine refuses.
+pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite>>)> {
+    let graph = &step.forward.graph;
+    let loss = step.forward.loss;
+    let here = graph.nodes[loss].numbers[0];
+    let kinks = graph
+        .nodes
+        .iter()
+        .any(|n| matches!(n.rule, Rule::Apply(Activation::Relu, _)));
+    let mut check = Check {
+        step: STEP,
+        smallest: SMALLEST,
+        numbers: 0,
+        skipped: 0,
+        largest: 0.0,
+        at: String::new(),
+    };
+    let mut all = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let (Role::Gradient | Role::Share, Some((v, readers))) = (node.role, &node.of) else {
+            all.push(None);
+            continue;
+        };
+        let mut numbers = Vec::with_capacity(node.numbers.len());
+        for i in 0..node.numbers.len() {
+            let by = STEP * graph.nodes[*v].numbers[i].abs().max(1.0);
+            let source = graph.nodes[*v].source.as_ref();
+            numbers.push(match (source, readers) {
+                (Some((name, from)), None) => {
+                    central(kinks, here, by, |by| moved(subject, name, from[i], by))?
+                }
+                _ => central(kinks, here, by, |by| {
+                    Ok(graph.loss_with(loss, (*v, i), by, readers.as_deref()))
+                })?,
+            });
+        }
+        let known = || numbers.iter().zip(&node.numbers);
+        let largest = node.numbers.iter().fold(SMALLEST, |m, g| m.max(g.abs()));
+        let apart = known().filter_map(|(f, g)| Some((f.as_ref()? - g).abs()));
+        let difference = apart.fold(0.0, f64::max) / largest;
+        check.numbers += numbers.iter().flatten().count();
+        check.skipped += numbers.iter().filter(|n| n.is_none()).count();
+        if difference >= check.largest {
+            (check.largest, check.at) = (difference, node.symbol.clone());
+        }
+        all.push(Some(Finite {
+            numbers,
+            difference,
+        }));
+    }
+    Ok((check, all))
+}
+
+fn moved(subject: &Subject, name: &str, at: Id, by: f64) -> Result<f64> {
+    let mut params = subject.params.clone();
+    let start = params.layout().find(name).map_or(0, |e| e.range.start);
+    params.values_mut()[start + at] += by;
+    subject.loss(&params)
+}

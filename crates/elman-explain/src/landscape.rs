@@ -1,0 +1,211 @@
+//! The loss along one weight, two balls that roll into its valley, and the
+//! recorded training steps.
+
+use crate::subject::Subject;
+use crate::trace::{self, Step};
+use elman::Result;
+use elman::optim::{Optimizer, Sgd};
+use elman::params::Params;
+use serde::Serialize;
+
+/// Training steps that are recorded after the first pass.
+pub const RECORDED: usize = 60;
+/// Weights whose loss is drawn.
+const WEIGHTS: usize = 16;
+/// Intervals of a curve.
+const INTERVALS: usize = 60;
+/// Steps of a ball.
+const ROLLS: usize = 40;
+
+/// A point on a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Point {
+    /// The weight.
+    pub w: f64,
+    /// The loss.
+    pub loss: f64,
+    /// dL/dw.
+    pub slope: f64,
+}
+
+/// A place where the slope changes its sign.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Turn {
+    /// The nearest point of the curve.
+    pub w: f64,
+    /// Its loss.
+    pub loss: f64,
+    /// A valley, not a hill.
+    pub minimum: bool,
+    /// Lowest (or highest) of the whole curve, ends included.
+    pub global: bool,
+}
+
+/// The loss along one weight, all others as they are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Curve {
+    /// The parameter and the place in it, counted from 0: `rnn.weight_hh_l0[0,1]`.
+    pub name: String,
+    /// The curve, from left to right.
+    pub points: Vec<Point>,
+    /// Where it turns.
+    pub turns: Vec<Turn>,
+    /// Two balls: gradient descent of this weight alone, from either side.
+    pub balls: [Vec<Point>; 2],
+    /// The learning rate of the balls: the subject's.
+    pub lr: f64,
+    /// The weight and the loss at each recorded training step of all weights.
+    pub path: Vec<Point>,
+}
+
+/// A training step on the same sequence.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Its loss.
+    pub loss: f64,
+    /// Parameters before its update.
+    pub params: Params<f64>,
+    /// Gradients.
+    pub grads: Params<f64>,
+}
+
+/// Gradient descent on the one sequence: the pass that is shown and
+/// [`RECORDED`] more, fewer where the loss leaves the finite numbers.
+///
+/// # Errors
+/// Where not even the first pass can be run.
+pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+    let mut at = subject.clone();
+    let mut sgd = Optimizer::Sgd(Sgd::default()).start(at.params.values().len())?;
+    let mut all = Vec::new();
+    for _ in 0..=RECORDED {
+        let passed = match at.pass() {
+            Err(e) if all.is_empty() => return Err(e),
+            Err(_) => break,
+            Ok(passed) => passed,
+        };
+        all.push(Recorded {
+            loss: passed.loss,
+            params: at.params.clone(),
+            grads: passed.grads.clone(),
+        });
+        sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
+    }
+    Ok(all)
+}
+
+/// The numbers of every value at each recorded step.
+///
+/// # Errors
+/// What the engine refuses.
+pub fn frames(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Step>> {
+    let mut at = subject.clone();
+    let mut all = Vec::new();
+    for step in recorded {
+        at.params = step.params.clone();
+        match trace::step(&at) {
+            Ok(step) => all.push(step),
+            Err(e) if all.is_empty() => return Err(e),
+            Err(_) => break,
+        }
+    }
+    Ok(all)
+}
+
+/// The loss along the first weights of each parameter.
+///
+/// # Errors
+/// What the engine refuses.
+pub fn curves(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Curve>> {
+    let entries = subject.params.layout().entries();
+    // As many of each parameter, so that each is there.
+    let each = WEIGHTS.div_ceil(entries.len().max(1)).max(1);
+    let few = subject.params.values().len() <= WEIGHTS;
+    let mut curves = Vec::new();
+    for entry in entries {
+        let taken = if few {
+            entry.range.len()
+        } else {
+            entry.range.len().min(each)
+        };
+        for i in 0..taken {
+            if curves.len() == WEIGHTS {
+                return Ok(curves);
+            }
+            let name = match entry.shape.as_slice() {
+                [_, columns] => format!("{}[{},{}]", entry.name, i / columns, i % columns),
+                _ => format!("{}[{i}]", entry.name),
+            };
+            curves.push(curve(subject, recorded, name, entry.range.start + i)?);
+        }
+    }
+    Ok(curves)
+}
+
+fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> Result<Curve> {
+    let point = |subject: &Subject| -> Result<Point> {
+        let passed = subject.pass()?;
+        Ok(Point {
+            w: subject.params.values()[at],
+            loss: passed.loss,
+            slope: passed.grads.values()[at],
+        })
+    };
+    let path: Vec<Point> = recorded
+        .iter()
+        .map(|r| Point {
+            w: r.params.values()[at],
+            loss: r.loss,
+            slope: r.grads.values()[at],
+        })
+        .collect();
+    let here = subject.params.values()[at];
+    let reach = path.iter().map(|p| (p.w - here).abs()).fold(1.0, f64::max);
+    let span = 1.5 * reach;
+    let mut moved = subject.clone();
+    let mut points = Vec::with_capacity(INTERVALS + 1);
+    for i in 0..=INTERVALS {
+        let share = 2.0 * i as f64 / INTERVALS as f64 - 1.0;
+        moved.params.values_mut()[at] = here + span * share;
+        points.push(point(&moved)?);
+    }
+    let mut balls = [Vec::new(), Vec::new()];
+    for (ball, side) in balls.iter_mut().zip([-0.9, 0.9]) {
+        moved.params.values_mut()[at] = here + span * side;
+        for _ in 0..=ROLLS {
+            let p = point(&moved)?;
+            ball.push(p);
+            let next = p.w - subject.lr * p.slope;
+            if !next.is_finite() {
+                break;
+            }
+            moved.params.values_mut()[at] = next;
+        }
+    }
+    let lowest = points.iter().map(|p| p.loss).fold(f64::INFINITY, f64::min);
+    let highest = points
+        .iter()
+        .map(|p| p.loss)
+        .fold(f64::NEG_INFINITY, f64::max);
+    let turns = points.windows(3).filter_map(|three| {
+        let [left, middle, right] = three else {
+            return None;
+        };
+        let minimum = middle.loss < left.loss && middle.loss <= right.loss;
+        let maximum = middle.loss > left.loss && middle.loss >= right.loss;
+        (minimum || maximum).then_some(Turn {
+            w: middle.w,
+            loss: middle.loss,
+            minimum,
+            global: middle.loss == if minimum { lowest } else { highest },
+        })
+    });
+    Ok(Curve {
+        turns: turns.collect(),
+        name,
+        points,
+        balls,
+        lr: subject.lr,
+        path,
+    })
+}

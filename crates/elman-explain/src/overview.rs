@@ -1,0 +1,169 @@
+//! A step as a whole: states and gates over time, how many gates are
+//! saturated, and which input each prediction listens to.
+
+use crate::subject::Subject;
+use crate::trace::Step;
+use elman::Result;
+use elman::layer::RecurrentConfig;
+use serde::Serialize;
+
+/// A gate of a sigmoid is saturated outside of these.
+pub const SIGMOID: [f64; 2] = [0.1, 0.9];
+/// A tanh is saturated beyond this.
+pub const TANH: f64 = 0.9;
+
+/// A state or a gate over time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Heat {
+    /// `h`, `c`, `r`, `z`, `n`, `i`, `f`, `g`, `o`.
+    pub name: &'static str,
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The direction.
+    pub reverse: bool,
+    /// A row of units for each step.
+    pub rows: Vec<Vec<f64>>,
+    /// Each number as a shade from 0 to 4 of its span, by its size where that
+    /// has both signs.
+    pub levels: Vec<Vec<u8>>,
+    /// What the colours span.
+    pub span: [f64; 2],
+    /// Inside of these a number is not saturated; none where it has no bounds.
+    pub bounds: Option<[f64; 2]>,
+    /// The share of numbers outside.
+    pub saturated: Option<f64>,
+    /// The same in percent, to a tenth.
+    pub percent: Option<f64>,
+    /// For each number, its value in the trace.
+    #[serde(skip)]
+    pub ids: Vec<usize>,
+}
+
+/// The gradient of each prediction by each input.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Connectivity {
+    /// What is predicted: `ŷ^3[1]`, a row each.
+    pub outputs: Vec<String>,
+    /// For each output and step of the input, the norm of the gradient.
+    pub rows: Vec<Vec<f64>>,
+    /// Each as a shade from 0 to 4 of the largest.
+    pub levels: Vec<Vec<u8>>,
+    /// The largest of them.
+    pub largest: f64,
+}
+
+/// A number as a shade from 0 to 4.
+fn shade(x: f64, most: f64) -> u8 {
+    if most > 0.0 {
+        (4.0 * x / most).round().clamp(0.0, 4.0) as u8
+    } else {
+        0
+    }
+}
+
+/// The most outputs whose connectivity is computed.
+const OUTPUTS: usize = 64;
+
+/// Every state and gate over time.
+pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
+    let graph = &step.forward.graph;
+    let plain = recurrent.options.activations.is_empty();
+    let tanh = recurrent.nonlinearity == elman::cell::Nonlinearity::Tanh;
+    let rnn = recurrent.cell == elman::cell::CellKind::Rnn;
+    let mut all: Vec<Heat> = Vec::new();
+    for (layer, reverse, t, name, id) in &step.forward.named {
+        let row = graph.nodes[*id].numbers.clone();
+        let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == (*layer, *reverse, *name);
+        let index = t - 1;
+        let bounds = match *name {
+            "r" | "z" | "i" | "f" | "o" => Some(SIGMOID),
+            "n" | "g" => Some([-TANH, TANH]),
+            "h" if rnn && plain && tanh => Some([-TANH, TANH]),
+            _ => None,
+        };
+        let heat = match all.iter_mut().find(same) {
+            Some(heat) => heat,
+            None => {
+                all.push(Heat {
+                    name,
+                    layer: *layer,
+                    reverse: *reverse,
+                    rows: Vec::new(),
+                    levels: Vec::new(),
+                    span: [0.0, 0.0],
+                    bounds,
+                    saturated: None,
+                    percent: None,
+                    ids: Vec::new(),
+                });
+                let last = all.len() - 1;
+                &mut all[last]
+            }
+        };
+        if heat.rows.len() <= index {
+            heat.rows.resize(index + 1, Vec::new());
+            heat.ids.resize(index + 1, 0);
+        }
+        heat.rows[index] = row;
+        heat.ids[index] = *id;
+    }
+    for h in &mut all {
+        let numbers = || h.rows.iter().flatten().copied();
+        let most = numbers().map(f64::abs).fold(0.0, f64::max);
+        h.span = match h.bounds {
+            Some(SIGMOID) => [0.0, 1.0],
+            Some(_) => [-1.0, 1.0],
+            None => [-most, most],
+        };
+        let most = h.span[1];
+        let shades = h
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|x| shade(x.abs(), most)).collect());
+        h.levels = shades.collect();
+        h.saturated = h.bounds.map(|[low, high]| {
+            let outside = numbers().filter(|x| *x < low || *x > high).count();
+            outside as f64 / numbers().count().max(1) as f64
+        });
+        h.percent = h.saturated.map(|s| (s * 1000.0).round() / 10.0);
+    }
+    all
+}
+
+/// The norm of the gradient of every prediction by every step of the input.
+///
+/// # Errors
+/// What the engine refuses.
+pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
+    let (count, features) = (subject.target.len(), subject.outputs().max(1));
+    let mut rows = Vec::new();
+    let mut outputs = Vec::new();
+    for k in 0..count.min(OUTPUTS) {
+        let mut seed = vec![0.0; count];
+        seed[k] = 1.0;
+        let d = subject.pass_with(Some(&seed))?.d_input;
+        let norm = |row: elman::ndarray::ArrayView1<'_, f64>| {
+            row.iter().map(|x| x * x).sum::<f64>().sqrt()
+        };
+        rows.push(d.rows().into_iter().map(norm).collect::<Vec<f64>>());
+        let feature = if features > 1 {
+            format!("[{}]", k % features + 1)
+        } else {
+            String::new()
+        };
+        outputs.push(match count / features {
+            1 => format!("ŷ{feature}"),
+            _ => format!("ŷ^{}{feature}", k / features + 1),
+        });
+    }
+    let largest = rows.iter().flatten().copied().fold(0.0, f64::max);
+    let levels = rows
+        .iter()
+        .map(|row| row.iter().map(|x| shade(*x, largest)).collect());
+    Ok(Connectivity {
+        outputs,
+        levels: levels.collect(),
+        rows,
+        largest,
+    })
+}

@@ -1,0 +1,526 @@
+//! A trace for a terminal of 80 columns.
+
+use super::short;
+use crate::norms::{Norms, Verdict};
+use crate::overview::Heat;
+use crate::trace::Trace;
+use crate::trace::document::{Pass, Value};
+use crate::trace::graph::{From, Role};
+use elman::{Error, Result};
+use std::fmt::Write;
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Only {
+    /// All of it.
+    #[default]
+    All,
+    /// The shapes.
+    Shapes,
+    /// The forward pass.
+    Forward,
+    /// The backward pass.
+    Backward,
+}
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Colours.
+    pub colour: bool,
+    /// Columns.
+    pub width: usize,
+    /// One step, counted from 1.
+    pub step: Option<usize>,
+    /// Every number with its formula.
+    pub full: bool,
+    /// A part of it.
+    pub only: Only,
+    /// The finite differences of every gradient, and nothing else.
+    pub check: bool,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            colour: false,
+            width: 80,
+            step: None,
+            full: false,
+            only: Only::All,
+            check: false,
+        }
+    }
+}
+
+impl View {
+    /// Refuses what a trace does not have.
+    ///
+    /// # Errors
+    /// A step that is not there; every number, or the check, of a step too
+    /// large for it.
+    pub fn check(&self, trace: &Trace) -> Result<()> {
+        let steps = trace.about.steps;
+        if let Some(t) = self.step.filter(|t| *t == 0 || *t > steps) {
+            return Err(Error::option(format!(
+                "--step: expected 1 to {steps}, counted from 1, got {t}"
+            )));
+        }
+        let about = &trace.about;
+        let flags = [
+            ("--full", self.full),
+            ("--check", self.check),
+            ("--step", self.step.is_some()),
+        ];
+        for (flag, asked) in flags {
+            if asked && !about.readable {
+                return Err(Error::option(format!(
+                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead",
+                    about.numbers, about.most
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Text {
+    out: String,
+    view: View,
+}
+
+impl Text {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.view.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        let text = self.paint("1;36", text);
+        let _ = writeln!(self.out, "{text}");
+    }
+
+    /// Words in lines of the width, each begun by spaces.
+    fn words(&mut self, indent: usize, text: &str) {
+        let mut line = " ".repeat(indent);
+        let start = line.chars().count();
+        for word in text.split(' ') {
+            let length = line.chars().count();
+            if length > start && length + 1 + word.chars().count() > self.view.width {
+                let _ = writeln!(self.out, "{line}");
+                line = " ".repeat(indent + 2);
+            } else if length > start {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    /// A value: symbol, formula, shape, numbers.
+    fn value(&mut self, v: &Value) {
+        let shape = format!("({} × {})", v.shape[0], v.shape[1]);
+        let mut head = match v.formula.is_empty() {
+            true => v.symbol.clone(),
+            // A product is called by its formula.
+            false if v.formula == v.symbol => v.symbol.clone(),
+            false => format!("{} = {}", v.symbol, v.formula),
+        };
+        if let Some(from) = v.from.filter(|_| v.role == Role::Share) {
+            let _ = match from {
+                From::Loss => write!(head, "   from the loss here"),
+                From::Above => write!(head, "   from the layer above"),
+                From::Inside => write!(head, "   from the same step"),
+                From::Next if v.symbol.ends_with("[next]") => write!(head, "   from the next step"),
+                From::Next => Ok(()),
+            };
+        }
+        let room = self.view.width.saturating_sub(3 + shape.chars().count());
+        let symbol = v.symbol.clone();
+        if head.chars().count() <= room {
+            let gap = " ".repeat(room - head.chars().count());
+            let head = head.replacen(&symbol, &self.paint("1", &symbol), 1);
+            let _ = writeln!(self.out, "  {head}{gap} {}", self.paint("2", &shape));
+        } else {
+            self.words(2, &head);
+        }
+        self.numbers(v);
+        if !v.finite.is_empty() {
+            let apart = v.difference.map_or("-".into(), |d| format!("{d:.1e}"));
+            let finite = v.finite.iter().map(|f| f.map_or("kink".into(), short));
+            let line = format!(
+                "≈ {}   apart {apart}",
+                finite.collect::<Vec<_>>().join("  ")
+            );
+            self.words(6, &line);
+        }
+        if self.view.full {
+            self.elements(v);
+        }
+    }
+
+    fn numbers(&mut self, v: &Value) {
+        let cells: Vec<String> = v.numbers.iter().map(|x| short(*x)).collect();
+        let widest = cells.iter().map(|c| c.chars().count()).max().unwrap_or(0);
+        for row in cells.chunks(v.shape[1].max(1)) {
+            let row: Vec<String> = row
+                .iter()
+                .map(|c| format!("{}{c}", " ".repeat(widest - c.chars().count())))
+                .collect();
+            self.words(6, &format!("[{}]", row.join("  ")).replace("[ ", "["));
+        }
+    }
+
+    /// Every number: formula in symbols, in numbers, addends, result.
+    fn elements(&mut self, v: &Value) {
+        for (i, operands) in v.operands.iter().enumerate() {
+            if operands.is_empty() {
+                continue;
+            }
+            let element = elements_of(v, i);
+            let parts = v.parts.get(i).filter(|p| !p.is_empty());
+            let parts = parts.map(|p| p.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" + "));
+            let mut line = format!("{} = {element}", v.labels[i]);
+            if let Some(parts) = parts {
+                let _ = write!(line, " = {parts}");
+            }
+            let _ = write!(line, " = {}", v.numbers[i]);
+            self.words(6, &line);
+        }
+    }
+
+    fn pass(&mut self, trace: &Trace, pass: Pass) {
+        let mut place = None;
+        let chosen: Vec<&Value> = trace
+            .of(pass)
+            .filter(|v| self.view.step.is_none_or(|t| v.place.step == Some(t)))
+            .filter(|v| !v.symbol.ends_with('°'))
+            .collect();
+        for v in chosen {
+            let here = v.place.step;
+            if pass != Pass::Update && place != Some(here) {
+                place = Some(here);
+                let title = match here {
+                    Some(0) => "before the first step".to_owned(),
+                    Some(t) if t > trace.about.steps => {
+                        "before the first step (from the end)".to_owned()
+                    }
+                    Some(t) => format!("step {t}"),
+                    None => "whole sequence".to_owned(),
+                };
+                let title = self.paint("36", &title);
+                let _ = writeln!(self.out, " {title}");
+            }
+            self.value(v);
+        }
+    }
+}
+
+/// The formula of number `i`: in symbols, then with the numbers.
+fn elements_of(v: &Value, i: usize) -> String {
+    format!("{} = {}", v.symbols[i], v.filled[i])
+}
+
+/// The trace as text.
+///
+/// # Errors
+/// As [`View::check`].
+pub fn render(trace: &Trace, view: View) -> Result<String> {
+    view.check(trace)?;
+    let mut t = Text {
+        out: String::new(),
+        view,
+    };
+    if view.check {
+        checked(&mut t, trace);
+        return Ok(t.out);
+    }
+    if view.only == Only::All {
+        about(&mut t, trace);
+    }
+    if matches!(view.only, Only::All | Only::Shapes) {
+        shapes(&mut t, trace);
+    }
+    if view.only == Only::Shapes {
+        return Ok(t.out);
+    }
+    if trace.about.readable {
+        if view.only == Only::All && view.step.is_none() {
+            t.heading("Given");
+            for v in trace.of(Pass::Given).filter(|v| !v.symbol.ends_with('°')) {
+                t.value(v);
+            }
+        }
+        if view.only != Only::Backward {
+            t.heading("Forward");
+            t.pass(trace, Pass::Forward);
+        }
+        if view.only != Only::Forward {
+            t.heading("Backward: the chain rule, from the loss to every parameter");
+            t.words(2, "Below each gradient: ≈ its finite differences.");
+            t.pass(trace, Pass::Backward);
+        }
+        if view.only == Only::All && view.step.is_none() {
+            t.heading("Update: w ← w − learning rate · dL/dw");
+            t.pass(trace, Pass::Update);
+        }
+    }
+    if view.only != Only::Forward && view.step.is_none() {
+        norms(&mut t, trace);
+    }
+    if view.only != Only::Backward && !trace.about.readable {
+        heat(&mut t, trace);
+        connectivity(&mut t, trace);
+    }
+    if view.only == Only::All && view.step.is_none() {
+        training(&mut t, trace);
+    }
+    Ok(t.out)
+}
+
+fn about(t: &mut Text, trace: &Trace) {
+    let a = &trace.about;
+    t.heading(&format!("{}, {}", a.network, a.configuration));
+    let steps = a
+        .input
+        .iter()
+        .map(|r| r.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" "));
+    let steps: Vec<String> = steps.collect();
+    let several = a.input.iter().any(|r| r.len() > 1);
+    let input = steps.join(if several { ", " } else { " " });
+    let join = |all: &[f64]| all.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" ");
+    if a.readable {
+        t.words(
+            2,
+            &format!(
+                "[{input}] → [{}], predicted [{}]",
+                join(&a.target),
+                join(&a.prediction)
+            ),
+        );
+    } else {
+        t.words(
+            2,
+            &format!(
+                "{} steps of input, {} numbers predicted",
+                a.input.len(),
+                a.target.len()
+            ),
+        );
+    }
+    let seed = a.seed.map_or(String::new(), |s| {
+        format!(", parameters as PyTorch draws them with seed {s}")
+    });
+    let scale = short(a.scale);
+    t.words(
+        2,
+        &format!(
+            "divided by {scale} before they enter; learning rate {}{seed}",
+            short(a.lr)
+        ),
+    );
+    t.words(
+        2,
+        &format!(
+            "loss {}, after one update {}",
+            short(a.loss),
+            short(a.loss_after)
+        ),
+    );
+    if !a.readable {
+        t.words(2, &format!(
+            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place",
+            a.numbers, a.most
+        ));
+    }
+}
+
+fn shapes(t: &mut Text, trace: &Trace) {
+    t.heading("Shapes, in PyTorch with batch_first=True");
+    for s in &trace.shapes {
+        let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
+        let symbols = if trace.about.readable {
+            s.symbols.join(" ")
+        } else {
+            String::new()
+        };
+        let line = format!(
+            "{:24} {:12} {:14} {symbols}",
+            s.name,
+            dims.join(" × "),
+            s.letters
+        );
+        let _ = writeln!(t.out, "  {}", line.trim_end());
+    }
+    t.words(2, "h_0 and h_n stay (L·D, B, H) whatever batch_first says. Weights are shown transposed: rows for what is read, columns for units.");
+}
+
+/// A norm's place in the network.
+fn whose(n: &Norms, trace: &Trace) -> String {
+    let layer = if trace.about.layers > 1 {
+        format!(" of layer {}", n.layer)
+    } else {
+        String::new()
+    };
+    let reverse = if n.reverse { ", from the end" } else { "" };
+    format!("dL/d{}{layer}{reverse}", n.state)
+}
+
+fn word(v: Verdict) -> &'static str {
+    match v {
+        Verdict::Vanishing => "vanishing",
+        Verdict::Healthy => "healthy",
+        Verdict::Exploding => "exploding",
+    }
+}
+
+fn norms(t: &mut Text, trace: &Trace) {
+    t.heading("How large the gradient is at every step");
+    for n in &trace.norms {
+        let title = whose(n, trace);
+        let mark = match n.verdict {
+            Verdict::Healthy => "32",
+            _ => "31",
+        };
+        let verdict = t.paint(mark, word(n.verdict));
+        let _ = writeln!(t.out, "  {title}: {verdict}");
+        let _ = writeln!(
+            t.out,
+            "    step        norm   from loss   from next   a step back   verdict"
+        );
+        for s in &n.steps {
+            let factor = s
+                .factor
+                .map_or("-".to_owned(), |f| format!("× {}", short(f)));
+            let _ = writeln!(
+                t.out,
+                "    {:>4}  {:>10}  {:>10}  {:>10}  {:>12}   {}",
+                s.step,
+                short(s.norm),
+                short(s.from_loss),
+                short(s.from_next),
+                factor,
+                word(s.verdict)
+            );
+        }
+        let [low, high] = n.thresholds;
+        let why = match (n.factor, n.crossed_after) {
+            (Some(f), Some(steps)) => format!(
+                "A step back multiplies by {} on average: after {steps} of them {} is crossed.",
+                short(f),
+                if f < 1.0 {
+                    format!("{low:e}")
+                } else {
+                    format!("{high:e}")
+                }
+            ),
+            _ => "There is no step back to judge by.".to_owned(),
+        };
+        t.words(4, &format!("Vanishing: below {low:e} of the last step's norm; exploding: above {high:e} of it. {why}"));
+    }
+}
+
+fn heat(t: &mut Text, trace: &Trace) {
+    t.heading("States and gates over time: a line each unit, steps to the right");
+    for h in &trace.heat {
+        let layer = format!(
+            "{} of layer {}{}",
+            h.name,
+            h.layer,
+            if h.reverse { ", from the end" } else { "" }
+        );
+        let saturated = h
+            .percent
+            .map_or(String::new(), |s| format!(", {} % saturated", short(s)));
+        let [low, high] = h.span;
+        let _ = writeln!(
+            t.out,
+            "  {layer}, {} to {}{saturated}",
+            short(low),
+            short(high)
+        );
+        for line in lines(h, t.view.width - 4) {
+            let _ = writeln!(t.out, "    {line}");
+        }
+    }
+}
+
+/// The first units of a heat map, in the shades that a terminal has.
+fn lines(h: &Heat, width: usize) -> Vec<String> {
+    const UNITS: usize = 12;
+    let shade = |level: &u8| [' ', '░', '▒', '▓', '█'][usize::from(*level)];
+    let units = h.levels.first().map_or(0, Vec::len);
+    let mut lines: Vec<String> = (0..units.min(UNITS))
+        .map(|u| {
+            h.levels
+                .iter()
+                .take(width)
+                .map(|row| shade(&row[u]))
+                .collect()
+        })
+        .collect();
+    if units > UNITS {
+        lines.push(format!("… {} units in all", units));
+    }
+    lines
+}
+
+fn connectivity(t: &mut Text, trace: &Trace) {
+    t.heading("Which input a prediction listens to: |dŷ/dx^t|, steps to the right");
+    for (name, levels) in trace
+        .connectivity
+        .outputs
+        .iter()
+        .zip(&trace.connectivity.levels)
+    {
+        let shades: String = levels
+            .iter()
+            .take(t.view.width - 12)
+            .map(|l| [' ', '░', '▒', '▓', '█'][usize::from(*l)])
+            .collect();
+        let _ = writeln!(t.out, "  {name:6} {shades}");
+    }
+    t.words(
+        2,
+        &format!("The darkest is {}.", short(trace.connectivity.largest)),
+    );
+}
+
+fn training(t: &mut Text, trace: &Trace) {
+    t.heading("Gradient descent goes on, on the same sequence");
+    let last = trace.training.len().saturating_sub(1);
+    for frame in trace
+        .training
+        .iter()
+        .filter(|f| [0, 1, 2, 5, 10, 20, 40, last].contains(&f.step))
+    {
+        let _ = writeln!(
+            t.out,
+            "  after {:3} steps: loss {}",
+            frame.step,
+            short(frame.loss)
+        );
+    }
+}
+
+fn checked(t: &mut Text, trace: &Trace) {
+    let Some(check) = &trace.check else { return };
+    t.heading("Every gradient beside its central finite difference");
+    for v in trace.of(Pass::Backward).filter(|v| v.difference.is_some()) {
+        let name = v.symbol.clone();
+        let apart = v.difference.map_or("-".into(), |d| format!("{d:.1e}"));
+        let gap = (t.view.width.saturating_sub(14)).saturating_sub(name.chars().count());
+        let _ = writeln!(t.out, "  {name}{} {apart}", " ".repeat(gap));
+    }
+    t.words(2, &format!(
+        "{} gradients, {} at a kink left out; step {:e} · max(1, |w|); max|a − b| / max|b| over a tensor, whose largest counts as {:e} at least",
+        check.numbers, check.skipped, check.step, check.smallest
+    ));
+    let _ = writeln!(t.out, "largest relative difference: {:.1e}", check.largest);
+}

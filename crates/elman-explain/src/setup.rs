@@ -1,0 +1,364 @@
+//! From words to a [`Subject`]: what is explained where nothing is asked for,
+//! and what flags change of it.
+
+use crate::subject::Subject;
+use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
+use elman::layer::RecurrentConfig;
+use elman::ndarray::Array2;
+use elman::network::{
+    AnyNetwork, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
+};
+use elman::params::Params;
+use elman::{Error, Result};
+
+/// Which predictions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Configuration {
+    /// One, after the whole sequence.
+    #[default]
+    ManyToOne,
+    /// A sequence from one vector.
+    OneToMany,
+    /// One a step.
+    ManyToMany,
+}
+
+/// The activation of a plain RNN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// `tanh`.
+    #[default]
+    Tanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// None, for work by hand.
+    Linear,
+}
+
+/// What is asked for. [`Request::default`] is the worked example: windows of
+/// three steps of 10, 20, 30, ..., read by an RNN of two units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The cell.
+    pub cell: CellKind,
+    /// Units of a layer.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Both directions.
+    pub bidirectional: bool,
+    /// Which predictions there are.
+    pub configuration: Configuration,
+    /// Many-to-one: the head reads the last state alone, not all of them side
+    /// by side.
+    pub last_state: bool,
+    /// The activation of an RNN.
+    pub nonlinearity: Shape,
+    /// Two biases, as PyTorch has them, not the one of the theory.
+    pub two_biases: bool,
+    /// Seed of the initial values.
+    pub seed: u64,
+    /// The learning rate.
+    pub lr: f64,
+    /// Numbers that are set, `NAME[i,j]=VALUE`.
+    pub set: Vec<String>,
+    /// The input in words, see [`parse_input`].
+    pub input: Option<String>,
+    /// The target in words.
+    pub target: Option<String>,
+    /// What input and target are divided by; for a model file 1 where it is
+    /// not given, else 100.
+    pub scale: Option<f64>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            cell: CellKind::Rnn,
+            hidden: 2,
+            layers: 1,
+            bidirectional: false,
+            configuration: Configuration::ManyToOne,
+            last_state: false,
+            nonlinearity: Shape::Tanh,
+            two_biases: false,
+            seed: 0,
+            lr: 0.1,
+            set: Vec::new(),
+            input: None,
+            target: None,
+            scale: None,
+        }
+    }
+}
+
+/// Units and layers that are looked at at most: more are refused before any
+/// memory is taken.
+const MOST: usize = 4096;
+
+/// Reads numbers: `10 20 30` are three steps of one feature; where commas,
+/// semicolons or line breaks part them, each part is a step and its numbers are
+/// the features.
+///
+/// # Errors
+/// Where something is no number, or steps have different features.
+pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
+    let parts = text.split([',', ';', '\n']).map(str::trim);
+    let parts: Vec<&str> = parts.filter(|p| !p.is_empty()).collect();
+    let number = |word: &str| {
+        let parsed = word.parse::<f64>().ok().filter(|x| x.is_finite());
+        parsed.ok_or_else(|| {
+            Error::option(format!(
+                "{what}: expected numbers, like \"10 20 30\", got `{word}`"
+            ))
+        })
+    };
+    let row = |part: &str| {
+        part.split_whitespace()
+            .map(number)
+            .collect::<Result<Vec<_>>>()
+    };
+    let mut rows = parts.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    if let [one] = rows.as_slice() {
+        rows = one.iter().map(|x| vec![*x]).collect();
+    }
+    let Some(width) = rows.first().map(Vec::len) else {
+        return Err(Error::option(format!(
+            "{what}: expected numbers, like \"10 20 30\", got none"
+        )));
+    };
+    if let Some(at) = rows.iter().position(|r| r.len() != width) {
+        return Err(Error::shape(format!(
+            "{what}: step {}: expected {width} features as in step 1, got {}",
+            at + 1,
+            rows[at].len()
+        )));
+    }
+    let numbers = rows.concat();
+    let shape = (numbers.len() / width, width);
+    Array2::from_shape_vec(shape, numbers).map_err(|e| Error::shape(format!("{what}: {e}")))
+}
+
+impl Request {
+    /// The subject that is asked for, without a model file.
+    ///
+    /// # Errors
+    /// Where a size is 0 or beyond all reason, an option does not go with the
+    /// cell, numbers cannot be read, or shapes do not fit.
+    pub fn subject(&self) -> Result<Subject> {
+        for (name, n) in [("--hidden", self.hidden), ("--layers", self.layers)] {
+            if n == 0 || n > MOST {
+                return Err(Error::option(format!(
+                    "{name}: expected 1 to {MOST}, got {n}"
+                )));
+            }
+        }
+        if self.nonlinearity != Shape::Tanh && self.cell != CellKind::Rnn {
+            return Err(Error::option(
+                "--nonlinearity: only an RNN has one; leave it out, or choose --cell rnn",
+            ));
+        }
+        if self.last_state && self.configuration != Configuration::ManyToOne {
+            return Err(Error::option(
+                "--readout: only a many-to-one network chooses what its head reads; leave it out",
+            ));
+        }
+        let one_to_many = self.configuration == Configuration::OneToMany;
+        let (worked_input, worked_target) = match self.configuration {
+            Configuration::ManyToOne => ("10 20 30", "40"),
+            Configuration::OneToMany => ("10", "20 30 40"),
+            Configuration::ManyToMany => ("10 20 30", "20 30 40"),
+        };
+        if self.input.is_some() && self.target.is_none() {
+            return Err(Error::option(
+                "--target is missing: what the network should predict for this input, like --target 40",
+            ));
+        }
+        let input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
+        let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
+        let (steps, features) = input.dim();
+        let (_, outputs) = target.dim();
+        let input_size = if one_to_many { outputs } else { features };
+        let mut recurrent = RecurrentConfig::new(self.cell, input_size, self.hidden);
+        recurrent.stack.num_layers = self.layers;
+        recurrent.stack.bidirectional = self.bidirectional;
+        recurrent.bias = Bias::Both;
+        match self.nonlinearity {
+            Shape::Tanh => {}
+            Shape::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
+            Shape::Linear => recurrent.options.activations = vec![Activation::Identity],
+        }
+        let config = |bias| {
+            let recurrent = RecurrentConfig {
+                bias,
+                ..recurrent.clone()
+            };
+            if one_to_many {
+                return NetworkConfig::OneToMany(OneToManyConfig {
+                    recurrent,
+                    inputs: steps * features,
+                    steps: target.nrows(),
+                });
+            }
+            let readout = match (self.configuration, self.last_state) {
+                (Configuration::ManyToMany, _) => Readout::EveryStep,
+                (_, true) => Readout::LastState,
+                (_, false) => Readout::AllStates(steps),
+            };
+            NetworkConfig::Sequence(SequenceConfig {
+                recurrent,
+                readout,
+                outputs,
+                head_dropout: 0.0,
+                skip: None,
+            })
+        };
+        // PyTorch draws two biases; the theory has one of them.
+        let both = config(Bias::Both).build()?;
+        let drawn: Params<f64> = both.try_init(self.seed)?;
+        let (network, params) = if self.two_biases {
+            (both, drawn)
+        } else {
+            let single = config(Bias::Single).build()?;
+            let mut params = Params::try_zeros(Network::<f64>::layout(&single).clone())?;
+            for entry in drawn.layout().entries() {
+                let values = &drawn.values()[entry.range.clone()];
+                if params.layout().find(&entry.name).is_some() {
+                    params.set(&entry.name, values)?;
+                }
+            }
+            (single, params)
+        };
+        let input = match one_to_many {
+            true => Array2::from_shape_vec((1, steps * features), input.iter().copied().collect())
+                .map_err(|e| Error::shape(format!("--input: {e}")))?,
+            false => input,
+        };
+        let target: Vec<f64> = target.iter().copied().collect();
+        self.finish(network, params, input, target, Some(self.seed), 100.0)
+    }
+
+    /// A model file's network with the input and the target that are asked for.
+    ///
+    /// # Errors
+    /// Where one of them is missing or does not fit.
+    pub fn of_model(&self, network: AnyNetwork, params: Params<f64>) -> Result<Subject> {
+        let (Some(input), Some(target)) = (&self.input, &self.target) else {
+            let missing = if self.input.is_none() {
+                "input"
+            } else {
+                "target"
+            };
+            return Err(Error::option(format!(
+                "--{missing} is missing: a model file needs --input, what it reads, and --target, what it should predict"
+            )));
+        };
+        let input = parse_input("--input", input)?;
+        let target: Vec<f64> = parse_input("--target", target)?.iter().copied().collect();
+        let input = match network.config() {
+            Some(NetworkConfig::OneToMany(_)) => {
+                let row: Vec<f64> = input.iter().copied().collect();
+                Array2::from_shape_vec((1, row.len()), row)
+                    .map_err(|e| Error::shape(format!("--input: {e}")))?
+            }
+            _ => input,
+        };
+        self.finish(network, params, input, target, None, 1.0)
+    }
+
+    fn finish(
+        &self,
+        network: AnyNetwork,
+        params: Params<f64>,
+        input: Array2<f64>,
+        target: Vec<f64>,
+        seed: Option<u64>,
+        scale: f64,
+    ) -> Result<Subject> {
+        let scale = self.scale.unwrap_or(scale);
+        if !(scale.is_finite() && scale != 0.0) {
+            return Err(Error::option(format!(
+                "--scale: expected a number other than 0, got {scale}"
+            )));
+        }
+        let mut subject = Subject {
+            network,
+            params,
+            input: input / scale,
+            skip: None,
+            target: target.into_iter().map(|y| y / scale).collect(),
+            lr: self.lr,
+            scale,
+            seed,
+        };
+        for set in &self.set {
+            assign(&mut subject.params, set)?;
+        }
+        subject.check()?;
+        Ok(subject)
+    }
+}
+
+/// Sets one number of a parameter: `weight_hh_l0[0,1]=0.5`, counted from 0 as
+/// in PyTorch; `rnn.` may be left out before a name.
+///
+/// # Errors
+/// Where the words are no such thing, or the parameter or the place does not
+/// exist.
+pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
+    let wrong = || {
+        Error::option(format!(
+            "--set: expected NAME[i,j]=VALUE, like weight_hh_l0[0,1]=0.5, got `{text}`"
+        ))
+    };
+    let (place, value) = text.split_once('=').ok_or_else(wrong)?;
+    let value: f64 = value.trim().parse().map_err(|_| wrong())?;
+    let (name, index) = match place.trim().strip_suffix(']') {
+        Some(place) => place.split_once('[').ok_or_else(wrong)?,
+        None => (place.trim(), ""),
+    };
+    let index = index.split(',').map(str::trim).filter(|i| !i.is_empty());
+    let index: Vec<usize> = index
+        .map(|i| i.parse().map_err(|_| wrong()))
+        .collect::<Result<_>>()?;
+    if !value.is_finite() {
+        return Err(Error::option(format!(
+            "--set {name}: expected a finite number, got {value}"
+        )));
+    }
+    let entries = params.layout().entries();
+    let entry = entries.iter().find(|e| {
+        let own = e
+            .name
+            .split_once('.')
+            .map_or(e.name.as_str(), |(_, own)| own);
+        e.name == name || own == name
+    });
+    let Some(entry) = entry else {
+        let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        return Err(Error::option(format!(
+            "--set: no parameter is named `{name}`; there are {}",
+            names.join(", ")
+        )));
+    };
+    let fits =
+        index.len() == entry.shape.len() && index.iter().zip(&entry.shape).all(|(i, n)| i < n);
+    if !fits {
+        return Err(Error::shape(format!(
+            "--set {name}{index:?}: expected {} counted from 0 inside the shape {:?}",
+            if entry.shape.len() == 1 {
+                "one index"
+            } else {
+                "two indices"
+            },
+            entry.shape
+        )));
+    }
+    let flat = index
+        .iter()
+        .zip(&entry.shape)
+        .fold(0, |at, (i, n)| at * n + i);
+    let at = entry.range.start + flat;
+    params.values_mut()[at] = value;
+    Ok(())
+}

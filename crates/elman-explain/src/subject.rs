@@ -1,0 +1,328 @@
+//! What is explained: a network, its parameters, one sequence and its target.
+
+use elman::cell::{Bias, CellKind, full_name};
+use elman::layer::{Merge, Pass, RecurrentConfig};
+use elman::loss::Loss;
+use elman::ndarray::{Array2, Array3, ArrayView2, Axis};
+use elman::network::{AnyCache, AnyNetwork, Inputs, Network, NetworkConfig, Readout};
+use elman::params::Params;
+use elman::{Error, Result};
+
+/// A network with one sequence to look at.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The network: a [`Sequence`](elman::network::Sequence) or a
+    /// [`OneToMany`](elman::network::OneToMany).
+    pub network: AnyNetwork,
+    /// Its parameters.
+    pub params: Params<f64>,
+    /// The sequence, (T, I); of a one-to-many network the vector, (1, I).
+    pub input: Array2<f64>,
+    /// What a skip connection reads.
+    pub skip: Option<Vec<f64>>,
+    /// The target, K * O numbers, step after step.
+    pub target: Vec<f64>,
+    /// Learning rate of the update.
+    pub lr: f64,
+    /// What the numbers were divided by before they entered; 1 for nothing.
+    pub scale: f64,
+    /// Whether the parameters are those that PyTorch draws with this seed.
+    pub seed: Option<u64>,
+}
+
+/// One pass of the engine.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// The prediction, K * O numbers.
+    pub prediction: Vec<f64>,
+    /// The mean of the squared errors.
+    pub loss: f64,
+    /// The gradients.
+    pub grads: Params<f64>,
+    /// The gradient of the input, (T, I).
+    pub d_input: Array2<f64>,
+    /// The gradient of the states at the start, by slot.
+    pub d_start: Vec<Vec<f64>>,
+    /// Layer, direction, name and numbers (T, H) of every state and gate.
+    pub traces: Vec<(usize, bool, &'static str, Array2<f64>)>,
+}
+
+impl Subject {
+    /// The configuration of the recurrent layers.
+    ///
+    /// # Errors
+    /// Where the network is of another kind, or its cells came from a closure.
+    pub fn recurrent(&self) -> Result<RecurrentConfig> {
+        match self.network.config() {
+            Some(NetworkConfig::Sequence(c)) => Ok(c.recurrent),
+            Some(NetworkConfig::OneToMany(c)) => Ok(c.recurrent),
+            _ => Err(Error::option(
+                "model: expected a sequence or a one-to-many network, got an encoder-decoder or a chain; explain one of its layers with --cell and --set",
+            )),
+        }
+    }
+
+    /// What the head reads; `None` of a one-to-many network.
+    pub fn readout(&self) -> Option<Readout> {
+        match self.network.config() {
+            Some(NetworkConfig::Sequence(c)) => Some(c.readout),
+            _ => None,
+        }
+    }
+
+    /// O, features of a prediction.
+    pub fn outputs(&self) -> usize {
+        match self.network.config() {
+            Some(NetworkConfig::Sequence(c)) => c.outputs,
+            Some(NetworkConfig::OneToMany(c)) => c.recurrent.input_size,
+            _ => 0,
+        }
+    }
+
+    /// Refuses what cannot be explained, or does not fit.
+    ///
+    /// # Errors
+    /// Where the input has other features or steps than the network reads, the
+    /// target another length, or an option of the network is none of PyTorch's.
+    pub fn check(&self) -> Result<()> {
+        let recurrent = self.recurrent()?;
+        let stack = &recurrent.stack;
+        let mut options = recurrent.options.clone();
+        options.activations.clear();
+        options.init = Default::default();
+        for (name, beyond) in [
+            ("options", options != Default::default()),
+            ("merge", stack.bidirectional && stack.merge != Merge::Concat),
+            ("residual", stack.residual),
+            ("zoneout", stack.zoneout_hidden + stack.zoneout_cell > 0.0),
+            ("learn_initial_state", stack.learn_initial_state),
+        ] {
+            if beyond {
+                return Err(Error::option(format!(
+                    "{name}: only what PyTorch's cells and stacks have is explained number by number; expected it off"
+                )));
+            }
+        }
+        let (steps, features) = self.input.dim();
+        if steps == 0 {
+            return Err(Error::shape(
+                "input: expected at least one step, got none; give numbers like --input \"10 20 30\"",
+            ));
+        }
+        let expected = match self.network.config() {
+            Some(NetworkConfig::OneToMany(c)) => c.inputs,
+            _ => recurrent.input_size,
+        };
+        if features != expected {
+            return Err(Error::shape(format!(
+                "input, axis 1 (features of a step): expected {expected} = input_size, got {features}; separate steps by commas or lines, features by spaces"
+            )));
+        }
+        match self.readout() {
+            Some(Readout::AllStates(t)) if t != steps => {
+                return Err(Error::shape(format!(
+                    "input, axis 0 (steps): expected {t}, as the head reads {t} states side by side, got {steps}"
+                )));
+            }
+            Some(Readout::LastSteps(k)) if k > steps => {
+                return Err(Error::shape(format!(
+                    "input, axis 0 (steps): expected at least {k}, as the head reads the last {k} states, got {steps}"
+                )));
+            }
+            _ => {}
+        }
+        let finite = |x: &f64| x.is_finite();
+        if !self.input.iter().all(finite) || !self.target.iter().all(finite) {
+            return Err(Error::option(
+                "input, target: expected finite numbers, got NaN or infinity",
+            ));
+        }
+        if !(self.lr >= 0.0 && self.lr.is_finite()) {
+            return Err(Error::option(format!(
+                "--lr: expected a finite number of at least 0, got {}",
+                self.lr
+            )));
+        }
+        let predicted = self.predicted()? * self.outputs();
+        if self.target.len() != predicted {
+            return Err(Error::shape(format!(
+                "target: expected {predicted} numbers ({} predicted steps of {} features), got {}",
+                self.predicted()?,
+                self.outputs(),
+                self.target.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// K, steps that are predicted.
+    fn predicted(&self) -> Result<usize> {
+        let array = self.array();
+        Ok(self.network.output_dim(&self.inputs(&array))?.0)
+    }
+
+    fn array(&self) -> Array3<f64> {
+        self.input.clone().insert_axis(Axis(1))
+    }
+
+    fn inputs<'a>(&'a self, array: &'a Array3<f64>) -> Inputs<'a, f64> {
+        let skip = self.skip.as_deref();
+        let skip = skip.and_then(|s| ArrayView2::from_shape((1, s.len()), s).ok());
+        Inputs {
+            skip,
+            ..Inputs::sequences(array.view())
+        }
+    }
+
+    /// The loss for parameters and input that may differ from the subject's.
+    ///
+    /// # Errors
+    /// What the engine refuses.
+    pub fn loss(&self, params: &Params<f64>) -> Result<f64> {
+        let array = self.array();
+        let inputs = self.inputs(&array);
+        let dim = self.network.output_dim(&inputs)?;
+        let mut y = Array3::zeros(dim);
+        let (mut state, mut cache) = (self.network.start(1), AnyCache::Empty);
+        let pass = Pass {
+            inference: true,
+            ..Pass::default()
+        };
+        self.network
+            .forward(params, &inputs, &pass, &mut state, &mut cache, y.view_mut())?;
+        let mut dy = Array3::zeros(dim);
+        self.measure(&y, &mut dy)
+    }
+
+    fn measure(&self, y: &Array3<f64>, dy: &mut Array3<f64>) -> Result<f64> {
+        let target = Array3::from_shape_vec(y.dim(), self.target.clone())
+            .map_err(|e| Error::shape(format!("target: {e}")))?;
+        let divisor = Loss::Mse.divisor(Default::default(), target.view(), None)?;
+        Loss::Mse.evaluate(y.view(), target.view(), None, divisor, dy.view_mut())
+    }
+
+    /// One pass forward and back through the engine.
+    ///
+    /// # Errors
+    /// What the engine refuses; numbers that are not finite.
+    pub fn pass(&self) -> Result<Passed> {
+        self.pass_with(None)
+    }
+
+    /// The same, going back from the sum of predictions weighted by `seed` in
+    /// place of the loss.
+    ///
+    /// # Errors
+    /// As [`pass`](Self::pass).
+    pub fn pass_with(&self, seed: Option<&[f64]>) -> Result<Passed> {
+        let array = self.array();
+        let inputs = self.inputs(&array);
+        let dim = self.network.output_dim(&inputs)?;
+        let (mut y, mut dy) = (Array3::zeros(dim), Array3::zeros(dim));
+        let (mut state, mut cache) = (self.network.start(1), AnyCache::Empty);
+        let pass = Pass::default();
+        self.network.forward(
+            &self.params,
+            &inputs,
+            &pass,
+            &mut state,
+            &mut cache,
+            y.view_mut(),
+        )?;
+        let loss = self.measure(&y, &mut dy)?;
+        if !loss.is_finite() {
+            return Err(Error::numeric(
+                "the loss is not a finite number; use smaller inputs, weights or learning rate",
+            ));
+        }
+        if let Some(seed) = seed {
+            dy.iter_mut().zip(seed).for_each(|(d, s)| *d = *s);
+        }
+        let traces = match (&self.network, &cache) {
+            (AnyNetwork::Sequence(n), AnyCache::Sequence(c)) => n.stack().trace(c.stack()),
+            _ => Vec::new(),
+        };
+        let traces = traces.into_iter().map(|t| {
+            let values = t.values.index_axis_move(Axis(1), 0);
+            (t.layer, t.reverse, t.name, values)
+        });
+        let traces = traces.collect();
+        let mut grads = Params::zeros(self.params.layout().clone());
+        let mut d_input = Array3::zeros(array.dim());
+        state.clear();
+        self.network.backward(
+            &self.params,
+            &inputs,
+            &mut cache,
+            dy.view(),
+            &mut state,
+            &mut grads,
+            Some(d_input.view_mut()),
+        )?;
+        Ok(Passed {
+            prediction: y.iter().copied().collect(),
+            loss,
+            grads,
+            d_input: d_input.index_axis_move(Axis(1), 0),
+            d_start: (0..state.slots()).map(|s| state.slot(s).to_vec()).collect(),
+            traces,
+        })
+    }
+
+    /// The parameters as PyTorch draws them with the seed, where there is one.
+    pub(crate) fn drawn(&self) -> Option<Params<f64>> {
+        let mut config = self.network.config()?;
+        match &mut config {
+            NetworkConfig::Sequence(c) => c.recurrent.bias = Bias::Both,
+            NetworkConfig::OneToMany(c) => c.recurrent.bias = Bias::Both,
+            _ => return None,
+        }
+        let network = config.build().ok()?;
+        network.try_init(self.seed?).ok()
+    }
+
+    /// H of a layer.
+    pub(crate) fn hidden(recurrent: &RecurrentConfig, layer: usize) -> usize {
+        let own = recurrent.hidden_sizes.get(layer);
+        own.copied().unwrap_or(recurrent.hidden_size)
+    }
+
+    /// The prefix of the recurrent layers' parameters.
+    pub(crate) fn prefix(&self) -> &'static str {
+        match self.network {
+            AnyNetwork::OneToMany(_) => "decoder",
+            _ => "rnn",
+        }
+    }
+
+    /// The full name of a part of a cell's parameters.
+    pub(crate) fn name(&self, part: &str, layer: usize, reverse: bool) -> String {
+        format!("{}.{}", self.prefix(), full_name(part, layer, reverse))
+    }
+
+    /// In words: `RNN, 2 units, ...`.
+    ///
+    /// # Errors
+    /// As [`recurrent`](Self::recurrent).
+    pub fn describe(&self) -> Result<String> {
+        let r = self.recurrent()?;
+        let kind = match r.cell {
+            CellKind::Rnn => "RNN",
+            CellKind::Gru => "GRU",
+            CellKind::Lstm => "LSTM",
+        };
+        let both = if r.stack.bidirectional {
+            ", both directions"
+        } else {
+            ""
+        };
+        let bias = match r.bias {
+            Bias::Both => "two biases",
+            Bias::Single => "one bias",
+            Bias::None => "no bias",
+        };
+        let (l, h) = (r.stack.num_layers, r.hidden_size);
+        let layers = if l == 1 { "layer" } else { "layers" };
+        Ok(format!("{kind}, {l} {layers} of {h} units{both}, {bias}"))
+    }
+}

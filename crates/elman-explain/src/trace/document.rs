@@ -1,0 +1,428 @@
+//! The document: all that a renderer shows, and nothing to compute.
+
+use super::Step;
+use super::graph::{From, Id, Place, Role};
+use crate::check::{self, Check};
+use crate::landscape::{self, Curve};
+use crate::norms::{self, Norms};
+use crate::overview::{self, Connectivity, Heat};
+use crate::subject::Subject;
+use crate::torch;
+use elman::Result;
+use serde::Serialize;
+
+/// The most numbers that are shown one by one; a larger step is shown as heat
+/// maps and norms.
+pub const READABLE: usize = 1500;
+
+/// Which of the three passes a value belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// Input, target, parameters, first states.
+    Given,
+    /// From input to loss.
+    Forward,
+    /// From loss to gradients.
+    Backward,
+    /// Gradients into parameters.
+    Update,
+}
+
+/// Where in a parameter's tensor a shown number is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Source {
+    /// The parameter's name in files.
+    pub name: String,
+    /// For each number, its place in the row-major tensor.
+    pub index: Vec<usize>,
+}
+
+/// A value: a row or a matrix of numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Value {
+    /// Its place in the list of values.
+    pub id: Id,
+    /// The pass it belongs to.
+    pub pass: Pass,
+    /// What it is.
+    pub role: Role,
+    /// `h^2`.
+    pub symbol: String,
+    /// Where in the network it is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Of a part of a gradient: where that comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<From>,
+    /// Of a gradient: the value it is the gradient of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Id>,
+    /// Rows and columns.
+    pub shape: [usize; 2],
+    /// Of a parameter: where it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The formula of the whole in symbols; empty where it is given.
+    pub formula: String,
+    /// The formula of one number, `{k}` for its k-th operand.
+    pub template: String,
+    /// For each number its operands: value, and place in it.
+    pub operands: Vec<Vec<(Id, usize)>>,
+    /// For each number its name, counted from 1: `W_h[1,2]`.
+    pub labels: Vec<String>,
+    /// For each number its formula in symbols.
+    pub symbols: Vec<String>,
+    /// The same with the numbers.
+    pub filled: Vec<String>,
+    /// The numbers, row-major.
+    pub numbers: Vec<f64>,
+    /// For each number that is a sum of several products, these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Vec<f64>>,
+    /// For each number of a gradient its finite difference; `null` at a kink.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finite: Vec<Option<f64>>,
+    /// max|a - b| / max|b| of the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<f64>,
+}
+
+/// A recorded training step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Frame {
+    /// Counted from 0, the pass that is shown first.
+    pub step: usize,
+    /// Its loss.
+    pub loss: f64,
+    /// The numbers of every value, in the order of the values; empty where the
+    /// step is too large to be shown number by number.
+    pub numbers: Vec<Vec<f64>>,
+}
+
+/// A tensor as PyTorch has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tensor {
+    /// PyTorch's name.
+    pub name: String,
+    /// The symbols it is shown by.
+    pub symbols: Vec<String>,
+    /// Its shape in PyTorch, with batch first.
+    pub shape: Vec<usize>,
+    /// The shape, in letters.
+    pub letters: String,
+}
+
+/// What is explained, in short.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct About {
+    /// In words.
+    pub network: String,
+    /// `many-to-one` and so on.
+    pub configuration: String,
+    /// `rnn`, `gru`, `lstm`.
+    pub cell: String,
+    /// The activation of an RNN; of the others `tanh`.
+    pub nonlinearity: String,
+    /// Layers.
+    pub layers: usize,
+    /// Both directions.
+    pub bidirectional: bool,
+    /// Units of a layer.
+    pub hidden: usize,
+    /// Steps of the sequence, or predicted ones of a one-to-many network.
+    pub steps: usize,
+    /// Parameters.
+    pub parameters: usize,
+    /// The input before it was divided.
+    pub input: Vec<Vec<f64>>,
+    /// The target before it was divided.
+    pub target: Vec<f64>,
+    /// The prediction, multiplied again.
+    pub prediction: Vec<f64>,
+    /// What they were divided by.
+    pub scale: f64,
+    /// The loss.
+    pub loss: f64,
+    /// The loss after the update.
+    pub loss_after: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Seed of the parameters, where they were drawn.
+    pub seed: Option<u64>,
+    /// Numbers of the whole step, shown or not.
+    pub numbers: usize,
+    /// Whether they are shown one by one.
+    pub readable: bool,
+    /// The most that are.
+    pub most: usize,
+}
+
+/// A training step, explained.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trace {
+    /// `elman explain 1`: changes where the document does.
+    pub format: &'static str,
+    /// What is explained.
+    pub about: About,
+    /// The tensors as PyTorch has them.
+    pub shapes: Vec<Tensor>,
+    /// Every value; empty where there are too many.
+    pub values: Vec<Value>,
+    /// The finite differences; none where there are too many values.
+    pub check: Option<Check>,
+    /// Norms of the gradients of states, step by step.
+    pub norms: Vec<Norms>,
+    /// States and gates over time.
+    pub heat: Vec<Heat>,
+    /// The gradient of each prediction by each input.
+    pub connectivity: Connectivity,
+    /// Recorded training steps.
+    pub training: Vec<Frame>,
+    /// The loss along weights.
+    pub landscape: Vec<Curve>,
+    /// PyTorch code that gives the same numbers.
+    pub code: String,
+}
+
+impl Trace {
+    /// Explains a training step.
+    ///
+    /// # Errors
+    /// What [`Subject::check`] and the engine refuse.
+    pub fn new(subject: &Subject) -> Result<Self> {
+        let step = super::step(subject)?;
+        let total = step.forward.graph.nodes.iter().map(|n| n.numbers.len());
+        let total: usize = total.sum();
+        let readable = total <= READABLE;
+        let recorded = landscape::train(subject)?;
+        let landscape = if readable {
+            landscape::curves(subject, &recorded)?
+        } else {
+            Vec::new()
+        };
+        let (check, values) = if readable {
+            let (check, finite) = check::check(subject, &step)?;
+            (Some(check), values(&step, &finite))
+        } else {
+            (None, Vec::new())
+        };
+        let frames = if readable {
+            landscape::frames(subject, &recorded)?
+        } else {
+            Vec::new()
+        };
+        let training = recorded.iter().enumerate().map(|(i, r)| Frame {
+            step: i,
+            loss: r.loss,
+            numbers: frames.get(i).map_or_else(Vec::new, |frame| {
+                let nodes = &frame.forward.graph.nodes;
+                nodes.iter().map(|n| n.numbers.clone()).collect()
+            }),
+        });
+        let training: Vec<Frame> = match readable {
+            true => training.take(frames.len()).collect(),
+            false => training.collect(),
+        };
+        let recurrent = subject.recurrent()?;
+        let names = ["linear", "relu"];
+        let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
+            ([_, ..], _) => names[0],
+            (_, elman::cell::Nonlinearity::Relu) => names[1],
+            _ => "tanh",
+        };
+        let graph = &step.forward.graph;
+        let predictions = step.forward.predictions.iter();
+        let predictions = predictions.flat_map(|y| graph.nodes[*y].numbers.iter());
+        let configuration = match subject.readout() {
+            None => "one-to-many",
+            Some(elman::network::Readout::EveryStep) => "many-to-many",
+            Some(elman::network::Readout::LastSteps(k)) if k > 1 => "many-to-many",
+            Some(_) => "many-to-one",
+        };
+        let about = About {
+            network: subject.describe()?,
+            configuration: configuration.to_owned(),
+            cell: recurrent.cell.to_string().to_lowercase(),
+            nonlinearity: nonlinearity.to_owned(),
+            layers: recurrent.stack.num_layers,
+            bidirectional: recurrent.stack.bidirectional,
+            hidden: recurrent.hidden_size,
+            steps: match configuration {
+                "one-to-many" => subject.target.len() / subject.outputs().max(1),
+                _ => subject.input.nrows(),
+            },
+            parameters: subject.params.values().len(),
+            input: subject
+                .input
+                .rows()
+                .into_iter()
+                .map(|r| r.iter().map(|x| x * subject.scale).collect())
+                .collect(),
+            target: subject.target.iter().map(|y| y * subject.scale).collect(),
+            prediction: predictions.map(|y| y * subject.scale).collect(),
+            scale: subject.scale,
+            loss: recorded[0].loss,
+            loss_after: recorded.get(1).map_or(f64::NAN, |r| r.loss),
+            lr: subject.lr,
+            seed: subject.seed,
+            numbers: total,
+            readable,
+            most: READABLE,
+        };
+        Ok(Self {
+            format: "elman explain 1",
+            shapes: shapes(subject, &step)?,
+            norms: norms::norms(&step),
+            heat: overview::heat(&step, &recurrent),
+            connectivity: overview::connectivity(subject)?,
+            code: torch::code(subject)?,
+            about,
+            values,
+            check,
+            training,
+            landscape,
+        })
+    }
+
+    /// The values of a pass.
+    pub fn of(&self, pass: Pass) -> impl Iterator<Item = &Value> {
+        self.values.iter().filter(move |v| v.pass == pass)
+    }
+}
+
+/// A template with its operands.
+fn fill(template: &str, operands: &[(Id, usize)], show: impl Fn((Id, usize)) -> String) -> String {
+    let mut text = template.to_owned();
+    for (k, at) in operands.iter().enumerate() {
+        text = text.replace(&format!("{{{k}}}"), &show(*at));
+    }
+    text
+}
+
+/// A number inside a formula: a negative one in brackets.
+fn signed(x: f64) -> String {
+    let text = crate::render::short(x);
+    if x < 0.0 { format!("({text})") } else { text }
+}
+
+fn values(step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
+    let graph = &step.forward.graph;
+    let (back, update) = step.begins;
+    let of = |(id, finite): (Id, &Option<check::Finite>)| {
+        let node = &graph.nodes[id];
+        let pass = match node.role {
+            _ if id >= update => Pass::Update,
+            _ if id >= back => Pass::Backward,
+            Role::Input | Role::Target | Role::Parameter => Pass::Given,
+            Role::Start if node.rule == super::graph::Rule::Given => Pass::Given,
+            _ => Pass::Forward,
+        };
+        let count = node.numbers.len();
+        let elements: Vec<_> = (0..count).map(|i| graph.element(id, i)).collect();
+        let template = elements.iter().map(|e| e.template());
+        let template = template.max_by_key(String::len).unwrap_or_default();
+        let get = |(v, i): (Id, usize)| graph.nodes[v].numbers[i];
+        let parts: Vec<Vec<f64>> = elements.iter().map(|e| e.parts(get)).collect();
+        Value {
+            id,
+            pass,
+            role: node.role,
+            symbol: graph.symbol(id),
+            place: node.place,
+            from: node.from.filter(|_| node.role == Role::Share),
+            of: node.of.as_ref().map(|(v, _)| *v),
+            shape: [node.shape.0, node.shape.1],
+            source: node.source.as_ref().map(|(name, index)| Source {
+                name: name.clone(),
+                index: index.clone(),
+            }),
+            formula: graph.formula(id),
+            template,
+            symbols: elements
+                .iter()
+                .map(|e| fill(&e.template(), &e.operands(), |at| graph.symbol_at(at)))
+                .collect(),
+            filled: elements
+                .iter()
+                .map(|e| fill(&e.template(), &e.operands(), |at| signed(get(at))))
+                .collect(),
+            operands: elements.iter().map(|e| e.operands()).collect(),
+            labels: (0..count).map(|i| graph.symbol_at((id, i))).collect(),
+            numbers: node.numbers.clone(),
+            parts: if parts.iter().all(Vec::is_empty) {
+                Vec::new()
+            } else {
+                parts
+            },
+            finite: finite.as_ref().map_or_else(Vec::new, |f| f.numbers.clone()),
+            difference: finite.as_ref().map(|f| f.difference),
+        }
+    };
+    finite.iter().enumerate().map(of).collect()
+}
+
+/// The layer's tensors with PyTorch's names and shapes.
+fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
+    let recurrent = subject.recurrent()?;
+    let stack = &recurrent.stack;
+    let graph = &step.forward.graph;
+    let symbols = |wanted: &dyn Fn(&super::graph::Node) -> bool| -> Vec<String> {
+        let there = graph.nodes.iter().filter(|n| wanted(n));
+        there.map(|n| n.symbol.clone()).collect()
+    };
+    let directions = if stack.bidirectional { 2 } else { 1 };
+    let r = match recurrent.proj_size {
+        0 => recurrent.hidden_size,
+        projected => projected,
+    };
+    let slots = stack.num_layers * directions;
+    let (steps, features) = match subject.readout() {
+        None => (
+            subject.target.len() / subject.outputs().max(1),
+            recurrent.input_size,
+        ),
+        Some(_) => subject.input.dim(),
+    };
+    let mut all = vec![
+        Tensor {
+            name: "input".into(),
+            symbols: symbols(&|n| n.role == Role::Input && n.place.step.is_some()),
+            shape: vec![1, steps, features],
+            letters: "(B, T, I)".into(),
+        },
+        Tensor {
+            name: "h_0".into(),
+            symbols: symbols(&|n| {
+                n.role == Role::Start && n.symbol.starts_with('h') && !n.symbol.ends_with('°')
+            }),
+            shape: vec![slots, 1, r],
+            letters: "(L·D, B, H)".into(),
+        },
+        Tensor {
+            name: "output".into(),
+            symbols: Vec::new(),
+            shape: vec![1, steps, directions * r],
+            letters: "(B, T, D·H)".into(),
+        },
+        Tensor {
+            name: "h_n".into(),
+            symbols: Vec::new(),
+            shape: vec![slots, 1, r],
+            letters: "(L·D, B, H)".into(),
+        },
+    ];
+    for entry in subject.params.layout().entries() {
+        let of = |n: &super::graph::Node| {
+            let source = n.source.as_ref().filter(|_| n.role == Role::Parameter);
+            source.is_some_and(|(name, _)| *name == entry.name)
+        };
+        all.push(Tensor {
+            name: entry.name.clone(),
+            symbols: symbols(&of),
+            shape: entry.shape.clone(),
+            letters: String::new(),
+        });
+    }
+    Ok(all)
+}

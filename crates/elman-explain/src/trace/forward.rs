@@ -1,0 +1,651 @@
+//! The forward pass as a graph: each cell as its definition has it.
+
+use super::graph::{Graph, Id, Place, Role, Rule};
+use crate::subject::Subject;
+use elman::cell::{Activation, Bias, CellKind, GatedCell, Gru, Lstm, Nonlinearity, Rnn, Side};
+use elman::layer::RecurrentConfig;
+use elman::network::{NetworkConfig, Readout};
+use elman::{Error, Result};
+
+/// The forward pass.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// The values.
+    pub graph: Graph,
+    /// The loss.
+    pub loss: Id,
+    /// The predictions, in order.
+    pub predictions: Vec<Id>,
+    /// Every state and gate: layer, direction, step from 1, name as the
+    /// engine's trace has it.
+    pub named: Vec<(usize, bool, usize, &'static str, Id)>,
+    /// The inputs of the steps.
+    pub inputs: Vec<Id>,
+    /// The states before the first step, by slot.
+    pub starts: Vec<Vec<Id>>,
+}
+
+/// A gate's weights.
+struct Gate {
+    name: &'static str,
+    weight: Id,
+    bias: Option<Id>,
+}
+
+/// The weights of a cell: what reads the input, what reads the state.
+struct CellWeights {
+    input: Vec<Gate>,
+    hidden: Vec<Gate>,
+    projection: Option<Id>,
+}
+
+struct Builder<'a> {
+    subject: &'a Subject,
+    config: RecurrentConfig,
+    out: Forward,
+}
+
+/// Gates of a side: names, and the block of rows of each.
+fn gates(saved: &'static [&'static str], side: Side) -> Vec<(&'static str, usize)> {
+    let blocks = side.gates.iter().enumerate();
+    blocks
+        .map(|(k, block)| (saved[side.first + k], *block))
+        .collect()
+}
+
+impl Builder<'_> {
+    /// Rows of a parameter, transposed: `(I, H)` from block `block` of `(G*H,
+    /// I)`, or a bias as a row.
+    fn parameter(
+        &mut self,
+        symbol: String,
+        name: &str,
+        (rows, block): (usize, usize),
+        place: Place,
+    ) -> Result<Id> {
+        let Some(entry) = self.subject.params.layout().find(name) else {
+            return Err(Error::file(format!(
+                "model: the parameter {name} is missing"
+            )));
+        };
+        let columns = if entry.shape.len() == 2 {
+            entry.shape[1]
+        } else {
+            1
+        };
+        let from =
+            (0..columns).flat_map(|i| (0..rows).map(move |j| (block * rows + j) * columns + i));
+        let from: Vec<usize> = from.collect();
+        let values = &self.subject.params.values()[entry.range.clone()];
+        let numbers = from.iter().map(|i| values[*i]).collect();
+        let shape = (columns, rows);
+        let graph = &mut self.out.graph;
+        let id = graph.give(symbol, Role::Parameter, place, shape, numbers);
+        graph.nodes[id].source = Some((name.to_owned(), from));
+        Ok(id)
+    }
+
+    /// `W v + b` of a linear map as a row times a matrix, and its bias.
+    fn linear(&mut self, name: &str, letter: &str, outputs: usize) -> Result<(Id, Id)> {
+        let place = Place::default();
+        let w = self.parameter(
+            format!("W_{letter}"),
+            &format!("{name}.weight"),
+            (outputs, 0),
+            place,
+        )?;
+        let b = self.parameter(
+            format!("b_{letter}"),
+            &format!("{name}.bias"),
+            (outputs, 0),
+            place,
+        )?;
+        Ok((w, b))
+    }
+
+    /// What a symbol of a layer and direction ends with.
+    fn suffix(&self, layer: usize, reverse: bool) -> String {
+        let stack = &self.config.stack;
+        let layer = if stack.num_layers > 1 {
+            format!("_l{layer}")
+        } else {
+            String::new()
+        };
+        let arrow = match (stack.bidirectional, reverse) {
+            (false, _) => "",
+            (true, false) => "→",
+            (true, true) => "←",
+        };
+        format!("{layer}{arrow}")
+    }
+
+    fn weights(&mut self, layer: usize, reverse: bool) -> Result<CellWeights> {
+        let (saved, input, hidden) = match self.config.cell {
+            CellKind::Rnn => (Rnn::SAVED, Rnn::INPUT, Rnn::HIDDEN),
+            CellKind::Gru => (Gru::SAVED, Gru::INPUT, Gru::HIDDEN),
+            CellKind::Lstm => (Lstm::SAVED, Lstm::INPUT, Lstm::HIDDEN),
+        };
+        let h = Subject::hidden(&self.config, layer);
+        let suffix = self.suffix(layer, reverse);
+        let place = Place {
+            layer: Some(layer),
+            reverse,
+            ..Place::default()
+        };
+        let both = self.config.bias == Bias::Both;
+        let plain = self.config.cell == CellKind::Rnn;
+        let biased = self.config.bias != Bias::None;
+        let mut side = |side: Side, letter: &str, tail: &str, biased: bool| -> Result<Vec<Gate>> {
+            let mut all = Vec::new();
+            for (name, block) in gates(saved, side) {
+                // The state's part of n is called hn, its weights W_hn.
+                let gate = if plain {
+                    ""
+                } else {
+                    name.trim_start_matches('h')
+                };
+                let rows = (h, block);
+                let symbol = format!("W_{letter}{gate}{suffix}");
+                let weight = self.subject.name(&format!("weight_{tail}"), layer, reverse);
+                let weight = self.parameter(symbol, &weight, rows, place)?;
+                let bias = if biased {
+                    let symbol = match (both, plain) {
+                        (false, true) => format!("B{suffix}"),
+                        (false, false) => format!("B_{gate}{suffix}"),
+                        (true, _) => format!("b_{letter}{gate}{suffix}"),
+                    };
+                    let bias = self.subject.name(&format!("bias_{tail}"), layer, reverse);
+                    Some(self.parameter(symbol, &bias, rows, place)?)
+                } else {
+                    None
+                };
+                all.push(Gate { name, weight, bias });
+            }
+            Ok(all)
+        };
+        let input = side(input, "x", "ih", biased)?;
+        let hidden = side(hidden, "h", "hh", both)?;
+        let projection = if self.config.proj_size > 0 {
+            let name = self.subject.name("weight_hr", layer, reverse);
+            let rows = (self.config.proj_size, 0);
+            Some(self.parameter(format!("W_p{suffix}"), &name, rows, place)?)
+        } else {
+            None
+        };
+        Ok(CellWeights {
+            input,
+            hidden,
+            projection,
+        })
+    }
+
+    fn activations(&self) -> [Activation; 5] {
+        use Activation::{Identity, Relu, Sigmoid, Tanh};
+        let mut all = match self.config.cell {
+            CellKind::Rnn if self.config.nonlinearity == Nonlinearity::Relu => {
+                [Relu, Identity, Identity, Identity, Identity]
+            }
+            CellKind::Rnn => [Tanh, Identity, Identity, Identity, Identity],
+            CellKind::Gru => [Sigmoid, Sigmoid, Tanh, Identity, Identity],
+            CellKind::Lstm => [Sigmoid, Sigmoid, Tanh, Sigmoid, Tanh],
+        };
+        for (to, from) in all.iter_mut().zip(&self.config.options.activations) {
+            *to = *from;
+        }
+        all
+    }
+
+    /// `x W`, called by its factors.
+    fn product(&mut self, v: Id, w: Id, place: Place) -> Id {
+        let graph = &mut self.out.graph;
+        let symbol = format!("{} {}", graph.nodes[v].symbol, graph.nodes[w].symbol);
+        let shape = (1, graph.width(w));
+        graph.push(symbol, Role::Product, place, shape, Rule::Product(v, w))
+    }
+
+    fn times(&mut self, a: Id, b: Id, place: Place) -> Id {
+        let graph = &mut self.out.graph;
+        let symbol = format!("{} ∘ {}", graph.nodes[a].symbol, graph.nodes[b].symbol);
+        let shape = graph.nodes[a].shape;
+        graph.push(symbol, Role::Product, place, shape, Rule::Times(a, b))
+    }
+
+    fn add(&mut self, symbol: String, role: Role, all: Vec<Id>, place: Place) -> Id {
+        let shape = self.out.graph.nodes[all[0]].shape;
+        self.out
+            .graph
+            .push(symbol, role, place, shape, Rule::Sum(all))
+    }
+
+    fn apply(&mut self, symbol: String, role: Role, f: Activation, x: Id, place: Place) -> Id {
+        let shape = self.out.graph.nodes[x].shape;
+        self.out
+            .graph
+            .push(symbol, role, place, shape, Rule::Apply(f, x))
+    }
+
+    /// One step of a cell: the states after it.
+    fn step(&mut self, w: &CellWeights, x: Id, prev: &[Id], place: Place) -> Vec<Id> {
+        let (layer, t) = (place.layer.unwrap_or(0), place.step.unwrap_or(0));
+        let suffix = self.suffix(layer, place.reverse);
+        let mark = |letter: &str| format!("{letter}{suffix}^{t}");
+        let f = self.activations();
+        // Each gate's sums: what reads the input, and what reads the state.
+        let side = |b: &mut Self, gates: &[Gate], v: Id| -> Vec<(&'static str, Vec<Id>)> {
+            let terms = gates.iter().map(|g| {
+                let mut all = vec![b.product(v, g.weight, place)];
+                all.extend(g.bias);
+                (g.name, all)
+            });
+            terms.collect()
+        };
+        let input = side(self, &w.input, x);
+        let hidden = side(self, &w.hidden, prev[0]);
+        let find = |all: &[(&'static str, Vec<Id>)], name: &str| -> Vec<Id> {
+            let found = all.iter().find(|(n, _)| *n == name);
+            found.map(|(_, ids)| ids.clone()).unwrap_or_default()
+        };
+        let sum_of = |b: &mut Self, name: &'static str, symbol: &str| {
+            let all = [find(&input, name), find(&hidden, name)].concat();
+            b.add(mark(symbol), Role::Sum, all, place)
+        };
+        match self.config.cell {
+            CellKind::Rnn => {
+                let a = sum_of(self, "a", "a");
+                let h = self.apply(mark("h"), Role::State, f[0], a, place);
+                self.name_it(place, "h", h);
+                vec![h]
+            }
+            CellKind::Gru => {
+                let a_r = sum_of(self, "r", "a_r");
+                let r = self.apply(mark("r"), Role::Gate, f[0], a_r, place);
+                let a_z = sum_of(self, "z", "a_z");
+                let z = self.apply(mark("z"), Role::Gate, f[1], a_z, place);
+                let hn = self.add(mark("q"), Role::Sum, find(&hidden, "hn"), place);
+                let rq = self.times(r, hn, place);
+                let all = [find(&input, "n"), vec![rq]].concat();
+                let a_n = self.add(mark("a_n"), Role::Sum, all, place);
+                let n = self.apply(mark("n"), Role::Gate, f[2], a_n, place);
+                let shape = self.out.graph.nodes[z].shape;
+                let keep = self.out.graph.push(
+                    format!("(1−{})", mark("z")),
+                    Role::Product,
+                    place,
+                    shape,
+                    Rule::OneMinus(z),
+                );
+                let new = self.times(keep, n, place);
+                let old = self.times(z, prev[0], place);
+                let h = self.add(mark("h"), Role::State, vec![new, old], place);
+                for (name, id) in [("r", r), ("z", z), ("hn", hn), ("n", n), ("h", h)] {
+                    self.name_it(place, name, id);
+                }
+                vec![h]
+            }
+            CellKind::Lstm => {
+                let mut gate = |name: &'static str, act| {
+                    let a = sum_of(self, name, &format!("a_{name}"));
+                    let id = self.apply(mark(name), Role::Gate, act, a, place);
+                    self.name_it(place, name, id);
+                    id
+                };
+                let i = gate("i", f[0]);
+                let forget = gate("f", f[1]);
+                let g = gate("g", f[2]);
+                let o = gate("o", f[3]);
+                let old = self.times(forget, prev[1], place);
+                let new = self.times(i, g, place);
+                let c = self.add(mark("c"), Role::State, vec![old, new], place);
+                let act = match f[4] {
+                    Activation::Identity => mark("c"),
+                    other => format!("{}({})", other.name(), mark("c")),
+                };
+                let squashed = self.apply(act, Role::Product, f[4], c, place);
+                let shape = self.out.graph.nodes[o].shape;
+                let (m, role) = match w.projection {
+                    Some(_) => (mark("m"), Role::Gate),
+                    None => (mark("h"), Role::State),
+                };
+                let mut h = self
+                    .out
+                    .graph
+                    .push(m, role, place, shape, Rule::Times(o, squashed));
+                if let Some(p) = w.projection {
+                    self.name_it(place, "m", h);
+                    let shape = (1, self.out.graph.width(p));
+                    h = self.out.graph.push(
+                        mark("h"),
+                        Role::State,
+                        place,
+                        shape,
+                        Rule::Product(h, p),
+                    );
+                }
+                self.name_it(place, "c", c);
+                self.name_it(place, "h", h);
+                vec![h, c]
+            }
+        }
+    }
+
+    fn name_it(&mut self, place: Place, name: &'static str, id: Id) {
+        let (layer, step) = (place.layer.unwrap_or(0), place.step.unwrap_or(0));
+        self.out.named.push((layer, place.reverse, step, name, id));
+    }
+
+    /// Zeros before the first step of a direction.
+    fn start(&mut self, layer: usize, reverse: bool, t: usize) -> Vec<Id> {
+        let h = Subject::hidden(&self.config, layer);
+        let r = match self.config.proj_size {
+            0 => h,
+            projected => projected,
+        };
+        let place = Place {
+            step: Some(t),
+            layer: Some(layer),
+            reverse,
+            join: false,
+        };
+        let suffix = self.suffix(layer, reverse);
+        let mut states = vec![("h", r)];
+        if self.config.cell == CellKind::Lstm {
+            states.push(("c", h));
+        }
+        let graph = &mut self.out.graph;
+        let states = states.into_iter().map(|(name, width)| {
+            let zeros = vec![0.0; width];
+            graph.give(
+                format!("{name}{suffix}^{t}"),
+                Role::Start,
+                place,
+                (1, width),
+                zeros,
+            )
+        });
+        states.collect()
+    }
+
+    /// The directions of a layer.
+    fn directions(&self) -> Vec<bool> {
+        match (self.config.stack.bidirectional, self.config.stack.reverse) {
+            (true, _) => vec![false, true],
+            (false, reverse) => vec![reverse],
+        }
+    }
+
+    /// A stack over a sequence: the outputs of each step, and the last state of
+    /// each direction.
+    fn stack(&mut self, xs: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
+        let steps = xs.len();
+        let (mut xs, mut last) = (xs.to_vec(), Vec::new());
+        for layer in 0..self.config.stack.num_layers {
+            let mut outputs: Vec<Vec<Id>> = vec![Vec::new(); steps];
+            last.clear();
+            for reverse in self.directions() {
+                let w = self.weights(layer, reverse)?;
+                let before = if reverse { steps + 1 } else { 0 };
+                let mut state = self.start(layer, reverse, before);
+                self.out.starts.push(state.clone());
+                for i in 0..steps {
+                    let t = if reverse { steps - 1 - i } else { i };
+                    let place = Place {
+                        step: Some(t + 1),
+                        layer: Some(layer),
+                        reverse,
+                        join: false,
+                    };
+                    state = self.step(&w, xs[t], &state, place);
+                    outputs[t].push(state[0]);
+                }
+                last.push(state[0]);
+            }
+            for (t, both) in outputs.into_iter().enumerate() {
+                xs[t] = match both.as_slice() {
+                    [one] => *one,
+                    _ => {
+                        let place = Place {
+                            step: Some(t + 1),
+                            layer: Some(layer),
+                            reverse: false,
+                            join: true,
+                        };
+                        let width = both.iter().map(|v| self.out.graph.width(*v)).sum();
+                        let layer = if self.config.stack.num_layers > 1 {
+                            format!("_l{layer}")
+                        } else {
+                            String::new()
+                        };
+                        let symbol = format!("o{layer}^{}", t + 1);
+                        self.out
+                            .graph
+                            .push(symbol, Role::Join, place, (1, width), Rule::Join(both))
+                    }
+                };
+            }
+        }
+        Ok((xs, last))
+    }
+
+    /// `ŷ = v W_y + b_y` and what a skip connection adds.
+    fn predict(&mut self, v: Id, (w, b): (Id, Id), step: Option<usize>, extra: Option<Id>) -> Id {
+        let place = Place {
+            step,
+            ..Place::default()
+        };
+        let product = self.product(v, w, place);
+        let mut all = vec![product, b];
+        all.extend(extra);
+        let symbol = step.map_or("ŷ".to_owned(), |t| format!("ŷ^{t}"));
+        let y = self.add(symbol, Role::Prediction, all, place);
+        self.out.predictions.push(y);
+        y
+    }
+
+    fn inputs(&mut self) -> Vec<Id> {
+        let (steps, features) = self.subject.input.dim();
+        for t in 0..steps {
+            let place = Place {
+                step: Some(t + 1),
+                ..Place::default()
+            };
+            let numbers = self.subject.input.row(t).to_vec();
+            let x = self.out.graph.give(
+                format!("x^{}", t + 1),
+                Role::Input,
+                place,
+                (1, features),
+                numbers,
+            );
+            self.out.inputs.push(x);
+        }
+        self.out.inputs.clone()
+    }
+
+    fn sequence(&mut self, readout: Readout, outputs: usize, skips: bool) -> Result<()> {
+        let xs = self.inputs();
+        let (states, last) = self.stack(&xs)?;
+        let head = self.linear("head", "y", outputs)?;
+        let none = Place::default();
+        let k = match readout {
+            Readout::LastSteps(k) => k,
+            _ => 1,
+        };
+        let mut extra = Vec::new();
+        if let (true, Some(numbers)) = (skips, &self.subject.skip) {
+            let shape = (1, numbers.len());
+            let u = self
+                .out
+                .graph
+                .give("u", Role::Input, none, shape, numbers.clone());
+            let (w, b) = self.linear("skip", "u", outputs * k)?;
+            let product = self.product(u, w, none);
+            let s = self.add("s".into(), Role::Sum, vec![product, b], none);
+            for i in 0..k {
+                let symbol = if k == 1 {
+                    "s′".to_owned()
+                } else {
+                    format!("s^{}", i + 1)
+                };
+                extra.push(self.out.graph.push(
+                    symbol,
+                    Role::Product,
+                    none,
+                    (1, outputs),
+                    Rule::Slice(s, i * outputs),
+                ));
+            }
+        }
+        match readout {
+            Readout::EveryStep => {
+                for (t, v) in states.iter().enumerate() {
+                    self.predict(*v, head, Some(t + 1), None);
+                }
+            }
+            Readout::LastSteps(k) => {
+                let first = states.len() - k;
+                for (i, v) in states[first..].iter().enumerate() {
+                    self.predict(*v, head, Some(first + i + 1), extra.get(i).copied());
+                }
+            }
+            Readout::LastState => {
+                let v = match last.as_slice() {
+                    [one] => *one,
+                    _ => self.join("H", last),
+                };
+                self.predict(v, head, None, extra.first().copied());
+            }
+            Readout::AllStates(_) => {
+                let v = self.join("H", states);
+                self.predict(v, head, None, extra.first().copied());
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, symbol: &str, all: Vec<Id>) -> Id {
+        let width = all.iter().map(|v| self.out.graph.width(*v)).sum();
+        self.out.graph.push(
+            symbol,
+            Role::Join,
+            Place::default(),
+            (1, width),
+            Rule::Join(all),
+        )
+    }
+
+    /// One vector in, a sequence out, each output read by the next step.
+    fn one_to_many(&mut self, steps: usize, outputs: usize) -> Result<()> {
+        let none = Place::default();
+        let numbers = self.subject.input.row(0).to_vec();
+        let shape = (1, numbers.len());
+        let v = self.out.graph.give("v", Role::Input, none, shape, numbers);
+        self.out.inputs.push(v);
+        let layers = self.config.stack.num_layers;
+        let widths: Vec<usize> = (0..layers)
+            .map(|l| match self.config.proj_size {
+                0 => Subject::hidden(&self.config, l),
+                projected => projected,
+            })
+            .collect();
+        let (w, b) = self.linear("start", "s", widths.iter().sum())?;
+        let product = self.product(v, w, none);
+        let a = self.add("a_s".into(), Role::Sum, vec![product, b], none);
+        let s = self.apply("s".into(), Role::State, Activation::Tanh, a, none);
+        let (mut states, mut weights, mut from) = (Vec::new(), Vec::new(), 0);
+        for (layer, width) in widths.iter().enumerate() {
+            let mut state = self.start(layer, false, 0);
+            let place = self.out.graph.nodes[state[0]].place;
+            let symbol = self.out.graph.symbol(state[0]);
+            self.out.graph.nodes[state[0]].symbol.push('°');
+            state[0] = self.out.graph.push(
+                symbol,
+                Role::Start,
+                place,
+                (1, *width),
+                Rule::Slice(s, from),
+            );
+            from += width;
+            states.push(state);
+            weights.push(self.weights(layer, false)?);
+        }
+        let head = self.linear("head", "y", outputs)?;
+        let zeros = vec![0.0; outputs];
+        let mut x = self
+            .out
+            .graph
+            .give("ŷ^0", Role::Start, none, (1, outputs), zeros);
+        for t in 1..=steps {
+            for layer in 0..layers {
+                let place = Place {
+                    step: Some(t),
+                    layer: Some(layer),
+                    ..Place::default()
+                };
+                let prev = states[layer].clone();
+                states[layer] = self.step(&weights[layer], x, &prev, place);
+                x = states[layer][0];
+            }
+            x = self.predict(x, head, Some(t), None);
+        }
+        Ok(())
+    }
+
+    /// Errors and loss.
+    fn loss(&mut self) {
+        let (mut errors, mut at) = (Vec::new(), 0);
+        for y in self.out.predictions.clone() {
+            let (shape, place) = (self.out.graph.nodes[y].shape, self.out.graph.nodes[y].place);
+            let mark = place.step.map_or(String::new(), |t| format!("^{t}"));
+            let numbers = self.subject.target[at..at + shape.1].to_vec();
+            at += shape.1;
+            let target =
+                self.out
+                    .graph
+                    .give(format!("y{mark}"), Role::Target, place, shape, numbers);
+            errors.push(self.out.graph.push(
+                format!("e{mark}"),
+                Role::Error,
+                place,
+                shape,
+                Rule::Difference(y, target),
+            ));
+        }
+        let none = Place::default();
+        self.out.loss =
+            self.out
+                .graph
+                .push("L", Role::Loss, none, (1, 1), Rule::MeanSquare(errors));
+    }
+}
+
+/// The forward pass of a subject that was [checked](Subject::check).
+///
+/// # Errors
+/// Where a parameter is missing.
+pub fn forward(subject: &Subject) -> Result<Forward> {
+    let mut builder = Builder {
+        subject,
+        config: subject.recurrent()?,
+        out: Forward {
+            graph: Graph::default(),
+            loss: 0,
+            predictions: Vec::new(),
+            named: Vec::new(),
+            inputs: Vec::new(),
+            starts: Vec::new(),
+        },
+    };
+    match subject.network.config() {
+        Some(NetworkConfig::Sequence(c)) => {
+            builder.sequence(c.readout, c.outputs, c.skip.is_some())?;
+        }
+        Some(NetworkConfig::OneToMany(c)) => {
+            builder.one_to_many(c.steps, c.recurrent.input_size)?;
+        }
+        _ => {
+            subject.recurrent()?;
+        }
+    }
+    builder.loss();
+    Ok(builder.out)
+}

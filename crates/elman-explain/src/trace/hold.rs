@@ -1,0 +1,99 @@
+//! Every trace is held against the engine before anybody sees it.
+
+use super::Step;
+use super::graph::{Id, Role};
+use crate::subject::Subject;
+use elman::optim::{Optimizer, Sgd};
+use elman::{Error, Result};
+
+/// How far a number may be from the engine's, relative to the largest of its
+/// tensor: rounding, in another order of the same sums.
+const BAR: f64 = 1e-11;
+
+/// Compares predictions, loss, every state and gate, every gradient of a
+/// parameter, of the input and of the first states, and the parameters after
+/// the update with the engine's.
+///
+/// # Errors
+/// Where a number differs.
+pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
+    let passed = subject.pass()?;
+    let graph = &step.forward.graph;
+    let numbers = |id: Id| graph.nodes[id].numbers.as_slice();
+    let joined =
+        |ids: &[Id]| -> Vec<f64> { ids.iter().flat_map(|id| numbers(*id)).copied().collect() };
+    same(
+        "prediction",
+        &joined(&step.forward.predictions),
+        &passed.prediction,
+    )?;
+    same("loss", numbers(step.forward.loss), &[passed.loss])?;
+    for (layer, reverse, name, values) in &passed.traces {
+        for (l, r, t, n, id) in &step.forward.named {
+            if (l, r, n) == (layer, reverse, name) {
+                let row = values.row(t - 1).to_vec();
+                same(&graph.symbol(*id), numbers(*id), &row)?;
+            }
+        }
+    }
+    let gradient = |id: Id| -> Vec<f64> {
+        let zeros = vec![0.0; numbers(id).len()];
+        step.grads[id].map_or(zeros, |g| numbers(g).to_vec())
+    };
+    for (t, x) in step.forward.inputs.iter().enumerate() {
+        let row = passed.d_input.row(t).to_vec();
+        same(&format!("dL/d{}", graph.symbol(*x)), &gradient(*x), &row)?;
+    }
+    if subject.readout().is_some() {
+        for (slot, ids) in step.forward.starts.iter().enumerate() {
+            let ours: Vec<f64> = ids.iter().flat_map(|id| gradient(*id)).collect();
+            same("gradient of the first states", &ours, &passed.d_start[slot])?;
+        }
+    }
+    let (mut grads, mut updated) = (subject.params.clone(), subject.params.clone());
+    grads.clear();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let Some((name, from)) = &node.source else {
+            continue;
+        };
+        let (to, values) = match node.role {
+            Role::Updated => (&mut updated, node.numbers.clone()),
+            _ => (&mut grads, gradient(id)),
+        };
+        let range = subject.params.layout().find(name).map(|e| e.range.clone());
+        let places = &mut to.values_mut()[range.unwrap_or(0..0)];
+        for (i, x) in from.iter().zip(values) {
+            places[*i] = x;
+        }
+    }
+    let mut expected = subject.params.clone();
+    let mut sgd = Optimizer::Sgd(Sgd::default()).start(expected.values().len())?;
+    sgd.step(expected.values_mut(), passed.grads.values(), subject.lr)?;
+    for entry in subject.params.layout().entries() {
+        let at = entry.range.clone();
+        let name = &entry.name;
+        same(
+            &format!("gradient of {name}"),
+            &grads.values()[at.clone()],
+            &passed.grads.values()[at.clone()],
+        )?;
+        same(
+            &format!("{name} after the update"),
+            &updated.values()[at.clone()],
+            &expected.values()[at],
+        )?;
+    }
+    Ok(())
+}
+
+fn same(name: &str, ours: &[f64], engine: &[f64]) -> Result<()> {
+    let largest = engine.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
+    let same_length = ours.len() == engine.len();
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= BAR * largest.max(1e-6);
+    if same_length && ours.iter().zip(engine).all(near) {
+        return Ok(());
+    }
+    Err(Error::numeric(format!(
+        "{name}: the trace has {ours:?}, the engine {engine:?}; the numbers are too large or too small to be traced, use smaller inputs or weights"
+    )))
+}
