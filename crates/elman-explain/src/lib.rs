@@ -5,6 +5,7 @@ pub mod norms;
 pub mod overview;
 pub mod render;
 pub mod setup;
+pub mod sketch;
 pub mod subject;
 pub mod torch;
 pub mod trace;

@@ -35,7 +35,6 @@ pub struct Heat {
     /// The same in percent, to a tenth.
     pub percent: Option<f64>,
     /// For each number, its value in the trace.
-    #[serde(skip)]
     pub ids: Vec<usize>,
 }
 

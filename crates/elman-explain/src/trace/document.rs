@@ -6,6 +6,7 @@ use crate::check::{self, Check};
 use crate::landscape::{self, Curve};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
+use crate::sketch::{self, Sketch};
 use crate::subject::Subject;
 use crate::torch;
 use elman::Result;
@@ -36,6 +37,8 @@ pub struct Source {
     pub name: String,
     /// For each number, its place in the row-major tensor.
     pub index: Vec<usize>,
+    /// The same as Python has it: `rnn.weight_hh_l0[0, 1]`.
+    pub place: Vec<String>,
 }
 
 /// A value: a row or a matrix of numbers.
@@ -98,6 +101,8 @@ pub struct Frame {
     /// The numbers of every value, in the order of the values; empty where the
     /// step is too large to be shown number by number.
     pub numbers: Vec<Vec<f64>>,
+    /// The norms at this step, as in [`Trace::norms`].
+    pub norms: Vec<Norms>,
 }
 
 /// A tensor as PyTorch has it.
@@ -171,6 +176,8 @@ pub struct Trace {
     pub values: Vec<Value>,
     /// The finite differences; none where there are too many values.
     pub check: Option<Check>,
+    /// The network unrolled over time.
+    pub sketch: Sketch,
     /// Norms of the gradients of states, step by step.
     pub norms: Vec<Norms>,
     /// States and gates over time.
@@ -203,7 +210,7 @@ impl Trace {
         };
         let (check, values) = if readable {
             let (check, finite) = check::check(subject, &step)?;
-            (Some(check), values(&step, &finite))
+            (Some(check), values(subject, &step, &finite))
         } else {
             (None, Vec::new())
         };
@@ -219,6 +226,7 @@ impl Trace {
                 let nodes = &frame.forward.graph.nodes;
                 nodes.iter().map(|n| n.numbers.clone()).collect()
             }),
+            norms: frames.get(i).map_or_else(Vec::new, norms::norms),
         });
         let training: Vec<Frame> = match readable {
             true => training.take(frames.len()).collect(),
@@ -273,6 +281,10 @@ impl Trace {
         Ok(Self {
             format: "elman explain 1",
             shapes: shapes(subject, &step)?,
+            sketch: match readable {
+                true => sketch::sketch(&step, about.steps),
+                false => Sketch::default(),
+            },
             norms: norms::norms(&step),
             heat: overview::heat(&step, &recurrent),
             connectivity: overview::connectivity(subject)?,
@@ -291,6 +303,15 @@ impl Trace {
     }
 }
 
+/// A place in a parameter, counted from 0.
+fn place_in(subject: &Subject, name: &str, i: usize) -> String {
+    let entry = subject.params.layout().find(name);
+    match entry.map(|e| e.shape.as_slice()) {
+        Some([_, columns]) => format!("{name}[{}, {}]", i / columns, i % columns),
+        _ => format!("{name}[{i}]"),
+    }
+}
+
 /// A template with its operands.
 fn fill(template: &str, operands: &[(Id, usize)], show: impl Fn((Id, usize)) -> String) -> String {
     let mut text = template.to_owned();
@@ -306,7 +327,7 @@ fn signed(x: f64) -> String {
     if x < 0.0 { format!("({text})") } else { text }
 }
 
-fn values(step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
+fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
     let graph = &step.forward.graph;
     let (back, update) = step.begins;
     let of = |(id, finite): (Id, &Option<check::Finite>)| {
@@ -336,6 +357,7 @@ fn values(step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
             source: node.source.as_ref().map(|(name, index)| Source {
                 name: name.clone(),
                 index: index.clone(),
+                place: index.iter().map(|i| place_in(subject, name, *i)).collect(),
             }),
             formula: graph.formula(id),
             template,

@@ -1,0 +1,203 @@
+//! A trace as one self-contained page: no network, no other file. Its script
+//! shows what the trace holds and computes none of it.
+
+use crate::trace::Trace;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Every sentence of the page, in English and in Japanese.
+pub const WORDS: &str = include_str!("words.json");
+/// Begins the generator's meta tag, by which a page of elman's is known.
+const GENERATOR: &str = "<meta name=\"generator\" content=\"elman ";
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
+    viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%231f5fbf'/%3E\
+    %3Cpath d='M3 8h6a3 3 0 1 0-3-3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
+
+/// Fields that the page puts together from others.
+const LEFT_OUT: [&str; 4] = ["symbols", "filled", "index", "levels"];
+
+/// The page. The same trace gives the same bytes.
+pub fn html(trace: &Trace) -> String {
+    let mut data = serde_json::to_value(trace).unwrap_or_default();
+    if let Some(values) = data["values"].as_array_mut() {
+        for value in values {
+            slim(value);
+        }
+    }
+    shorten(&mut data);
+    let steps = trace.about.steps;
+    let last = trace.training.len().saturating_sub(1);
+    let readable = trace.about.readable;
+    let word = |key: &'static str| -> Markup { html! { span data-w=(key) {} } };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                (PreEscaped(GENERATOR)) (env!("CARGO_PKG_VERSION")) (PreEscaped("\">"))
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+                title { "elman explain" }
+                link rel="icon" href=(PreEscaped(ICON));
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    header {
+                        div {
+                            h1 data-w="title" {}
+                            p.sub { (trace.about.network) ", " (trace.about.configuration) }
+                        }
+                        div.tools style="flex:none" {
+                            button.btn #lang data-w="language" {}
+                            button.btn #theme data-label="theme" { "◐" }
+                        }
+                    }
+                    p data-w=(if readable { "intro" } else { "large_intro" }) {}
+                    dl.tiles #tiles {}
+                    div.controls {
+                        @if readable {
+                            label { (word("time_step"))
+                                input #step type="range" min="0" max=(steps) value="0";
+                                output #step_out {} }
+                        }
+                        label { (word("train_step"))
+                            input #frame type="range" min="0" max=(last) value="0";
+                            output #frame_out { "0" } }
+                    }
+                    @if readable { (numbers()) }
+                    section {
+                        h2 data-w="heat" {}
+                        p.soft data-w="heat_note" {}
+                        div.heats #heats {}
+                    }
+                    @if !readable {
+                        section {
+                            h2 data-w="connect" {}
+                            p.soft #connect_note {}
+                            div #connect {}
+                        }
+                    }
+                    section {
+                        h2 data-w="norms" {}
+                        p.soft data-w="norms_note" {}
+                        div #norms {}
+                    }
+                    @if readable {
+                        section {
+                            h2 data-w="landscape" {}
+                            p.soft data-w="landscape_note" {}
+                            div.controls {
+                                label { (word("weight")) select #weight {} }
+                                button.btn #roll data-w="roll" {}
+                            }
+                            div.card #landscape {}
+                        }
+                    }
+                    section {
+                        h2 data-w="loss_curve" {}
+                        div.card #losses {}
+                    }
+                    section {
+                        h2 data-w="shapes" {}
+                        p.soft data-w="shapes_note" {}
+                        div.card.scroll #shapes tabindex="0" data-label="shapes" {}
+                    }
+                    @if readable {
+                        section {
+                            h2 data-w="check" {}
+                            p.soft #check_note {}
+                        }
+                    }
+                    section {
+                        h2 data-w="questions" {}
+                        @for (q, a) in [("q1", "a1"), ("q2", "a2"), ("q3", "a3"), ("q4", "a4"), ("q5", "a5"), ("q6", "a6")] {
+                            details { summary data-w=(q) {} p data-w=(a) {} }
+                        }
+                    }
+                    section {
+                        h2 data-w="code" {}
+                        button.btn #copy data-w="copy" {}
+                        pre tabindex="0" { code #codetext {} }
+                    }
+                    footer { (word("made")) " elman " (env!("CARGO_PKG_VERSION")) }
+                }
+                script #data type="application/json" { (PreEscaped(embedded(&data.to_string()))) }
+                script #words type="application/json" { (PreEscaped(embedded(WORDS))) }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The network and its numbers.
+fn numbers() -> Markup {
+    html! {
+        section {
+            h2 data-w="network" {}
+            p.soft data-w="network_note" {}
+            div.controls {
+                span.soft data-w="play" {}
+                div.group {
+                    @for (pass, key) in [("forward", "play_forward"), ("backward", "play_backward"), ("update", "play_update")] {
+                        button.btn data-play=(pass) { "▶ " span data-w=(key) {} }
+                    }
+                }
+            }
+            div.card.scroll #sketch tabindex="0" data-label="network" {}
+        }
+        section {
+            h2 data-w="numbers" {}
+            div.lab {
+                div {
+                    h3 data-w="given" {}
+                    div.values #given {}
+                    div.controls { div.group {
+                        @for pass in ["forward", "backward", "update"] {
+                            button.btn data-pass=(pass) data-w=(pass) {}
+                        }
+                    } }
+                    div #list {}
+                }
+                aside.card.inspector #inspector aria-live="polite" {}
+            }
+        }
+    }
+}
+
+/// Text that cannot end the script element that it stands in.
+fn embedded(json: &str) -> String {
+    json.replace('<', "\\u003c")
+}
+
+fn slim(value: &mut Value) {
+    if let Some(fields) = value.as_object_mut() {
+        for name in LEFT_OUT {
+            fields.remove(name);
+        }
+        // The first recorded training step has them.
+        fields.remove("numbers");
+        if let Some(source) = fields.get_mut("source").and_then(Value::as_object_mut) {
+            source.remove("index");
+        }
+    }
+}
+
+/// Numbers to the six digits that can be seen.
+fn shorten(data: &mut Value) {
+    match data {
+        Value::Array(all) => all.iter_mut().for_each(shorten),
+        Value::Object(all) => all.values_mut().for_each(shorten),
+        Value::Number(n) if !n.is_u64() && !n.is_i64() => {
+            let short = n.as_f64().and_then(|x| format!("{x:.5e}").parse().ok());
+            if let Some(short) = short.and_then(serde_json::Number::from_f64) {
+                *n = short;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,269 @@
+"use strict";
+// Shows what the page's data hold. Places things on the screen; computes no
+// value, formula, gradient or check.
+const D = JSON.parse(document.getElementById("data").textContent);
+const W = JSON.parse(document.getElementById("words").textContent);
+const A = D.about, V = D.values;
+const $ = id => document.getElementById(id);
+const S = { lang: (navigator.language || "en").startsWith("ja") ? "ja" : "en", frame: 0, step: 0, pass: "forward", held: null, timer: 0, weight: 0, roll: -1 };
+const w = (k, o = {}) => Object.entries(o).reduce((t, [n, v]) => t.replaceAll("{" + n + "}", v), W[k][S.lang]);
+const el = (tag, cls, html) => { const e = document.createElement(tag); if (cls) e.className = cls; if (html !== undefined) e.innerHTML = html; return e; };
+const esc = s => String(s).replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+// h_l0^2 with its index below and its step above.
+const math = s => esc(s).replace(/\^([0-9]+)/g, "<sup>$1</sup>").replace(/_([a-z0-9]+)((?:_[a-z0-9]+)?)/gi, (m, a, b) => "<sub>" + a + b.replace("_", ",") + "</sub>");
+const num = x => {
+  if (x === null || x === undefined) return "–";
+  if (x === 0) return "0";
+  const t = Math.abs(x) < 1e-4 || Math.abs(x) >= 1e6 ? x.toExponential(2) : String(Number(x.toPrecision(5)));
+  return t.replaceAll("-", "−");
+};
+const F = () => D.training[S.frame];
+const at = (v, i) => F().numbers[v][i];
+const stop = () => { clearInterval(S.timer); S.timer = 0; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
+
+function texts() {
+  document.documentElement.lang = S.lang;
+  document.title = w("title");
+  document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
+  document.querySelectorAll("[data-label]").forEach(e => e.setAttribute("aria-label", w(e.dataset.label)));
+}
+function tiles() {
+  const join = a => a.map(num).join(" ");
+  const rows = A.readable ? [["t_input", "[" + A.input.map(join).join(A.input[0].length > 1 ? ", " : " ") + "] → " + join(A.target)], ["t_prediction", join(A.prediction)]] : [["t_params", String(A.parameters)]];
+  rows.push(["t_loss", num(F().loss)]);
+  if (D.check) rows.push(["t_check", D.check.largest.toExponential(1)]);
+  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${esc(v)}</dd></div>`).join("");
+}
+
+// The network: places come from the data, in columns and rows.
+function sketch() {
+  if (!A.readable) return;
+  const G = D.sketch, cw = 128, rh = 76, bw = 74, bh = 34;
+  const X = n => 58 + n.column * cw, Y = n => 30 + n.row * rh;
+  let s = `<svg role="group" width="${116 + G.columns * cw}" height="${G.rows * rh}" aria-label="${esc(w("network"))}"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="var(--soft)"/></marker></defs>`;
+  const by = new Map(G.nodes.map(n => [n.id, n]));
+  let labels = "";
+  for (const e of G.wires) {
+    const a = by.get(e.from), b = by.get(e.to);
+    let x1 = X(a), y1 = Y(a), x2 = X(b), y2 = Y(b);
+    if (a.row === b.row) { const d = x2 > x1 ? 1 : -1; x1 += d * bw / 2; x2 -= d * (bw / 2 + 2); }
+    else { const d = y2 > y1 ? 1 : -1; y1 += d * bh / 2; y2 -= d * (bh / 2 + 2); }
+    const bend = a.row === b.row && Math.abs(a.column - b.column) > 1 ? 34 : 0;
+    s += `<path class="wire" marker-end="url(#arrow)" d="M${x1} ${y1}Q${(x1 + x2) / 2} ${(y1 + y2) / 2 + bend} ${x2} ${y2}"/>`;
+    if (e.label) { const p = a.row === b.row ? .5 : .38; labels += `<text class="wlabel" x="${x1 + (x2 - x1) * p}" y="${y1 + (y2 - y1) * p + (a.row === b.row ? -7 : 3)}">${e.label}</text>`; }
+  }
+  s += labels;
+  for (const n of G.nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
+  $("sketch").innerHTML = s + "</svg>";
+}
+const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="10">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="10">$1</tspan><tspan dy="-4"> </tspan>');
+
+function value(v) {
+  const same = v.formula === v.symbol || !v.formula;
+  const tag = v.from && v.role === "share" ? ` <span class="tag">${w("from_" + v.from)}</span>` : "";
+  const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${tag}</div>`);
+  box.dataset.box = v.id;
+  const m = el("div", "mat");
+  m.style.gridTemplateColumns = `repeat(${v.shape[1]}, auto)`;
+  v.labels.forEach((label, i) => {
+    const b = el("button", "num", num(at(v.id, i)));
+    b.dataset.n = v.id + ":" + i;
+    b.setAttribute("aria-label", label + " = " + b.textContent);
+    m.append(b);
+  });
+  box.append(m);
+  return box;
+}
+function place(t) { return t === undefined ? w("whole") : t === 0 || t > A.steps ? w("before") : w("step_n", { n: t }); }
+function numbers() {
+  if (!A.readable) return;
+  const given = $("given"), list = $("list");
+  given.replaceChildren(...V.filter(v => v.pass === "given" && !v.symbol.endsWith("°")).map(value));
+  list.replaceChildren();
+  let last = null, row = null;
+  for (const v of V) {
+    if (v.pass !== S.pass) continue;
+    if (S.step && v.step !== undefined && v.step !== S.step) continue;
+    const here = S.pass === "update" ? "" : place(v.step);
+    if (here !== last) { last = here; if (here) list.append(el("h3", "", here)); row = el("div", "values"); list.append(row); }
+    row.append(value(v));
+  }
+  document.querySelectorAll("[data-pass]").forEach(b => { b.classList.toggle("on", b.dataset.pass === S.pass); b.setAttribute("aria-pressed", b.dataset.pass === S.pass); });
+  mark();
+}
+function light(v, i) {
+  document.querySelectorAll(".lit,.held").forEach(e => e.classList.remove("lit", "held"));
+  if (v === undefined) return;
+  for (const [a, k] of V[v].operands[i] || []) {
+    document.querySelectorAll(`[data-n="${a}:${k}"]`).forEach(e => e.classList.add("lit"));
+    document.querySelectorAll(`.node[data-v="${a}"]`).forEach(e => e.classList.add("lit"));
+  }
+  document.querySelectorAll(`[data-n="${v}:${i}"]`).forEach(e => e.classList.add("held"));
+}
+function fill(v, i, show) {
+  const ops = V[v].operands[i];
+  if (!ops.length) return "0";
+  return math(V[v].template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002")).replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
+}
+function inspect(v, i) {
+  const x = V[v], box = $("inspector"), n = at(v, i);
+  const signed = ([a, k]) => { const y = at(a, k); return y < 0 ? "(" + num(y) + ")" : num(y); };
+  let s = `<div class="sym">${math(x.labels[i])}</div>`;
+  if (x.operands[i].length || x.formula) {
+    s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, ([a, k]) => math(V[a].labels[k]))}<br><span class="eq">=</span> ${fill(v, i, signed)}`;
+    if (S.frame === 0 && x.parts && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(num).join(" + ")}`;
+    s += `<br><span class="eq">=</span> <b>${num(n)}</b></div>`;
+    if (x.operands[i].length) {
+      const seen = new Set(), ops = x.operands[i].filter(o => !seen.has(o + "") && seen.add(o + ""));
+      s += `<h3>${w("operands")}</h3><div class="chips">${ops.map(([a, k]) => `<button class="chip" data-go="${a}:${k}">${math(V[a].labels[k])} = ${num(at(a, k))}</button>`).join("")}</div>`;
+    }
+  } else s += `<div class="formula">${w("is_given")} <b>${num(n)}</b></div>`;
+  if (x.finite && x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${x.difference.toExponential(1)}</span></div>`;
+  if (x.source) s += `<h3>${w("in_file")}</h3><div class="formula"><code>${esc(x.source.place[i])}</code></div>`;
+  const g = V.find(y => y.of === v && y.role === "gradient");
+  if (g) s += `<h3>${w("gradient_is")}</h3><div class="chips"><button class="chip" data-go="${g.id}:${i}">${math(g.labels[i])} = ${num(at(g.id, i))}</button></div>`;
+  if (S.held) s += `<p></p><button class="btn" data-release>${w("release")}</button>`;
+  box.innerHTML = s;
+}
+function mark() {
+  if (S.held) { light(...S.held); inspect(...S.held); }
+  else { light(); $("inspector").innerHTML = `<p class="soft">${w("inspect_none")}</p>`; }
+}
+function go(v, i) {
+  const x = V[v];
+  S.held = [v, i];
+  if (x.pass !== "given") { S.pass = x.pass; if (S.step && x.step !== undefined && x.step !== S.step) { S.step = x.step > 0 && x.step <= A.steps ? x.step : 0; $("step").value = S.step; stepText(); } }
+  numbers();
+  const b = document.querySelector(`[data-n="${v}:${i}"]`);
+  if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); }
+}
+function play(pass) {
+  const on = S.timer && S.playing === pass;
+  stop();
+  if (on) return;
+  S.playing = pass; S.pass = pass; S.held = null; S.step = 0; $("step").value = 0; stepText(); numbers();
+  document.querySelector(`[data-play="${pass}"]`).classList.add("on");
+  const all = V.filter(v => v.pass === pass);
+  let k = 0;
+  const tick = () => {
+    document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
+    if (k >= all.length) { stop(); return; }
+    const v = all[k++], of = v.of !== undefined ? v.of : v.id;
+    document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
+    light(v.id, 0); inspect(v.id, 0);
+  };
+  S.timer = setInterval(tick, 450); tick();
+}
+
+const colour = (x, [lo, hi]) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * .85).toFixed(3)})`; };
+const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + (A.bidirectional ? (h.reverse ? " ←" : " →") : "");
+function heat() {
+  const box = $("heats");
+  box.replaceChildren();
+  for (const h of D.heat) {
+    const d = el("div", "heat", `<h4>${layerName(h)} <small>${h.percent === null ? "" : w("saturated", { p: num(h.percent) })}</small></h4>`);
+    const units = h.rows[0].length;
+    if (A.readable) {
+      const g = el("div", "cells scroll");
+      g.style.gridTemplateColumns = `repeat(${h.rows.length}, auto)`;
+      for (let u = 0; u < units; u++) h.ids.forEach(id => {
+        const b = el("button", "", num(at(id, u)));
+        b.dataset.n = id + ":" + u; b.style.background = colour(at(id, u), h.span);
+        b.setAttribute("aria-label", V[id].labels[u] + " = " + b.textContent);
+        g.append(b);
+      });
+      d.append(g);
+    } else d.append(canvas(h.rows, h.span, layerName(h)));
+    box.append(d);
+  }
+  if (!A.readable) {
+    $("connect").replaceChildren(canvas(D.connectivity.rows[0].map((_, t) => D.connectivity.rows.map(r => r[t])), [0, D.connectivity.largest], "connect"));
+    $("connect_note").textContent = w("connect_note", { m: num(D.connectivity.largest) });
+  }
+}
+function canvas(rows, span, name) {
+  const c = el("canvas"), units = rows[0].length, css = getComputedStyle(document.documentElement);
+  c.width = rows.length; c.height = units;
+  c.style.width = Math.max(180, Math.min(560, rows.length * 9)) + "px"; c.style.height = Math.max(24, Math.min(300, units * 7)) + "px";
+  const g = c.getContext("2d");
+  rows.forEach((r, t) => r.forEach((x, u) => { g.fillStyle = colour(x, span).replace(/var\((--\w+)\)/, (m, v) => css.getPropertyValue(v)); g.fillRect(t, u, 1, 1); }));
+  c.setAttribute("role", "img"); c.setAttribute("aria-label", name.replace(/<[^>]+>/g, ""));
+  const tip = el("div", "soft", "&nbsp;");
+  c.onpointermove = e => { const b = c.getBoundingClientRect(), t = Math.min(rows.length - 1, Math.floor((e.clientX - b.left) / b.width * rows.length)), u = Math.min(units - 1, Math.floor((e.clientY - b.top) / b.height * units)); tip.textContent = `${w("step_n", { n: t + 1 })}, [${u + 1}]: ${num(rows[t][u])}`; };
+  const d = el("div"); d.append(c, tip);
+  return d;
+}
+function norms() {
+  const all = F().norms || D.norms;
+  $("norms").innerHTML = all.map(n => {
+    const most = Math.max(...n.steps.map(s => Math.max(s.norm, s.from_loss, s.from_next))) || 1;
+    const bar = (x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${num(x)}`;
+    const v = x => `<span class="${x === "healthy" ? "ok" : "bad"}">${w(x)}</span>`;
+    const rows = n.steps.map(s => `<tr><td>${s.step}</td><td class="l">${bar(s.norm, "--accent")}</td><td class="l">${bar(s.from_loss, "--upd")}</td><td class="l">${bar(s.from_next, "--back")}</td><td>${s.factor === null ? "–" : "× " + num(s.factor)}</td><td>${v(s.verdict)}</td></tr>`).join("");
+    const why = n.crossed_after === null ? w("why_none") : w("why", { f: num(n.factor), n: n.crossed_after });
+    return `<h3>dL/d${layerName({ ...n, name: n.state })}: ${v(n.verdict)}</h3><div class="card scroll" tabindex="0"><table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("from_loss")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table></div><p class="soft">${why}</p>`;
+  }).join("");
+}
+
+function plot(id, series, marks, xlab, ylab) {
+  const Wd = 640, H = 300, l = 62, r = 16, t = 16, b = 38;
+  const pts = series.flatMap(s => s.points).concat(marks);
+  const xs = pts.map(p => p[0]), ys = pts.map(p => p[1]);
+  const x0 = Math.min(...xs), x1 = Math.max(...xs), y0 = Math.min(0, ...ys), y1 = Math.max(...ys);
+  const X = x => l + (x - x0) / ((x1 - x0) || 1) * (Wd - l - r), Y = y => H - b - (y - y0) / ((y1 - y0) || 1) * (H - t - b);
+  let s = `<svg class="plot" viewBox="0 0 ${Wd} ${H}" role="img" aria-label="${esc(xlab)}"><path d="M${l} ${t}V${H - b}H${Wd - r}" fill="none" stroke="var(--line)"/>`;
+  s += `<text x="${l}" y="${H - b + 17}">${num(x0)}</text><text x="${Wd - r}" y="${H - b + 17}" text-anchor="end">${num(x1)}</text><text x="${(l + Wd - r) / 2}" y="${H - 5}" text-anchor="middle">${esc(xlab)}</text><text x="${l - 6}" y="${H - b}" text-anchor="end">${num(y0)}</text><text x="${l - 6}" y="${t + 8}" text-anchor="end">${num(y1)}</text><text x="${l + 6}" y="${t + 8}">${esc(ylab)}</text>`;
+  for (const q of series) s += `<path d="M${q.points.map(p => X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("L")}" fill="none" stroke="var(${q.ink})" stroke-width="${q.wide || 2}" ${q.dots ? 'stroke-dasharray="2 4" stroke-linecap="round"' : ""}/>`;
+  for (const m of marks) s += `<circle cx="${X(m[0]).toFixed(1)}" cy="${Y(m[1]).toFixed(1)}" r="${m[3] || 5}" fill="var(${m[2]})" stroke="var(--card)" stroke-width="1.5"/>` + (m[4] ? `<text x="${Math.max(l + 40, Math.min(Wd - 60, X(m[0])))}" y="${Y(m[1]) + (Y(m[1]) > H - 90 ? -10 : 18)}" text-anchor="middle">${esc(m[4])}</text>` : "");
+  $(id).innerHTML = s + "</svg>";
+}
+function landscape() {
+  if (!A.readable) return;
+  const c = D.landscape[S.weight], p = q => [q.w, q.loss];
+  const marks = c.turns.map(t => [...p(t), "--soft", 4, t.global ? w(t.minimum ? "lowest" : "highest") : w(t.minimum ? "minimum" : "maximum")]);
+  const k = S.roll;
+  c.balls.forEach((b, i) => marks.push([...p(b[k < 0 ? 0 : Math.min(k, b.length - 1)]), i ? "--back" : "--upd", 8]));
+  if (c.path[S.frame]) marks.push([...p(c.path[S.frame]), "--accent", 5]);
+  plot("landscape", [{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, c.name, "L");
+}
+function losses() { plot("losses", [{ points: D.training.map(f => [f.step, f.loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L"); }
+function tables() {
+  $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w("symbols")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l">${A.readable ? s.symbols.map(math).join(" &nbsp;") : ""}</td></tr>`).join("") + "</tbody></table>";
+  if (D.check) $("check_note").textContent = w("check_note", { n: D.check.numbers, s: D.check.step, at: D.check.at, d: D.check.largest.toExponential(1), m: D.check.smallest, k: D.check.skipped });
+}
+function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
+function all() { texts(); tiles(); sketch(); numbers(); heat(); norms(); landscape(); losses(); tables(); if (A.readable) stepText(); }
+
+document.addEventListener("pointerover", e => {
+  if (S.timer) return;
+  const b = e.target.closest("[data-n]");
+  if (b && !S.held) { const [v, i] = b.dataset.n.split(":").map(Number); light(v, i); inspect(v, i); }
+});
+document.addEventListener("focusin", e => { const b = e.target.closest("[data-n]"); if (b && !S.held && !S.timer) { const [v, i] = b.dataset.n.split(":").map(Number); light(v, i); inspect(v, i); } });
+document.addEventListener("click", e => {
+  const q = s => e.target.closest(s);
+  let b;
+  if ((b = q("[data-n]"))) { stop(); const [v, i] = b.dataset.n.split(":").map(Number); S.held = S.held && S.held[0] === v && S.held[1] === i ? null : [v, i]; if (b.closest("#heats") && S.held) go(v, i); else mark(); }
+  else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
+  else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0); }
+  else if (q("[data-release]")) { S.held = null; mark(); }
+  else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
+  else if ((b = q("[data-play]"))) play(b.dataset.play);
+  else if (q("#lang")) { S.lang = S.lang === "en" ? "ja" : "en"; all(); }
+  else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); }
+  else if (q("#copy")) { navigator.clipboard && navigator.clipboard.writeText(D.code); $("copy").textContent = w("copied"); setTimeout(() => { $("copy").textContent = w("copy"); }, 1500); }
+  else if (q("#roll")) { clearInterval(S.rolling); S.roll = 0; const most = Math.max(...D.landscape[S.weight].balls.map(x => x.length)); S.rolling = setInterval(() => { S.roll++; landscape(); if (S.roll >= most) clearInterval(S.rolling); }, 90); landscape(); }
+});
+document.addEventListener("keydown", e => {
+  const b = e.target.closest && e.target.closest(".node");
+  if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
+  if (e.key === "Escape") { stop(); S.held = null; if (A.readable) mark(); }
+});
+if (A.readable) {
+  $("step").oninput = e => { S.step = Number(e.target.value); stepText(); numbers(); };
+  $("weight").innerHTML = D.landscape.map((c, i) => `<option value="${i}">${esc(c.name)}</option>`).join("");
+  $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
+}
+$("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); if (A.readable) { heat(); norms(); } landscape(); losses(); };
+$("codetext").textContent = D.code;
+all();
