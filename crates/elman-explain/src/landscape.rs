@@ -103,11 +103,7 @@ pub fn frames(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Step>> {
     let mut all = Vec::new();
     for step in recorded {
         at.params = step.params.clone();
-        match trace::step(&at) {
-            Ok(step) => all.push(step),
-            Err(e) if all.is_empty() => return Err(e),
-            Err(_) => break,
-        }
+        all.push(trace::step(&at)?);
     }
     Ok(all)
 }
@@ -167,13 +163,14 @@ fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> R
     for i in 0..=INTERVALS {
         let share = 2.0 * i as f64 / INTERVALS as f64 - 1.0;
         moved.params.values_mut()[at] = here + span * share;
-        points.push(point(&moved)?);
+        // Where the loss leaves the finite numbers there is nothing to draw.
+        points.extend(point(&moved).ok());
     }
     let mut balls = [Vec::new(), Vec::new()];
     for (ball, side) in balls.iter_mut().zip([-0.9, 0.9]) {
         moved.params.values_mut()[at] = here + span * side;
         for _ in 0..=ROLLS {
-            let p = point(&moved)?;
+            let Ok(p) = point(&moved) else { break };
             ball.push(p);
             let next = p.w - subject.lr * p.slope;
             if !next.is_finite() {

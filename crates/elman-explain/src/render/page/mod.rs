@@ -30,7 +30,9 @@ pub fn html(trace: &Trace) -> String {
     let steps = trace.about.steps;
     let last = trace.training.len().saturating_sub(1);
     let readable = trace.about.readable;
-    let word = |key: &'static str| -> Markup { html! { span data-w=(key) {} } };
+    let word = |key: &'static str| -> Markup {
+        html! { span data-w=(key) {} }
+    };
     let page = html! {
         (DOCTYPE)
         html lang="en" {
