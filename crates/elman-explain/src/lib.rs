@@ -1,4 +1,25 @@
-//! The theory made visible.
+//! The theory made visible: one training step of a recurrent network, number by
+//! number.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`setup`], [`subject`] | what is asked for; a network with one sequence and its target |
+//! | [`trace`] | every value with its formula, its numbers and its operands |
+//! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
+//! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
+//! | [`render`] | terminal and page; JSON is the [`Trace`](trace::Trace) itself |
+//!
+//! ```
+//! use elman_explain::setup::Request;
+//! use elman_explain::trace::Trace;
+//!
+//! let trace = Trace::new(&Request::default().subject()?)?;
+//! let h = trace.values.iter().find(|v| v.symbol == "h^1").unwrap();
+//! assert_eq!((h.shape, h.formula.as_str()), ([1, 2], "tanh(a^1)"));
+//! assert!(trace.check.unwrap().largest < 1e-6);
+//! # Ok::<(), elman::Error>(())
+//! ```
+
 pub mod check;
 pub mod landscape;
 pub mod norms;

@@ -328,11 +328,10 @@ pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
     }
     let entries = params.layout().entries();
     let entry = entries.iter().find(|e| {
-        let own = e
-            .name
-            .split_once('.')
-            .map_or(e.name.as_str(), |(_, own)| own);
-        e.name == name || own == name
+        let own = ["rnn.", "decoder."]
+            .iter()
+            .find_map(|p| e.name.strip_prefix(p));
+        e.name == name || own == Some(name)
     });
     let Some(entry) = entry else {
         let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();

@@ -356,7 +356,13 @@ fn shapes(t: &mut Text, trace: &Trace) {
             dims.join(" × "),
             s.letters
         );
-        let _ = writeln!(t.out, "  {}", line.trim_end());
+        if line.chars().count() + 2 <= t.view.width {
+            let _ = writeln!(t.out, "  {}", line.trim_end());
+        } else {
+            let bare = line.trim_end().trim_end_matches(&symbols);
+            let _ = writeln!(t.out, "  {}", bare.trim_end());
+            t.words(6, &symbols);
+        }
     }
     t.words(2, "h_0 and h_n stay (L·D, B, H) whatever batch_first says. Weights are shown transposed: rows for what is read, columns for units.");
 }

@@ -200,9 +200,9 @@ pub fn backward(mut forward: Forward, lr: f64) -> Step {
         grads[v] = Some(gradient);
     }
     let update = graph.nodes.len();
-    for v in 0..loss {
+    for (v, grad) in grads.iter().enumerate() {
         let node = &graph.nodes[v];
-        if let (Role::Parameter, Some(g)) = (node.role, grads[v]) {
+        if let (Role::Parameter, Some(g)) = (node.role, *grad) {
             let (symbol, place, shape) = (node.symbol.clone(), node.place, node.shape);
             let source = node.source.clone();
             let rule = Rule::Step(v, g, lr);

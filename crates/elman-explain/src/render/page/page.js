@@ -262,6 +262,9 @@ document.addEventListener("keydown", e => {
 if (A.readable) {
   $("step").oninput = e => { S.step = Number(e.target.value); stepText(); numbers(); };
   $("weight").innerHTML = D.landscape.map((c, i) => `<option value="${i}">${esc(c.name)}</option>`).join("");
+  // A weight whose loss has a valley is the first to be seen.
+  S.weight = Math.max(0, D.landscape.findIndex(c => c.turns.some(t => t.minimum)));
+  $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
 }
 $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); if (A.readable) { heat(); norms(); } landscape(); losses(); };
