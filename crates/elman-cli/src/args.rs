@@ -93,13 +93,14 @@ gradient is shown with its formula; gradients with their two parts, from the los
 here and from the next step, and beside them their finite differences.
 
 Flags change the model: its cell, sizes, weights, input and target. MODEL is a
-model file of elman's in place of it; of one that elman forecast has written,
---input is a table, whose newest rows are the truth.
+model file of elman's in place of it, with one network that reads a sequence, or
+one vector, and nothing beside it; the first network of several is shown.
 
 --set NAME[i,j]=VALUE sets a number of a parameter, counted from 0 as in PyTorch.
 --input has a number for each step; where commas or line breaks part it, each
 part is a step and its numbers are the features. It may be the name of a file
-with such numbers. --json prints all of it; the format is in the documentation.";
+with such numbers. --json prints all of it, as the crate elman-explain documents
+its Trace.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -108,7 +109,7 @@ Examples:
   elman explain --cell lstm --hidden 2 --check
   elman explain --nonlinearity linear --set weight_hh_l0[0,0]=1.5 --only backward
   elman explain --configuration many-to-many --bidirectional --html explain.html
-  elman explain model.safetensors --input table.csv";
+  elman explain model.safetensors --input \"0.1 0.2 0.3\" --target 0.4";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

@@ -5,11 +5,10 @@ use crate::failure::Failure;
 use crate::files;
 use crate::plan::ExplainPlan;
 use crate::weights::Weights;
-use elman::weights::Model;
 use elman_explain::Subject;
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
-use elman_explain::setup::Request;
+use elman_explain::setup::{self, Request};
 use elman_explain::trace::Trace;
 use std::fs;
 use std::path::Path;
@@ -45,9 +44,9 @@ fn subject(plan: &ExplainPlan) -> Result<Subject, Failure> {
         return Ok(request(plan)?.subject()?);
     };
     let mut file = Weights::open(path)?;
-    let model = Model::<f64>::from_tensors(&file.tensors()?.widened());
-    let model = model.map_err(|e| Failure::from(e.at(path.display())))?;
-    let subject = request(plan)?.of_model(model.network().clone(), model.members()[0].clone());
+    let opened = setup::open(&file.tensors()?.widened());
+    let (network, params) = opened.map_err(|e| Failure::from(e.at(path.display())))?;
+    let subject = request(plan)?.of_model(network, params);
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 

@@ -3,6 +3,14 @@
 mod common;
 
 use common::{assert_refused_once, elman, text};
+use elman::cell::CellKind;
+use elman::layer::{Pass, RecurrentConfig};
+use elman::ndarray::Array3;
+use elman::network::{
+    Inputs, Network, NetworkConfig, Readout, Sequence, SequenceCache, SequenceConfig,
+};
+use elman::params::Params;
+use elman::weights::Model;
 use serde_json::Value;
 use std::fs;
 
@@ -69,5 +77,68 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         if !flags.contains(&"--html") {
             assert_refused_once(folder.path(), &html, parts);
         }
+    }
+}
+
+/// A trained model file, in f32: what it predicts is what `elman run` gives.
+#[test]
+fn a_model_file_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 1, 2),
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    };
+    let network = Sequence::new(&config).unwrap();
+    let params: Params<f32> = network.init(7);
+    let config = NetworkConfig::Sequence(config);
+    let model = Model::new(config, vec![params.clone()], Value::Null).unwrap();
+    fs::write(
+        folder.path().join("model.safetensors"),
+        model.to_bytes().unwrap(),
+    )
+    .unwrap();
+    let args = [
+        "explain",
+        "model.safetensors",
+        "--input",
+        "0.1 -0.2 0.3",
+        "--target",
+        "0.4",
+        "--json",
+    ];
+    let shown = elman(folder.path(), &args);
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let x = Array3::from_shape_vec((3, 1, 1), vec![0.1_f32, -0.2, 0.3]).unwrap();
+    let (mut state, mut cache) = (network.start(1), SequenceCache::default());
+    let mut y = Array3::zeros((1, 1, 1));
+    let (inputs, pass) = (Inputs::sequences(x.view()), Pass::default());
+    let out = y.view_mut();
+    network
+        .forward(&params, &inputs, &pass, &mut state, &mut cache, out)
+        .unwrap();
+    let predicted = trace["about"]["prediction"][0].as_f64().unwrap();
+    assert!((predicted - f64::from(y[[0, 0, 0]])).abs() < 1e-6);
+    let refused: [(&[&str], &[&str]); 4] = [
+        (&["--input", "1 2"], &["--target is missing"]),
+        (
+            &["--input", "1 2, 3 4", "--target", "1"],
+            &["axis 1", "expected 1", "got 2"],
+        ),
+        (
+            &["--input", "1 2", "--target", "1 2"],
+            &["target", "expected 1", "got 2"],
+        ),
+        (
+            &["--cell", "gru", "--input", "1", "--target", "1"],
+            &["--cell", "model file"],
+        ),
+    ];
+    for (flags, parts) in refused {
+        let args = [&["explain", "model.safetensors"], flags].concat();
+        assert_refused_once(folder.path(), &args, parts);
     }
 }

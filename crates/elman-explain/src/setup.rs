@@ -9,6 +9,7 @@ use elman::network::{
     AnyNetwork, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
 };
 use elman::params::Params;
+use elman::weights::{Dtype, Model, TensorFile};
 use elman::{Error, Result};
 
 /// Which predictions there are.
@@ -253,6 +254,14 @@ impl Request {
                 "--{missing} is missing: a model file needs --input, what it reads, and --target, what it should predict"
             )));
         };
+        if let Some(NetworkConfig::Sequence(SequenceConfig { skip: Some(s), .. })) =
+            network.config()
+        {
+            return Err(Error::option(format!(
+                "model: its skip connection reads {} numbers beside the sequence, as the models of `elman forecast` do; explain expects a network that reads the sequence alone",
+                s.inputs
+            )));
+        }
         let input = parse_input("--input", input)?;
         let target: Vec<f64> = parse_input("--target", target)?.iter().copied().collect();
         let input = match network.config() {
@@ -297,6 +306,25 @@ impl Request {
         subject.check()?;
         Ok(subject)
     }
+}
+
+/// The first network of a model file and its parameters, in `f64` whatever they
+/// are stored as.
+///
+/// # Errors
+/// What [`Model::from_tensors`] refuses.
+pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
+    let single = file.float_dtype(|_| true)? == Some(Dtype::F32);
+    if !single {
+        let model = Model::<f64>::from_tensors(file)?;
+        return Ok((model.network().clone(), model.members()[0].clone()));
+    }
+    let model = Model::<f32>::from_tensors(file)?;
+    let stored = &model.members()[0];
+    let mut params = Params::try_zeros(stored.layout().clone())?;
+    let both = params.values_mut().iter_mut().zip(stored.values());
+    both.for_each(|(to, from)| *to = f64::from(*from));
+    Ok((model.network().clone(), params))
 }
 
 /// Sets one number of a parameter: `weight_hh_l0[0,1]=0.5`, counted from 0 as

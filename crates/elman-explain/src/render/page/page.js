@@ -206,7 +206,7 @@ function norms() {
 }
 
 function plot(id, series, marks, xlab, ylab) {
-  const Wd = 640, H = 300, l = 62, r = 16, t = 16, b = 38;
+  const Wd = 640, H = 300, l = 88, r = 16, t = 16, b = 38;
   const pts = series.flatMap(s => s.points).concat(marks);
   const xs = pts.map(p => p[0]), ys = pts.map(p => p[1]);
   const x0 = Math.min(...xs), x1 = Math.max(...xs), y0 = Math.min(0, ...ys), y1 = Math.max(...ys);
