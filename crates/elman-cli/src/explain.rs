@@ -28,13 +28,12 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
     if let Some(path) = &plan.html {
         files::create_folder_of(path)?;
         files::write(path, page::html(&trace).as_bytes())?;
-        console.note(&format!("wrote {}", path.display()));
     }
     if console.json {
         return console.print_json(&trace);
     }
-    if plan.html.is_some() && !view.check {
-        return Ok(());
+    if let Some(path) = plan.html.as_ref().filter(|_| !view.check) {
+        return console.print(&format!("wrote {}\n", path.display()));
     }
     console.print(&terminal::render(&trace, view)?)
 }

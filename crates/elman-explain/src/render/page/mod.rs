@@ -189,13 +189,13 @@ fn slim(value: &mut Value) {
     }
 }
 
-/// Numbers to the six digits that can be seen.
+/// Numbers to the five digits that can be seen.
 fn shorten(data: &mut Value) {
     match data {
         Value::Array(all) => all.iter_mut().for_each(shorten),
         Value::Object(all) => all.values_mut().for_each(shorten),
         Value::Number(n) if !n.is_u64() && !n.is_i64() => {
-            let short = n.as_f64().and_then(|x| format!("{x:.5e}").parse().ok());
+            let short = n.as_f64().and_then(|x| format!("{x:.4e}").parse().ok());
             if let Some(short) = short.and_then(serde_json::Number::from_f64) {
                 *n = short;
             }
