@@ -1,8 +1,9 @@
 //! The runs of a case, their median, and the report of many cases.
 
-use crate::case::{Case, Row};
+use crate::case::{Case, Mode, Row};
 use crate::roof::{self, Roof};
 use crate::{language, recurrent};
+use elman::params::Storage;
 use elman::{Error, Result};
 use serde::Serialize;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Options {
     pub runs: Option<usize>,
     /// As many runs as take 0.05 s, at least 3.
     pub quick: bool,
+    /// How the kernels keep the weights in [`Mode::Infer`](crate::case::Mode).
+    pub weights: Storage,
 }
 
 impl Default for Options {
@@ -28,6 +31,7 @@ impl Default for Options {
             seed: 0,
             runs: None,
             quick: false,
+            weights: Storage::Full,
         }
     }
 }
@@ -78,6 +82,8 @@ pub struct Measured {
     pub case: Case,
     /// Threads.
     pub threads: usize,
+    /// How the kernels keep the weights in inference.
+    pub weights: Storage,
     /// Seconds of a run, in the median.
     pub seconds: f64,
     /// Runs.
@@ -108,6 +114,12 @@ pub struct Report {
 /// Where an option is out of its range, or the engine refuses the case.
 pub fn measure(case: &Case, options: &Options, peak: f64) -> Result<Measured> {
     options.check()?;
+    if options.weights != Storage::Full && case.mode() != Mode::Infer {
+        return Err(Error::option(format!(
+            "--weights {}: training reads the weights as they are; choose --mode infer",
+            options.weights.name()
+        )));
+    }
     let (least, time) = options.enough();
     let runs = match case.row() {
         Some(Row::EndToEnd) => {
@@ -122,7 +134,7 @@ pub fn measure(case: &Case, options: &Options, peak: f64) -> Result<Measured> {
             runner.runs(runs.min(Options::MOST_RUNS))?
         }
         _ => {
-            let mut runner = recurrent::Runner::new(case, options.threads, options.seed)?;
+            let mut runner = recurrent::Runner::new(case, options)?;
             runner.run()?;
             let (mut runs, mut spent) = (Vec::new(), Duration::ZERO);
             while runs.len() < least || spent < time && runs.len() < Options::MOST_RUNS {
@@ -138,6 +150,7 @@ pub fn measure(case: &Case, options: &Options, peak: f64) -> Result<Measured> {
     Ok(Measured {
         case: *case,
         threads: options.threads,
+        weights: options.weights,
         seconds,
         runs: count,
         flops,

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Mode, Sizes};
 use crate::engine;
+use crate::measure::Options;
 use elman::Result;
 use elman::cell::AnyCell;
 use elman::layer::{RecurrentConfig, Stack, StackCache, State};
@@ -40,7 +41,8 @@ struct Back {
 }
 
 impl Runner {
-    pub fn new(case: &Case, threads: usize, seed: u64) -> Result<Self> {
+    pub fn new(case: &Case, options: &Options) -> Result<Self> {
+        let (threads, seed) = (options.threads, options.seed);
         let Sizes {
             seq_len,
             batch,
@@ -58,6 +60,7 @@ impl Runner {
         let mut params = Params::try_zeros(layout.clone())?;
         let mut rng = TorchRng::new(seed);
         stack.init(&mut params, &mut |a, b| rng.uniform(a, b));
+        params.set_storage(options.weights);
         let mut cache = StackCache::default();
         engine::set_threads(&mut cache, threads)?;
 
@@ -143,11 +146,11 @@ mod tests {
     /// fresh cache and zeroed gradients.
     fn check(cell: CellKind, mode: Mode, sizes: Sizes) {
         let case = Case::new(cell, mode, sizes).unwrap();
-        let mut warm = Runner::new(&case, 1, 0).unwrap();
+        let mut warm = Runner::new(&case, &Options::default()).unwrap();
         for _ in 0..3 {
             warm.run().unwrap();
         }
-        let mut cold = Runner::new(&case, 1, 0).unwrap();
+        let mut cold = Runner::new(&case, &Options::default()).unwrap();
         let first = cold.x.clone();
         cold.runs = 2;
         cold.run().unwrap();
@@ -198,7 +201,7 @@ mod tests {
         };
         for (mode, steps) in [(Mode::Train, 12.0), (Mode::Packed, 1.0 + 2.0 + 4.0)] {
             let case = Case::new(CellKind::Rnn, mode, sizes).unwrap();
-            let mut runner = Runner::new(&case, 1, 0).unwrap();
+            let mut runner = Runner::new(&case, &Options::default()).unwrap();
             runner.params.clear();
             runner.run().unwrap();
             let grads = &runner.back.as_ref().unwrap().grads;

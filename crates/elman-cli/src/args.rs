@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use elman::params::Storage;
 use elman_bench::case::{Mode, Row};
 use elman_explain::render::terminal::Only;
 use elman_explain::setup::{Configuration, Shape};
@@ -546,6 +547,10 @@ pub struct BenchArgs {
     /// What is done in a run [default: all]
     #[arg(long, value_name = "MODE", help_heading = "What", value_parser = mode())]
     pub mode: Option<Mode>,
+    /// How the kernels keep the weights in inference
+    #[arg(long, value_name = "HOW", help_heading = "What",
+          default_value = "full", value_parser = storage())]
+    pub weights: Storage,
 
     /// Steps, T
     #[arg(long, value_name = "N", help_heading = "Sizes of your own",
@@ -644,6 +649,22 @@ fn mode() -> impl TypedValueParser<Value = Mode> {
     PossibleValuesParser::new(values).try_map(|name| {
         let mut all = Mode::ALL.into_iter();
         all.find(|mode| mode.name() == name).ok_or("no such mode")
+    })
+}
+
+fn storage() -> impl TypedValueParser<Value = Storage> {
+    let values = Storage::ALL.map(|storage| {
+        let help = match storage {
+            Storage::Full => "as they are",
+            Storage::Bf16 => "in two bytes",
+            Storage::Int8 => "in one byte, with a scale for each row",
+        };
+        PossibleValue::new(storage.name()).help(help)
+    });
+    PossibleValuesParser::new(values).try_map(|name| {
+        let mut all = Storage::ALL.into_iter();
+        all.find(|storage| storage.name() == name)
+            .ok_or("no such storage")
     })
 }
 

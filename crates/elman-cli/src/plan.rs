@@ -7,9 +7,10 @@ use crate::args::{
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
 use elman::cell::CellKind;
+use elman::params::Storage;
 use elman::run::Declaration;
 use elman::weights::{ConvertOptions, Format};
-use elman_bench::case::{Case, Row, Sizes};
+use elman_bench::case::{Case, Mode, Row, Sizes};
 use elman_bench::measure::Options;
 use elman_explain::render::terminal::View;
 use elman_explain::setup::Request;
@@ -301,12 +302,18 @@ impl BenchPlan {
                 "--quick: --runs says how many runs there are; leave one out".into(),
             ));
         }
+        // Fewer bytes a weight are for inference alone.
+        let mode = match args.weights {
+            Storage::Full => args.mode,
+            _ => args.mode.or(Some(Mode::Infer)),
+        };
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let options = Options {
             threads: common.threads.unwrap_or_else(|| cores().min(1024)),
             seed: common.seed,
             runs: args.runs,
             quick: args.quick,
+            weights: args.weights,
         };
         options.check()?;
         let with_roof = own.is_none() && args.row.is_empty();
@@ -317,7 +324,7 @@ impl BenchPlan {
                 ))
             };
             let cell = cell.ok_or_else(|| missing("--cell"))?;
-            let mode = args.mode.ok_or_else(|| missing("--mode"))?;
+            let mode = mode.ok_or_else(|| missing("--mode"))?;
             let mut needed = [0; 4];
             for (to, (flag, size)) in needed.iter_mut().zip(sizes) {
                 *to = size.ok_or_else(|| missing(flag))?;
@@ -333,14 +340,23 @@ impl BenchPlan {
             };
             vec![Case::new(cell, mode, sizes)?]
         } else if args.row.is_empty() {
-            Case::grid(&Row::ALL, cell, args.mode)
+            Case::grid(&Row::ALL, cell, mode)
         } else {
-            Case::grid(&args.row, cell, args.mode)
+            Case::grid(&args.row, cell, mode)
         };
         if cases.is_empty() {
             return Err(Failure::Input(
                 "--row: none of these rows has that --cell and --mode; end-to-end is an lstm in train, and a row of one sequence is never packed".into(),
             ));
+        }
+        if options.weights != Storage::Full
+            && let Some(case) = cases.iter().find(|case| case.mode() != Mode::Infer)
+        {
+            return Err(Failure::Input(format!(
+                "--weights {}: --mode {} reads the weights as they are; choose --mode infer",
+                options.weights.name(),
+                case.mode().name()
+            )));
         }
         Ok(Self {
             cases,

@@ -5,6 +5,8 @@
 //! becomes vector code, and they give the same bits on every machine with the
 //! same instruction set.
 
+pub(crate) mod half;
+
 use num_traits::{FromPrimitive, NumAssign};
 use std::f64::consts::{LN_2, LOG2_E};
 use std::fmt::{Debug, Display};

@@ -6,6 +6,7 @@
 
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView, ArrayViewMut, IxDyn};
+use serde::Serialize;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,6 +102,41 @@ impl Layout {
     }
 }
 
+/// How the kernels keep the weights of recurrent layers in inference.
+///
+/// A product of few rows takes as long as its weights take to come from memory,
+/// so that fewer bytes are faster where weights do not fit the cache. Training
+/// reads the parameters themselves, whatever is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// As they are.
+    #[default]
+    Full,
+    /// As the nearest `bfloat16`, in two bytes. The outputs are, bit for bit,
+    /// those of weights that were rounded so.
+    Bf16,
+    /// As whole numbers up to 127 in one byte, with a scale for each row of a
+    /// weight (PyTorch's output channel). What is multiplied with them is
+    /// rounded as well, each row of it to a scale of its own that is found at
+    /// every step; the sums are exact.
+    Int8,
+}
+
+impl Storage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Bf16, Self::Int8];
+
+    /// The name in lower case: `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 /// The parameters of a network: one slice, laid out by a [`Layout`].
 ///
 /// ```
@@ -118,6 +154,7 @@ pub struct Params<F> {
     layout: Arc<Layout>,
     values: Vec<F>,
     stamp: u64,
+    storage: Storage,
 }
 
 /// Gradients have the layout of their parameters, and are always added to.
@@ -138,6 +175,7 @@ impl<F: Float> Params<F> {
             values: vec![F::zero(); layout.len()],
             layout,
             stamp: fresh_stamp(),
+            storage: Storage::Full,
         }
     }
 
@@ -159,7 +197,8 @@ impl<F: Float> Params<F> {
         Ok(Self {
             layout,
             values,
-            stamp: STAMP.fetch_add(1, Ordering::Relaxed),
+            stamp: fresh_stamp(),
+            storage: Storage::Full,
         })
     }
 
@@ -195,6 +234,17 @@ impl<F: Float> Params<F> {
     /// of weights are stale when it differs.
     pub fn stamp(&self) -> u64 {
         self.stamp
+    }
+
+    /// How the kernels keep these weights in inference.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    /// Has the kernels keep copies of these weights so in inference. The values
+    /// stay as they are.
+    pub fn set_storage(&mut self, storage: Storage) {
+        self.storage = storage;
     }
 
     /// Sets every value to zero.

@@ -7,10 +7,11 @@ mod common;
 use common::problem::{Form, Problem, Shape};
 use common::variants::variants;
 use common::{gradcheck, numbers, slice_error};
-use elman::cell::{AnyCell, Cell, CellKind, Done, Packs, Plain, Rows, RowsBack, Weights};
+use elman::cell::{AnyCell, Cell, CellKind, Done, Packs, Plain, Room, Rows, RowsBack, Weights};
 use elman::kernel::Outer;
 use elman::layer::{RecurrentConfig, StackCache};
 use elman::network::{Network, NetworkConfig, Readout, SequenceConfig};
+use elman::params::Storage;
 use elman::weights::Model;
 use elman::{Float, Team};
 
@@ -156,6 +157,7 @@ impl Step {
             keeps: true,
             prepared: false,
             team: &Team::alone(),
+            room: &mut Room::default(),
         };
         cell.forward(self.weights(1), packs, ROWS, rows);
         (next, saved)
@@ -205,6 +207,7 @@ impl Step {
         Weights {
             values: &self.weights,
             stamp: (stamp, 0),
+            storage: Storage::Full,
         }
     }
 }

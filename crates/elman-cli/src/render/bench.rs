@@ -2,6 +2,7 @@
 
 use super::number::{grouped, percent, significant};
 use super::{Page, Paint, table};
+use elman::params::Storage;
 use elman_bench::measure::{Measured, Report};
 use elman_bench::roof::{Rates, Roof};
 
@@ -13,8 +14,12 @@ pub fn report(report: &Report, paint: Paint) -> String {
     }
     if let Some(first) = report.rows.first() {
         let title = format!(
-            "Recurrent layers on {}, of at most {} GFLOP/s",
+            "Recurrent layers on {}{}, of at most {} GFLOP/s",
             threads(first.threads),
+            match first.weights {
+                Storage::Full => String::new(),
+                other => format!(", weights in {}", other.name()),
+            },
             significant(Some(first.peak_gflops))
         );
         page.section(&title, &rows(&report.rows, paint));

@@ -1,7 +1,9 @@
 //! The cells of this crate as one type: what a model file is opened as.
 
 use super::variant::{General, GruVariant, LstmVariant, RnnVariant};
-use super::{Cell, CellConfig, DoneRows, Gru, Lstm, Packs, Part, Rnn, Rows, RowsBack, Weights};
+use super::{
+    Cell, CellConfig, DoneRows, Gru, Lstm, Packs, Part, Rnn, Room, Rows, RowsBack, Weights,
+};
 use crate::kernel::{Outer, Team};
 use crate::{Error, Float, Result};
 use serde::{Deserialize, Serialize};
@@ -234,7 +236,13 @@ pub trait Compiled: Sized {
     fn pack_back(cell: &AnyCell, weights: Weights<'_, Self>, packs: &mut Packs<Self>);
 
     /// [`Cell::prepare`].
-    fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self]);
+    fn prepare(
+        cell: &AnyCell,
+        packs: &Packs<Self>,
+        x: &[Self],
+        saved: &mut [Self],
+        room: &mut Room<Self>,
+    );
 
     /// [`Cell::prepares`].
     fn prepares(cell: &AnyCell, rows: usize) -> bool;
@@ -341,8 +349,8 @@ macro_rules! compiled {
         each!(cell, c => c.pack_back(weights, packs));
             }
 
-            fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self]) {
-        each!(cell, c => c.prepare(packs, x, saved));
+            fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self], room: &mut Room<Self>) {
+        each!(cell, c => c.prepare(packs, x, saved, room));
             }
 
             fn prepares(cell: &AnyCell, rows: usize) -> bool {
@@ -435,8 +443,8 @@ impl<F: Float> Cell<F> for AnyCell {
         F::pack_back(self, weights, packs)
     }
 
-    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
-        F::prepare(self, packs, x, saved)
+    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F], room: &mut Room<F>) {
+        F::prepare(self, packs, x, saved, room)
     }
 
     fn prepares(&self, rows: usize) -> bool {

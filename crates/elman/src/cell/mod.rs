@@ -39,7 +39,8 @@ pub use plain::Plain;
 pub use rnn::{Nonlinearity, Rnn};
 
 use crate::Float;
-use crate::kernel::{Outer, Packed, Team};
+use crate::kernel::{Outer, Packed, Team, WholeRows};
+use crate::params::Storage;
 use serde::{Deserialize, Serialize};
 
 /// Which biases a cell has.
@@ -90,6 +91,7 @@ pub(crate) fn initial_name(state: &str, layer: usize, reverse: bool) -> String {
 #[derive(Debug, Clone)]
 pub struct Packs<F> {
     stamp: (u64, usize),
+    storage: Storage,
     biases: Vec<F>,
     input: Packed<F>,
     hidden: Packed<F>,
@@ -104,6 +106,7 @@ impl<F: Float> Default for Packs<F> {
     fn default() -> Self {
         Self {
             stamp: Default::default(),
+            storage: Storage::Full,
             biases: Vec::new(),
             input: Packed::default(),
             hidden: Packed::default(),
@@ -124,6 +127,15 @@ pub struct Weights<'a, F> {
     /// [`Params::stamp`](crate::params::Params::stamp) of the arena, and where
     /// in it these weights begin.
     pub stamp: (u64, usize),
+    /// How copies for the way forward are kept.
+    pub storage: Storage,
+}
+
+/// Room to work in, of the caller's, for weights of [`Storage::Int8`].
+#[derive(Debug, Clone, Default)]
+pub struct Room<F> {
+    input: WholeRows<F>,
+    hidden: WholeRows<F>,
 }
 
 /// `n` rows of one step on the way forward; every array is row-major.
@@ -147,6 +159,8 @@ pub struct Rows<'a, F> {
     pub prepared: bool,
     /// Threads that may divide the units of the step.
     pub team: &'a Team,
+    /// Room to work in.
+    pub room: &'a mut Room<F>,
 }
 
 /// `n` rows of one step on the way back.
@@ -288,7 +302,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// The part of many steps that does not depend on the state: from `x`
     /// (n, I) into `saved` (n, V), before [`forward`](Self::forward) sees these
     /// rows. The numbers are the same with it and without.
-    fn prepare(&self, _: &Packs<F>, _x: &[F], _saved: &mut [F]) {}
+    fn prepare(&self, _: &Packs<F>, _x: &[F], _saved: &mut [F], _: &mut Room<F>) {}
 
     /// One step of `n` rows, packed and prepared before.
     fn forward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, rows: Rows<'_, F>) {
@@ -309,6 +323,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
                 keeps,
                 prepared,
                 team,
+                room: rows.room,
             };
             self.step(weights.values, row);
         }

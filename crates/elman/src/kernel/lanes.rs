@@ -1,13 +1,63 @@
 //! Vectors of numbers: 32 bytes wide, by AVX2 or by plain arrays.
 
 use crate::Float;
-use crate::float::{Apart, Scalar};
+use crate::float::{Apart, Scalar, half};
 use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// As many whole numbers of 32 bits as a vector has numbers, for exact sums.
+pub trait Whole: Copy {
+    /// Zeros.
+    fn zeros() -> Self;
+
+    /// Adds `a[0] w[2 i] + a[1] w[2 i + 1]` to number `i`.
+    ///
+    /// # Panics
+    /// Where `w` has fewer than two numbers for each.
+    #[must_use]
+    fn add_pairs(self, a: [i16; 2], w: &[i8]) -> Self;
+}
+
+impl<const N: usize> Whole for [i32; N] {
+    #[inline(always)]
+    fn zeros() -> Self {
+        [0; N]
+    }
+
+    #[inline(always)]
+    fn add_pairs(mut self, a: [i16; 2], w: &[i8]) -> Self {
+        let (a, b) = (i32::from(a[0]), i32::from(a[1]));
+        for (i, sum) in self.iter_mut().enumerate() {
+            let (v, w) = (i32::from(w[2 * i]), i32::from(w[2 * i + 1]));
+            *sum = sum.wrapping_add(a * v + b * w);
+        }
+        self
+    }
+}
 
 /// A vector of [`N`](Self::N) numbers.
 pub trait Lanes<F>: Scalar {
     /// Numbers in the vector.
     const N: usize;
+
+    /// Sums of whole numbers, one for each number of the vector.
+    type Whole: Whole;
+
+    /// The nearest numbers to whole ones.
+    fn of_whole(whole: Self::Whole) -> Self;
+
+    /// The nearest whole numbers, the even one of two, into the first `N` of a
+    /// slice. What 16 bits do not hold, and a NaN, become any number.
+    ///
+    /// # Panics
+    /// Where the slice has fewer.
+    fn store_whole(self, to: &mut [i16]);
+
+    /// The first and the second of `N` pairs of numbers, each the upper half of
+    /// an `f32`.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    fn load_bf16(from: &[u16]) -> [Self; 2];
 
     /// The first `N` numbers of a slice.
     ///
@@ -118,8 +168,53 @@ impl<F: Float, const N: usize> Scalar for Plain<F, N> {
     }
 }
 
+/// The nearest whole number, the even one of two.
+#[inline(always)]
+fn nearest<F: Float>(x: F) -> i16 {
+    // What follows the last place of a number so large is rounded away.
+    let large = F::lit(1.5) / F::epsilon();
+    let whole = (x + large) - large;
+    whole.f64() as i16
+}
+
+/// A number from the upper half of an `f32`.
+#[inline(always)]
+fn widened<F: Float>(bits: u16) -> F {
+    <F as Float>::lit(half::bf16(bits).into())
+}
+
 impl<F: Float, const N: usize> Lanes<F> for Plain<F, N> {
     const N: usize = N;
+
+    type Whole = [i32; N];
+
+    #[inline(always)]
+    fn of_whole(whole: [i32; N]) -> Self {
+        let mut all = [F::zero(); N];
+        for i in 0..N {
+            all[i] = <F as Float>::lit(whole[i].into());
+        }
+        Self(all)
+    }
+
+    #[inline(always)]
+    fn store_whole(self, to: &mut [i16]) {
+        let to = &mut to[..N];
+        for i in 0..N {
+            to[i] = nearest(self.0[i]);
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u16]) -> [Self; 2] {
+        let from = &from[..2 * N];
+        let mut all = [[F::zero(); N]; 2];
+        for i in 0..N {
+            all[0][i] = widened(from[2 * i]);
+            all[1][i] = widened(from[2 * i + 1]);
+        }
+        [Self(all[0]), Self(all[1])]
+    }
 
     #[inline(always)]
     fn load(from: &[F]) -> Self {
@@ -154,6 +249,23 @@ impl<F: Float, const N: usize> Lanes<F> for Plain<F, N> {
 impl<F: Float> Lanes<F> for F {
     const N: usize = 1;
 
+    type Whole = [i32; 1];
+
+    #[inline(always)]
+    fn of_whole(whole: [i32; 1]) -> Self {
+        <F as Float>::lit(whole[0].into())
+    }
+
+    #[inline(always)]
+    fn store_whole(self, to: &mut [i16]) {
+        to[0] = nearest(self);
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[u16]) -> [Self; 2] {
+        [widened(from[0]), widened(from[1])]
+    }
+
     #[inline(always)]
     fn load(from: &[F]) -> Self {
         from[0]
@@ -186,8 +298,100 @@ pub(super) mod avx2 {
     //! uses them only after it has asked the processor: this is what every
     //! `SAFETY` line below rests on.
 
-    use super::{Add, Apart, Div, Lanes, Mul, Neg, Scalar, Sub};
+    use super::{Add, Apart, Div, Lanes, Mul, Neg, Scalar, Sub, Whole};
     use std::arch::x86_64::*;
+
+    /// Eight whole numbers.
+    #[derive(Debug, Clone, Copy)]
+    pub struct I32x8(__m256i);
+
+    impl Whole for I32x8 {
+        #[inline(always)]
+        fn zeros() -> Self {
+            // SAFETY: the processor has AVX2 and FMA, see above.
+            Self(unsafe { _mm256_setzero_si256() })
+        }
+
+        #[inline(always)]
+        fn add_pairs(self, a: [i16; 2], w: &[i8]) -> Self {
+            let w = &w[..16];
+            let a = i32::from(a[1]) << 16 | i32::from(a[0]) & 0xffff;
+            // SAFETY: the slice has the sixteen numbers that are read, and the
+            // processor has AVX2 and FMA, see above.
+            Self(unsafe {
+                let w = _mm256_cvtepi8_epi16(_mm_loadu_si128(w.as_ptr().cast()));
+                let products = _mm256_madd_epi16(_mm256_set1_epi32(a), w);
+                _mm256_add_epi32(self.0, products)
+            })
+        }
+    }
+
+    /// What differs between the two kinds of vectors.
+    impl F32x8 {
+        #[inline(always)]
+        fn whole_into(self, to: &mut [i16]) {
+            let to = &mut to[..8];
+            // SAFETY: the slice has the eight numbers that are written, and the
+            // processor has AVX2 and FMA, see above.
+            unsafe {
+                let whole = _mm256_cvtps_epi32(self.0);
+                let (low, high) = (
+                    _mm256_castsi256_si128(whole),
+                    _mm256_extracti128_si256::<1>(whole),
+                );
+                _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packs_epi32(low, high));
+            }
+        }
+
+        #[inline(always)]
+        fn from_whole(whole: I32x8) -> Self {
+            // SAFETY: the processor has AVX2 and FMA, see above.
+            Self(unsafe { _mm256_cvtepi32_ps(whole.0) })
+        }
+
+        #[inline(always)]
+        fn from_bf16(from: &[u16]) -> [Self; 2] {
+            let from = &from[..16];
+            // SAFETY: the slice has the sixteen numbers that are read, and the
+            // processor has AVX2 and FMA, see above.
+            unsafe {
+                let pairs = _mm256_loadu_si256(from.as_ptr().cast());
+                let second = _mm256_set1_epi32(-1 << 16);
+                [
+                    Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs))),
+                    Self(_mm256_castsi256_ps(_mm256_and_si256(pairs, second))),
+                ]
+            }
+        }
+    }
+
+    impl F64x4 {
+        #[inline(always)]
+        fn whole_into(self, to: &mut [i16]) {
+            let mut numbers = [0.0; 4];
+            self.store(&mut numbers);
+            for (to, x) in to[..4].iter_mut().zip(numbers) {
+                *to = super::nearest(x);
+            }
+        }
+
+        #[inline(always)]
+        fn from_whole(whole: [i32; 4]) -> Self {
+            let [a, b, c, d] = whole;
+            Self::load(&[a.into(), b.into(), c.into(), d.into()])
+        }
+
+        #[inline(always)]
+        fn from_bf16(from: &[u16]) -> [Self; 2] {
+            let from = &from[..8];
+            let mut all = [[0.0; 4]; 2];
+            for i in 0..4 {
+                all[0][i] = super::widened(from[2 * i]);
+                all[1][i] = super::widened(from[2 * i + 1]);
+            }
+            [Self::load(&all[0]), Self::load(&all[1])]
+        }
+    }
 
     /// [`Scalar::apart`] with the features of these types.
     #[target_feature(enable = "avx2,fma")]
@@ -201,7 +405,7 @@ pub(super) mod avx2 {
     const MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
     macro_rules! vector {
-        ($name:ident, $raw:ty, $base:ty, $n:literal, $doc:literal,
+        ($name:ident, $raw:ty, $base:ty, $n:literal, $whole:ty, $doc:literal,
          $add:ident $sub:ident $mul:ident $div:ident $fma:ident $set:ident $load:ident $store:ident
          $load_part:ident $store_part:ident $mask:ident
          $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
@@ -318,6 +522,23 @@ pub(super) mod avx2 {
             impl Lanes<$base> for $name {
                 const N: usize = $n;
 
+                type Whole = $whole;
+
+                #[inline(always)]
+                fn of_whole(whole: $whole) -> Self {
+                    Self::from_whole(whole)
+                }
+
+                #[inline(always)]
+                fn store_whole(self, to: &mut [i16]) {
+                    self.whole_into(to);
+                }
+
+                #[inline(always)]
+                fn load_bf16(from: &[u16]) -> [Self; 2] {
+                    Self::from_bf16(from)
+                }
+
                 #[inline(always)]
                 fn load(from: &[$base]) -> Self {
                     let from = &from[..$n];
@@ -364,7 +585,7 @@ pub(super) mod avx2 {
         };
     }
 
-    vector!(F32x8, __m256, f32, 8, "Eight `f32`.",
+    vector!(F32x8, __m256, f32, 8, I32x8, "Eight `f32`.",
         _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps
         _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps
         _mm256_maskload_ps _mm256_maskstore_ps MASK_32
@@ -372,7 +593,7 @@ pub(super) mod avx2 {
         _mm256_and_ps _mm256_xor_ps,
         _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23);
 
-    vector!(F64x4, __m256d, f64, 4, "Four `f64`.",
+    vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
         _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
         _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd
         _mm256_maskload_pd _mm256_maskstore_pd MASK_64

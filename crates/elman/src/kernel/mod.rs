@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+mod compact;
 #[cfg(debug_assertions)]
 pub mod count;
 mod dispatch;
@@ -20,6 +21,7 @@ mod rows;
 mod step;
 mod team;
 
+pub use compact::WholeRows;
 pub use dispatch::{Dispatch, Task};
 pub use lanes::Lanes;
 pub use outer::{Block, Outer};

@@ -13,11 +13,14 @@
 //! Every sum is one chain in the order of `k`, whatever the tile: a row has the
 //! same bits in any batch.
 
+use super::compact::{Bf16Tile, Int8, Int8Tile, Panels, WholeRows, Widen, to_bf16, to_int8};
 use super::dispatch::Task;
 use super::lanes::Lanes;
 use super::parts::Blocks;
 use crate::Float;
 use crate::float::Apart;
+use crate::params::Storage;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -61,6 +64,21 @@ impl<'a, F: Float> Matrix<'a, F> {
         }
     }
 
+    /// Rows and columns.
+    pub(super) fn dim(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// A row of a matrix whose columns follow each other.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize) -> &'a [F] {
+        debug_assert_eq!(self.col_stride, 1);
+        match self.cols {
+            0 => &[],
+            cols => &self.data[row * self.row_stride..][..cols],
+        }
+    }
+
     #[cfg(test)]
     fn at(&self, row: usize, col: usize) -> F {
         self.data[row * self.row_stride + col * self.col_stride]
@@ -90,7 +108,7 @@ const fn tile_rows(vectors: usize) -> usize {
 /// Kept by the caller and packed again only when the numbers have changed.
 #[derive(Debug, Clone)]
 pub struct Packed<F> {
-    data: Vec<F>,
+    data: Panels<F>,
     rows: usize,
     groups: usize,
     /// Vectors of one group in a panel.
@@ -102,7 +120,7 @@ pub struct Packed<F> {
 impl<F: Float> Default for Packed<F> {
     fn default() -> Self {
         Self {
-            data: Vec::new(),
+            data: Panels::Full(Vec::new()),
             rows: 0,
             groups: 1,
             repeats: 2,
@@ -178,17 +196,60 @@ impl<F: Float> Packed<F> {
     pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize, alone: bool) {
         (self.rows, self.groups, self.cols) = (rows, groups, cols);
         self.repeats = if alone && groups == 1 { 2 } else { 1 };
-        let (panels, len) = (self.panels(), self.panel_len());
-        self.data.resize(panels * len, F::zero());
-        if !cols.is_multiple_of(self.width()) {
-            self.data[(panels - 1) * len..].fill(F::zero());
+        let (panels, len, padded) = (
+            self.panels(),
+            self.panel_len(),
+            !cols.is_multiple_of(self.width()),
+        );
+        let data = self.full();
+        data.resize(panels * len, F::zero());
+        if padded {
+            data[(panels - 1) * len..].fill(F::zero());
         }
+    }
+
+    /// The panels of numbers as they are; empty where there are others.
+    fn full(&mut self) -> &mut Vec<F> {
+        if !matches!(self.data, Panels::Full(_)) {
+            self.data = Panels::Full(Vec::new());
+        }
+        match &mut self.data {
+            Panels::Full(data) => data,
+            _ => unreachable!("made above"),
+        }
+    }
+
+    /// Keeps the panels in fewer bytes from now on; products with `Int8` ones
+    /// need [`Factor::whole`].
+    pub fn keep(&mut self, storage: Storage) {
+        let (count, rows) = (self.panels(), self.rows);
+        let width = self.vectors() * Self::LANES;
+        let data = std::mem::take(self.full());
+        self.data = match storage {
+            Storage::Full => Panels::Full(data),
+            Storage::Bf16 => Panels::Bf16(to_bf16(&data, count, rows, width)),
+            Storage::Int8 => Panels::Int8(to_int8(&data, count, rows, width)),
+        };
+    }
+
+    /// How the panels are kept.
+    pub fn storage(&self) -> Storage {
+        match self.data {
+            Panels::Full(_) => Storage::Full,
+            Panels::Bf16(_) => Storage::Bf16,
+            Panels::Int8(_) => Storage::Int8,
+        }
+    }
+
+    /// Bytes that the panels take as they are.
+    pub fn bytes(&self) -> usize {
+        self.panels() * self.panel_len() * F::BYTES
     }
 
     /// The panels of one group, to be filled by several threads.
     pub(super) fn parts(&mut self) -> Blocks<'_, F> {
         let (width, len) = (self.vectors() * Self::LANES, self.panel_len());
-        Blocks::new(&mut self.data, width, len)
+        Blocks::new(self.full(), width, len)
     }
 
     fn put(&mut self, b: Matrix<'_, F>, row: usize, group: usize) {
@@ -201,7 +262,7 @@ impl<F: Float> Packed<F> {
             let count = lanes.min(b.cols - first);
             let vector = first % width / lanes * groups + group;
             let at = first / width * len + (row * vectors + vector) * lanes;
-            let panel = &mut self.data[at..];
+            let panel = &mut self.full()[at..];
             if b.col_stride == 1 {
                 for (k, to) in panel.chunks_mut(vectors * lanes).take(b.rows).enumerate() {
                     let from = &b.data[k * b.row_stride + first..][..count];
@@ -406,7 +467,7 @@ pub type ProductScaled<'a, F> = Rows<'a, F, Scaled<'a, F>>;
 /// # Panics
 /// Where the shapes do not fit: a mistake of the caller, not of the input.
 pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_stride: usize) {
-    product_from(None, a, b, out, out_stride);
+    product_from(None, Factor::of(a, b), out, out_stride);
 }
 
 /// `out = start + a b`, with `start` (m) the same for every row; `None` is what
@@ -416,19 +477,20 @@ pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_str
 /// As [`product`].
 pub fn product_from<F: Float>(
     start: Option<&[F]>,
-    a: Matrix<'_, F>,
-    b: &Packed<F>,
+    factor: Factor<'_, F>,
     out: &mut [F],
     out_stride: usize,
 ) {
+    let Factor { a, b, .. } = factor;
     let width = b.groups * b.cols;
     if a.rows == 0 || width == 0 {
         return;
     }
-    assert!(out_stride >= width && out.len() >= (a.rows - 1) * out_stride + width);
+    assert!(factor.first == 0 && out_stride >= width);
+    assert!(out.len() >= (a.rows - 1) * out_stride + width);
     F::product_in_place(Rows {
         before: None,
-        factor: Factor::of(a, b),
+        factor,
         sums: b.vectors(),
         panels: 0..b.panels(),
         ends: InPlace {
@@ -508,6 +570,7 @@ pub fn product_left<F: Float>(
             },
             b,
             first: 0,
+            whole: None,
         },
         sums: b.vectors(),
         panels: 0..b.panels(),
@@ -553,6 +616,8 @@ pub struct Factor<'a, F> {
     b: &'a Packed<F>,
     /// The sum that the first group is added to.
     first: usize,
+    /// The left factor as whole numbers.
+    whole: Option<&'a WholeRows<F>>,
 }
 
 impl<'a, F: Float> Factor<'a, F> {
@@ -562,6 +627,17 @@ impl<'a, F: Float> Factor<'a, F> {
             a: Left::of(a),
             b,
             first: 0,
+            whole: None,
+        }
+    }
+
+    /// The same with the left factor as whole numbers beside, which panels of
+    /// one byte a number are multiplied with.
+    #[must_use]
+    pub fn whole(self, whole: &'a WholeRows<F>) -> Self {
+        Self {
+            whole: Some(whole),
+            ..self
         }
     }
 
@@ -591,7 +667,12 @@ impl<'a, F: Float> Factor<'a, F> {
     /// Bytes of one panel.
     #[inline(always)]
     fn bytes(&self) -> usize {
-        self.b.rows * self.b.vectors() * VECTOR_BYTES
+        let number = match self.b.data {
+            Panels::Full(_) => F::BYTES,
+            Panels::Bf16(_) => 2,
+            Panels::Int8(_) => 1,
+        };
+        self.b.panel_len() * number
     }
 }
 
@@ -641,6 +722,12 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             let vectors = f.first + f.b.vectors();
             assert!(vectors <= self.sums && f.a.rows == factor.a.rows);
             assert!(f.b.width() == factor.b.width() && f.b.cols == factor.b.cols);
+            if let Panels::Int8(_) = f.b.data {
+                let dim = f.whole.map_or((0, 0), WholeRows::dim);
+                assert!(dim.0 >= f.a.rows && dim.1 >= f.a.cols, "no whole numbers");
+            }
+            let full = matches!(f.b.data, Panels::Full(_));
+            assert!(full || (f.a.tile_stride.is_none() && f.a.col_stride == 1));
             #[cfg(debug_assertions)]
             super::count::product();
         }
@@ -652,6 +739,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         let first = before.unwrap_or(factor);
         let vectors = first.b.vectors().max(factor.b.vectors());
         let bytes = before.map_or(0, |f| f.bytes()) + factor.bytes();
+        let widens = rows > WIDENED && factor.b.storage() == Storage::Bf16;
         // More panels at a time where there are too few rows to keep eight
         // chains of sums going.
         let most = match (vectors, rows) {
@@ -687,8 +775,8 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             let at = panel..panel + together;
             panel += together;
             // A panel that is too large goes by in blocks, each of them past
-            // many rows.
-            let whole = together > 1 || bytes <= BLOCK_BYTES;
+            // many rows; one that is to be widened does so too.
+            let whole = together > 1 || bytes <= BLOCK_BYTES && !widens;
             let (depth, group) = match whole {
                 true => (usize::MAX, 1),
                 false => (BLOCK_BYTES / (vectors * VECTOR_BYTES), TILES),
@@ -726,33 +814,20 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
             }
         }
         for factor in self.before.iter().chain([&self.factor]) {
-            let Factor { a, b, first } = *factor;
-            let (vectors, panel_len) = (b.vectors(), b.panel_len());
-            let mut k = 0;
-            while k < a.cols {
-                let depth = depth.min(a.cols - k);
-                for (tile, room) in group.clone().zip(&mut room) {
-                    let rows = tiles.rows(tile);
-                    let at = match a.tile_stride {
-                        Some(stride) => tile * stride,
-                        None => rows.start * a.row_stride,
-                    };
-                    // SAFETY: written above, for the same tiles.
-                    let sums = unsafe { room.assume_init_mut() };
-                    V::apart(Tile {
-                        a: &a.data[at + k * a.col_stride..],
-                        row_stride: a.row_stride,
-                        col_stride: a.col_stride,
-                        b: &b.data[panels.start * panel_len + k * vectors * V::N..],
-                        panel_stride: panel_len,
-                        depth,
-                        shape: (vectors, rows.len(), panels.len()),
-                        sums,
-                        first,
-                        stride: all,
-                    });
+            let part = PartOf {
+                factor,
+                tiles,
+                panels: panels.clone(),
+                group: group.clone(),
+                stride: all,
+            };
+            // SAFETY: written above, for the same tiles.
+            unsafe {
+                match &factor.b.data {
+                    Panels::Full(data) => part.add(data, depth, &mut room),
+                    Panels::Bf16(data) => part.add_bf16(data, &mut room),
+                    Panels::Int8(data) => part.add_int8(data, &mut room),
                 }
-                k += depth;
             }
         }
         for (tile, room) in group.zip(&room) {
@@ -766,6 +841,150 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
                     at_sum += all;
                 }
             }
+        }
+    }
+}
+
+/// A factor, whose tiles of a group go past some panels; `stride` vectors of sums
+/// a row and panel.
+struct PartOf<'a, F> {
+    factor: &'a Factor<'a, F>,
+    tiles: &'a Tiles,
+    panels: Range<usize>,
+    group: Range<usize>,
+    stride: usize,
+}
+
+/// Sums of the tiles of a group.
+type Sums<V> = [MaybeUninit<[V; SUMS]>; TILES];
+
+/// Rows whose panels of two bytes a number are widened in registers; for more,
+/// a block of a panel is widened once.
+const WIDENED: usize = 2;
+
+impl<F: Float> PartOf<'_, F> {
+    /// Adds the products to the sums, over blocks of `depth` rows.
+    ///
+    /// # Safety
+    /// The room of these tiles has been written. The same holds below.
+    #[inline(always)]
+    unsafe fn add<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut Sums<V>) {
+        let Factor { a, b, first, .. } = *self.factor;
+        let (vectors, panel_len) = (b.vectors(), b.panel_len());
+        let mut k = 0;
+        while k < a.cols {
+            let depth = depth.min(a.cols - k);
+            for (tile, room) in self.group.clone().zip(&mut *room) {
+                let rows = self.tiles.rows(tile);
+                let at = match a.tile_stride {
+                    Some(stride) => tile * stride,
+                    None => rows.start * a.row_stride,
+                };
+                V::apart(Tile {
+                    a: &a.data[at + k * a.col_stride..],
+                    row_stride: a.row_stride,
+                    col_stride: a.col_stride,
+                    b: &data[self.panels.start * panel_len + k * vectors * V::N..],
+                    panel_stride: panel_len,
+                    depth,
+                    shape: (vectors, rows.len(), self.panels.len()),
+                    // SAFETY: the caller's.
+                    sums: unsafe { room.assume_init_mut() },
+                    first,
+                    stride: self.stride,
+                });
+            }
+            k += depth;
+        }
+    }
+
+    /// As [`add`](Self::add), with panels of two bytes a number.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut Sums<V>) {
+        let Factor { a, b, first, .. } = *self.factor;
+        let vectors = b.vectors();
+        let (pairs, width) = (b.rows.div_ceil(2), vectors * V::N);
+        let panel_len = 2 * pairs * width;
+        if a.rows <= WIDENED {
+            V::apart(Bf16Tile {
+                a: a.data,
+                row_stride: a.row_stride,
+                cols: a.cols,
+                b: &data[self.panels.start * panel_len..],
+                shape: (vectors, a.rows, self.panels.len()),
+                // SAFETY: the caller's.
+                sums: unsafe { room[0].assume_init_mut() },
+                first,
+                stride: self.stride,
+            });
+            return;
+        }
+        let mut widened = [F::zero(); BLOCK_BYTES / 4];
+        let depth = widened.len() / width / 2 * 2;
+        for (p, panel) in self.panels.clone().enumerate() {
+            let panel = &data[panel * panel_len..][..panel_len];
+            let mut k = 0;
+            while k < a.cols {
+                let depth = depth.min(a.cols - k);
+                let block = &panel[k * width..][..2 * depth.div_ceil(2) * width];
+                V::apart(Widen {
+                    from: block,
+                    width,
+                    to: &mut widened,
+                    vector: PhantomData::<V>,
+                });
+                for (tile, room) in self.group.clone().zip(&mut *room) {
+                    let rows = self.tiles.rows(tile);
+                    V::apart(Tile {
+                        a: &a.data[rows.start * a.row_stride + k..],
+                        row_stride: a.row_stride,
+                        col_stride: 1,
+                        b: &widened,
+                        panel_stride: 0,
+                        depth,
+                        shape: (vectors, rows.len(), 1),
+                        // SAFETY: the caller's.
+                        sums: unsafe { room.assume_init_mut() },
+                        first: first + p * self.stride,
+                        stride: self.panels.len() * self.stride,
+                    });
+                }
+                k += depth;
+            }
+        }
+    }
+
+    /// As [`add`](Self::add), with panels of one byte a number.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut Sums<V>) {
+        let Factor {
+            b, first, whole, ..
+        } = *self.factor;
+        let Some(whole) = whole else { return };
+        let (vectors, pairs) = (b.vectors(), b.rows.div_ceil(2));
+        let width = vectors * V::N;
+        for (tile, room) in self.group.clone().zip(room) {
+            let rows = self.tiles.rows(tile);
+            let (a, a_scales) = whole.from(rows.start);
+            V::apart(Int8Tile {
+                a,
+                a_scales,
+                a_stride: whole.dim().1,
+                b: &data.numbers[self.panels.start * pairs * 2 * width..],
+                b_scales: &data.scales[self.panels.start * width..],
+                pairs,
+                shape: (vectors, rows.len(), self.panels.len()),
+                // SAFETY: the caller's.
+                sums: unsafe { room.assume_init_mut() },
+                first,
+                stride: self.stride,
+            });
         }
     }
 }
@@ -790,7 +1009,7 @@ impl Tiles {
 }
 
 /// Vectors of sums in a tile: four rows of four.
-const SUMS: usize = 16;
+pub(super) const SUMS: usize = 16;
 
 /// Tiles that one block of a panel goes past: as many as have room for their
 /// sums in the first-level cache beside it.
@@ -884,7 +1103,8 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
                     }
                     for p in 0..P {
                         for v in 0..N {
-                            let b = V::load(panels[p].get_unchecked(k * step + v * V::N..));
+                            let at = k * step + v * V::N;
+                            let b: V = V::load(panels[p].get_unchecked(at..at + V::N));
                             for r in 0..R {
                                 sums[r][p][v] = x[r].mul_add(b, sums[r][p][v]);
                             }
@@ -894,7 +1114,8 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
                     let mut b = [[V::lit(0.0); N]; P];
                     for p in 0..P {
                         for v in 0..N {
-                            b[p][v] = V::load(panels[p].get_unchecked(k * step + v * V::N..));
+                            let at = k * step + v * V::N;
+                            b[p][v] = V::load(panels[p].get_unchecked(at..at + V::N));
                         }
                     }
                     for r in 0..R {
@@ -947,7 +1168,7 @@ mod tests {
         }
         for from in [None, Some(&row[..])] {
             let mut out = start.clone();
-            product_from(from, a_at, &packed, &mut out, all);
+            product_from(from, Factor::of(a_at, &packed), &mut out, all);
             for i in 0..n {
                 for j in 0..all {
                     let terms = (0..k).map(|k| a_at.at(i, k) * b[k * all + j]);
@@ -958,7 +1179,7 @@ mod tests {
                 }
                 let mut alone = start[i * all..][..all].to_vec();
                 let row = Matrix::new(&a[i * k..], 1, k, k.max(1));
-                product_from(from, row, &packed, &mut alone, all);
+                product_from(from, Factor::of(row, &packed), &mut alone, all);
                 assert_eq!(alone, out[i * all..][..all], "{n} {k} {m} {groups}");
             }
             if groups > 1 || from.is_some() || n == 0 {

@@ -3,10 +3,10 @@
 //! [`Stack`](super::Stack) does not, and its `step` gives the same bits.
 
 use crate::cell::{
-    Bias, Cell, Done, Gru, Lstm, Nonlinearity, Packs, Rnn, Rows, RowsBack, Sizes, Weights,
+    Bias, Cell, Done, Gru, Lstm, Nonlinearity, Packs, Rnn, Room, Rows, RowsBack, Sizes, Weights,
 };
 use crate::kernel::{Outer, Team};
-use crate::params::{Grads, Layout, Params};
+use crate::params::{Grads, Layout, Params, Storage};
 use crate::rng::TorchRng;
 use crate::{Error, Float, Result};
 use ndarray::{Array, ArrayView, ArrayView2, Axis, Dimension};
@@ -218,6 +218,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             keeps: true,
             prepared: false,
             team: &Team::alone(),
+            room: &mut Room::default(),
         };
         self.cell.forward(weights, packs, n, rows);
         Ok(step)
@@ -227,6 +228,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         Weights {
             values: self.params.values(),
             stamp: (self.params.stamp(), 0),
+            storage: Storage::Full,
         }
     }
 

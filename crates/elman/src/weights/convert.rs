@@ -1,9 +1,9 @@
 //! From one kind of weights file to another, and the proof that nothing
 //! changed.
 
-use super::half::{bf16, f16, to_bf16, to_f16};
 use super::tensors::{Stored, check_names};
 use super::{METADATA_KEY, TensorFile, header, torch};
+use crate::float::half::{bf16, f16, to_bf16, to_f16};
 use crate::{Error, Result};
 use safetensors::Dtype;
 use serde::Serialize;

@@ -11,7 +11,6 @@
 
 mod convert;
 mod file;
-mod half;
 mod header;
 mod infer;
 mod model;

@@ -1,8 +1,8 @@
 //! Named tensors in a safetensors file or in one of PyTorch's own.
 
-use super::half::{bf16, f16};
 use super::header::{self, Header, Index};
 use super::torch::{self, StateDict};
+use crate::float::half::{bf16, f16};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, IxDyn, ShapeBuilder};
 use std::borrow::Cow;

@@ -11,11 +11,12 @@
 mod places;
 mod update;
 
-use super::{Bias, Cell, DoneRows, Packs, Part, Rows, RowsBack, Weights};
+use super::{Bias, Cell, DoneRows, Packs, Part, Room, Rows, RowsBack, Weights};
 use crate::Float;
 use crate::float::Scalar;
-use crate::kernel::{self, Block, Factor, Matrix, Outer, Step, StepBack, Team};
+use crate::kernel::{self, Block, Factor, Matrix, Outer, Packed, Step, StepBack, Team, WholeRows};
 use crate::kernel::{product, product_from, product_scaled};
+use crate::params::Storage;
 use places::Places;
 use update::{Of, RowBack, update_row, update_row_back};
 
@@ -120,6 +121,9 @@ pub trait GatedCell: Clone + Send + Sync {
 /// Rows of a step below which the products of a wide input are faster when many
 /// steps are taken at once.
 const FEW: usize = 6;
+
+/// Bytes of packed weights that stay in the cache, where fewer are not faster.
+const IN_CACHE: usize = 256 << 10;
 
 /// Features of an input that is not wide.
 const SMALL_INPUT: usize = 8;
@@ -307,7 +311,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     }
 
     fn pack(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
-        if packs.stamp == weights.stamp {
+        if (packs.stamp, packs.storage) == (weights.stamp, weights.storage) {
             return;
         }
         let (p, w) = (Places::of(self), weights.values);
@@ -322,7 +326,15 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         }
         packs.biases.resize(p.sums, F::zero());
         p.biases::<C, F>(w, &mut packs.biases);
-        packs.stamp = weights.stamp;
+        let all = [&mut packs.input, &mut packs.hidden, &mut packs.projection];
+        let bytes = all.iter().map(|packed| packed.bytes()).sum::<usize>();
+        let storage = match weights.storage {
+            // The bits are the same, and nothing has to be widened.
+            Storage::Bf16 if bytes <= IN_CACHE => Storage::Full,
+            storage => storage,
+        };
+        all.into_iter().for_each(|packed| packed.keep(storage));
+        (packs.stamp, packs.storage) = (weights.stamp, weights.storage);
     }
 
     fn pack_back(&self, weights: Weights<'_, F>, packs: &mut Packs<F>) {
@@ -347,7 +359,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         rows < FEW && self.sizes().input_size > SMALL_INPUT
     }
 
-    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F]) {
+    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F], room: &mut Room<F>) {
         let p = Places::of(self);
         if saved.is_empty() {
             return;
@@ -355,7 +367,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let first = C::INPUT.first * p.h;
         let x = Matrix::new(x, saved.len() / p.v, p.i, p.i);
         let start = Some(&packs.biases[first..]);
-        product_from(start, x, &packs.input, &mut saved[first..], p.v);
+        let input = factor(x, &packs.input, &mut room.input);
+        product_from(start, input, &mut saved[first..], p.v);
     }
 
     fn forward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: Rows<'_, F>) {
@@ -363,14 +376,20 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         if n == 0 {
             return;
         }
-        let input = Matrix::new(rows.x, n, p.i, p.i);
-        let input = Factor::of(input, &packs.input).from(C::INPUT.first);
+        let Room {
+            input: whole,
+            hidden: whole_hidden,
+        } = rows.room;
+        let input = (!rows.prepared).then(|| {
+            let x = Matrix::new(rows.x, n, p.i, p.i);
+            factor(x, &packs.input, whole).from(C::INPUT.first)
+        });
         let hidden = Matrix::new(rows.hidden, n, p.r, p.s);
         let prepared = C::INPUT.first..C::INPUT.first + C::INPUT.gates.len();
         let step = Step {
             shape: p.shape(n),
-            input: (!rows.prepared).then_some(input),
-            hidden: Factor::of(hidden, &packs.hidden).from(C::HIDDEN.first),
+            input,
+            hidden: factor(hidden, &packs.hidden, whole_hidden).from(C::HIDDEN.first),
             update: Of(self),
             biases: &packs.biases,
             prepared: if rows.prepared { prepared } else { 0..0 },
@@ -386,7 +405,8 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 state[..p.r].fill(F::zero());
             }
             let m = Matrix::new(&rows.saved[p.sums..], n, p.h, p.v);
-            product(m, &packs.projection, rows.next, p.s);
+            let m = factor(m, &packs.projection, whole_hidden);
+            product_from(None, m, rows.next, p.s);
         }
     }
 
@@ -480,6 +500,22 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             (done.d_saved, [done.x, done.hidden, m])
         };
         room.add(team, rows, &row, widths, &blocks[..count], d_weights);
+    }
+}
+
+/// The product of these rows; of whole numbers, where the panels are.
+fn factor<'a, F: Float>(
+    rows: Matrix<'a, F>,
+    packed: &'a Packed<F>,
+    room: &'a mut WholeRows<F>,
+) -> Factor<'a, F> {
+    let factor = Factor::of(rows, packed);
+    match packed.storage() {
+        Storage::Int8 => {
+            room.set(rows);
+            factor.whole(room)
+        }
+        _ => factor,
     }
 }
 

@@ -6,6 +6,7 @@ use super::share::Share;
 use super::{Stack, refill};
 use crate::cell::{Cell, Packs};
 use crate::kernel::{Outer, Team};
+use crate::params::Storage;
 use crate::{Error, Float, Result};
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +23,8 @@ pub struct StackCache<F: Float> {
     pub(super) used: usize,
     /// Whether the last pass was kept for a way back.
     pub(super) keeps: bool,
+    /// Whether it had to be: without, weights may be kept in fewer bytes.
+    pub(super) trains: bool,
     /// One a slot.
     pub(super) packs: Vec<Packs<F>>,
     pub(super) dropped: Vec<Dropped<F>>,
@@ -40,6 +43,7 @@ impl<F: Float> Clone for StackCache<F> {
             shares: self.shares.clone(),
             used: self.used,
             keeps: self.keeps,
+            trains: self.trains,
             packs: self.packs.clone(),
             dropped: self.dropped.clone(),
             outer: Outer::default(),
@@ -139,6 +143,7 @@ impl<C> Stack<C> {
             share.begin(self, pass, state, !pass.inference)?;
         }
         cache.keeps = !pass.inference;
+        cache.trains = !pass.inference;
         Ok(())
     }
 
@@ -181,12 +186,15 @@ impl<C> Stack<C> {
         let slots = self.slots.iter().zip(&mut cache.dropped);
         for ((slot, dropped), packs) in slots.zip(&mut cache.packs) {
             dropped.refresh(slot, params);
-            let weights = dropped.weights(slot, params);
+            let mut weights = dropped.weights(slot, params);
             if back {
                 slot.cell.pack_back(weights, packs);
-            } else {
-                slot.cell.pack(weights, packs);
+                continue;
             }
+            if cache.trains {
+                weights.storage = Storage::Full;
+            }
+            slot.cell.pack(weights, packs);
         }
     }
 

@@ -245,7 +245,7 @@ impl<C> Slot<C> {
                 let x = &reads.x[span(&rows, self.input_size)];
                 let saved = rows.start - first..rows.end - first;
                 let saved = of(&mut run.saved, &saved, self.saved_size);
-                self.cell.prepare(reads.packs, x, saved);
+                self.cell.prepare(reads.packs, x, saved, &mut run.room);
             }
             let (start, end) = (part.start, part.end);
             for i in 0..part.len() {
@@ -310,6 +310,7 @@ impl<C> Slot<C> {
             keeps,
             prepared,
             team: reads.team,
+            room: &mut run.room,
         };
         self.cell
             .forward(reads.weights, reads.packs, rows.len(), step);

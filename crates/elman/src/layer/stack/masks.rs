@@ -5,7 +5,7 @@ use super::share::Run;
 use super::{Slot, StackConfig};
 use crate::Float;
 use crate::cell::Weights;
-use crate::params::{Grads, Params, fresh_stamp};
+use crate::params::{Grads, Params, Storage, fresh_stamp};
 use crate::rng::{Key, Purpose};
 
 /// A slot's parameters under weight drop: the same for all rows and steps of a
@@ -72,6 +72,7 @@ impl<F: Float> Dropped<F> {
         Weights {
             values: &self.values,
             stamp: (self.stamp, slot.params.start),
+            storage: Storage::Full,
         }
     }
 
@@ -91,6 +92,7 @@ impl<F: Float> Dropped<F> {
         let weights = Weights {
             values: &self.values,
             stamp: (self.stamp, slot.params.start),
+            storage: Storage::Full,
         };
         (weights, &mut self.d_values, d_initial)
     }

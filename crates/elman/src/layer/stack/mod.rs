@@ -278,6 +278,7 @@ impl<C> Slot<C> {
         Weights {
             values: &params.values()[self.params.clone()],
             stamp: (params.stamp(), self.params.start),
+            storage: params.storage(),
         }
     }
 

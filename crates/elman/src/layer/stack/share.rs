@@ -6,7 +6,7 @@ use super::super::steps::marks;
 use super::super::{Pass, State, Steps};
 use super::masks::{draw_between, draw_recurrent, draw_zoneout, layer_key};
 use super::{Stack, StackConfig};
-use crate::cell::Cell;
+use crate::cell::{Cell, Room};
 use crate::{Float, Result};
 use ndarray::ArrayView2;
 use std::ops::Range;
@@ -47,6 +47,8 @@ pub(super) struct Run<F: Float> {
     /// What the cell saved: of all steps, or in inference of a few.
     pub saved: Vec<F>,
     pub d_state: Vec<F>,
+    /// Room of the cell's to work in.
+    pub room: Room<F>,
     /// The gradients of what was saved: of the steps of a chunk, or, step by
     /// step, of all.
     pub d_saved: Vec<F>,

@@ -28,7 +28,11 @@ impl<C> Stack<C> {
     where
         C: Cell<F>,
     {
-        self.begin_at(1, x.nrows(), &Pass::default(), state, cache)?;
+        let pass = Pass {
+            inference: true,
+            ..Pass::default()
+        };
+        self.begin_at(1, x.nrows(), &pass, state, cache)?;
         self.forward_at(params, 0, x, cache, y)?;
         self.write_state(cache, state);
         Ok(())
@@ -57,11 +61,13 @@ impl<C> Stack<C> {
                 "lengths: a stack that goes step by step has rows of one length",
             ));
         }
-        let pass = Pass {
+        let kept = Pass {
             inference: false,
             ..*pass
         };
-        self.begin((seq_len, batch), &pass, state, cache, 1)
+        self.begin((seq_len, batch), &kept, state, cache, 1)?;
+        cache.trains = !pass.inference;
+        Ok(())
     }
 
     /// Step `t` of a sequence whose inputs come one after the other (a decoder

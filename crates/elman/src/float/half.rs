@@ -2,7 +2,7 @@
 //! nearest one to a wider number.
 
 /// An IEEE half (`float16`).
-pub(super) fn f16(bits: u16) -> f32 {
+pub(crate) fn f16(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let magnitude = u32::from(bits & 0x7fff);
     // At the place of an f32's exponent and mantissa, the exponent is 112 short.
@@ -16,17 +16,17 @@ pub(super) fn f16(bits: u16) -> f32 {
 }
 
 /// The upper half of an `f32` (`bfloat16`).
-pub(super) fn bf16(bits: u16) -> f32 {
+pub(crate) fn bf16(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The nearest IEEE half, the even one of two; infinite beyond the largest.
-pub(super) fn to_f16(x: f64) -> u16 {
+pub(crate) fn to_f16(x: f64) -> u16 {
     narrow(x, 10, 15)
 }
 
 /// The nearest `bfloat16`, the even one of two; infinite beyond the largest.
-pub(super) fn to_bf16(x: f64) -> u16 {
+pub(crate) fn to_bf16(x: f64) -> u16 {
     narrow(x, 7, 127)
 }
 
