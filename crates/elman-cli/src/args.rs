@@ -596,6 +596,9 @@ pub enum Dtype {
     F16,
     /// the upper half of 32 bits
     Bf16,
+    /// matrices as whole numbers of 8 bits with a scale for each row; to
+    /// .safetensors only
+    Int8,
 }
 
 impl From<Dtype> for elman::weights::Precision {
@@ -605,6 +608,7 @@ impl From<Dtype> for elman::weights::Precision {
             Dtype::F32 => Self::F32,
             Dtype::F16 => Self::F16,
             Dtype::Bf16 => Self::Bf16,
+            Dtype::Int8 => Self::Int8,
         }
     }
 }

@@ -72,6 +72,14 @@ fn rows_of_the_grid_are_chosen() {
     let sizes = ["seq_len", "batch", "input_size", "hidden_size"].map(|name| &row[name]);
     assert_eq!(sizes, [64, 32, 64, 256].map(Value::from).each_ref());
 
+    let one = ["--row", "tiny", "--cell", "rnn", "--weights", "int8"];
+    let row = json(&[&one[..], &["--runs", "2"]].concat());
+    assert_measured(&row);
+    assert_eq!(
+        (&row["mode"], &row["weights"]),
+        (&"infer".into(), &"int8".into())
+    );
+
     let many = json(&["--row", "tiny,small", "--mode", "train", "--quick"]);
     assert_eq!(many["roof"], Value::Null);
     let rows = many["rows"].as_array().unwrap();
@@ -117,7 +125,11 @@ fn what_cannot_be_measured_is_refused() {
         args[at + 1] = value;
         args
     };
-    let cases: [(Vec<&str>, &[&str]); 18] = [
+    let cases: [(Vec<&str>, &[&str]); 19] = [
+        (
+            vec!["--row", "tiny", "--mode", "train", "--weights", "bf16"],
+            &["--weights bf16", "--mode infer"],
+        ),
         (own(&["--mode", "infer"]), &["--cell is missing", "--batch"]),
         (own(&["--cell", "gru"]), &["--mode is missing", "--cell"]),
         (

@@ -242,6 +242,27 @@ fn a_forecaster_keeps_its_metadata_where_there_is_a_place() {
     assert_eq!(torch.status.code(), Some(0));
     assert!(text(&torch.stderr).contains("the metadata `elman` is left out"));
     assert!(text(&torch.stdout).contains("the model's 2 networks"));
+    // In fewer bytes it is still a forecaster, and nearly the same.
+    let values = |model: &str| {
+        let object = done(&elman(at, &["predict", model, "t.csv", "--json"]));
+        let forecast = object["forecast"].as_array().unwrap().clone();
+        let value = |row: &Value| row["value"].as_f64().unwrap();
+        forecast.iter().map(value).collect::<Vec<_>>()
+    };
+    let full = values("model.safetensors");
+    assert_eq!(full.len(), 3);
+    for dtype in ["bf16", "int8"] {
+        let small = format!("{dtype}.safetensors");
+        let convert = ["convert", "model.safetensors", &small, "--dtype", dtype];
+        let proof = done(&elman(at, &[&convert[..], &["--json"]].concat()));
+        let differs = proof["outputs"]["largest_absolute"].as_f64().unwrap();
+        assert!(differs > 0.0 && differs < 0.1, "{proof}");
+        let near = values(&small);
+        assert_ne!(near, full);
+        for (near, full) in near.iter().zip(&full) {
+            assert!((near - full).abs() < 0.1, "{near} {full}");
+        }
+    }
     // Not a forecaster of this version: what can be read is shown.
     let bytes = fs::read(at.join("model.safetensors")).unwrap();
     let changed = String::from_utf8_lossy(&bytes[..40]).into_owned();

@@ -9,6 +9,7 @@ use elman::network::{
     ChainConfig, ChainLayer, EncoderDecoderConfig, NamedLayer, Network, NetworkConfig,
     OneToManyConfig, Readout, SequenceConfig, Skip,
 };
+use elman::params::Storage;
 use elman::run::{RunOptions, probe};
 use elman::weights::{
     ConvertOptions, Format, Header, Model, Precision, TensorFile, compare, convert, model_layers,
@@ -570,5 +571,116 @@ proptest! {
                 prop_assert!(compared.bit_for_bit, "{compared:?}");
             }
         }
+    }
+}
+
+fn int8() -> ConvertOptions {
+    ConvertOptions {
+        precision: Some(Precision::Int8),
+        ..plain()
+    }
+}
+
+/// Every matrix is within half a step of its row's scale; the rest keeps its
+/// bits; the same file again changes nothing; and the layers compute with the
+/// whole numbers.
+#[test]
+fn matrices_of_eight_bits() {
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 40),
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params = vec![config.build().unwrap().init(3)];
+    let model = Model::<f32>::new(config, params, serde_json::json!({})).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    let file = TensorFile::read(&bytes).unwrap();
+    assert_eq!(file.storage(), Storage::Full);
+    let small = convert(&file, Format::Safetensors, &int8()).unwrap().bytes;
+    assert!(small.len() * 2 < bytes.len());
+    let header = Header::parse(&small, small.len() as u64).unwrap();
+    assert_eq!(header.tensors().len(), file.names().len());
+
+    let read = TensorFile::read(&small).unwrap();
+    assert_eq!(read.storage(), Storage::Int8);
+    for name in file.names() {
+        let (before, after) = (
+            file.get_f64(name).unwrap().unwrap(),
+            read.get_f64(name).unwrap().unwrap(),
+        );
+        let exact = read.get::<f32>(name).unwrap().unwrap().mapv(f64::from);
+        assert!((&exact - &after).iter().all(|d| d.abs() < 1e-7));
+        if before.ndim() < 2 {
+            assert_eq!(before, after);
+            continue;
+        }
+        for (before, after) in before.outer_iter().zip(after.outer_iter()) {
+            let most = before.fold(0.0_f64, |most, x| most.max(x.abs()));
+            let off = (&before - &after).fold(0.0_f64, |most, x| most.max(x.abs()));
+            assert!(off <= most / 127.0 * 0.501, "{name}: {off} of {most}");
+        }
+    }
+    let again = convert(&read, Format::Safetensors, &int8()).unwrap().bytes;
+    assert_eq!(again, small);
+    assert_eq!(
+        convert(&read, Format::Safetensors, &plain()).unwrap().bytes,
+        small
+    );
+
+    let opened = Model::<f32>::from_bytes(&small).unwrap();
+    assert_eq!(opened.members()[0].storage(), Storage::Int8);
+    let options = RunOptions::default();
+    let found = probe(&file, &read, |name| Ok(name.to_owned()), &options);
+    let found = found.unwrap().unwrap();
+    assert!(found.largest > 0.0 && found.largest < 0.02, "{found:?}");
+
+    // Whole numbers are numbers again.
+    let wide = ConvertOptions {
+        precision: Some(Precision::F32),
+        ..plain()
+    };
+    for format in FORMATS {
+        let wide = convert(&read, format, &wide).unwrap().bytes;
+        let wide = TensorFile::read(&wide).unwrap();
+        assert_eq!(wide.storage(), Storage::Full);
+        for name in read.names() {
+            let (a, b) = (read.get::<f32>(name), wide.get::<f32>(name));
+            assert_eq!(a.unwrap(), b.unwrap());
+        }
+    }
+    let e = convert(&read, Format::Torch, &plain()).unwrap_err();
+    assert!(e.to_string().contains("no place for the scales"), "{e}");
+}
+
+#[test]
+fn what_eight_bits_do_not_hold_is_refused() {
+    for (bad, part) in [
+        (f64::NAN, "NaN is no number"),
+        (1e300, "beyond the largest"),
+    ] {
+        let w = array![[1.0, bad]].into_dyn();
+        let bytes = write_tensors([("w".to_owned(), w.view())], None).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        let e = convert(&file, Format::Safetensors, &int8()).unwrap_err();
+        assert!(e.to_string().starts_with("w: "), "{e}");
+        assert!(e.to_string().contains(part), "{e}");
+    }
+    // Scales are those of as many rows as there are; others are a tensor of
+    // their own, and whole numbers alone are none that a network computes with.
+    let whole = TensorView::new(Dtype::I8, vec![2, 2], &[1, 2, 3, 4]).unwrap();
+    for (dtype, shape) in [
+        (Dtype::F32, vec![3]),
+        (Dtype::F32, vec![2, 1]),
+        (Dtype::F16, vec![2]),
+    ] {
+        let data = vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8];
+        let scales = TensorView::new(dtype, shape, &data).unwrap();
+        let bytes = safetensors::serialize([("w", &whole), ("w_scale", &scales)], None).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        assert_eq!(file.names().len(), 2);
+        let e = file.get::<f32>("w").unwrap_err();
+        assert!(e.to_string().contains("got I8"), "{e}");
     }
 }

@@ -87,6 +87,7 @@ mod tests {
         let row = Measured {
             case: Case::grid(&[Row::Medium], Some(CellKind::Gru), Some(Mode::Train))[0],
             threads: 2,
+            weights: Storage::Full,
             seconds: 0.012_345,
             runs: 1234,
             flops: 1e9,

@@ -42,7 +42,7 @@ pub use probe::{Probed, probe};
 use crate::cell::{Bias, CellKind, Nonlinearity};
 use crate::layer::{Pass, RecurrentConfig, StackCache};
 use crate::network::{AnyCache, AnyNetwork, Chain, ChainCache, ChainLayer, Inputs, Network};
-use crate::params::{Layout, Params};
+use crate::params::{Layout, Params, Storage};
 use crate::weights::{
     Dtype, FoundLayer, METADATA_KEY, Model, TensorFile, dotted, found_layers, recurrent,
     recurrent_prefixes, with_article,
@@ -120,6 +120,13 @@ pub fn run_files(
         (None, _) => Err(Error::file("model: the file has no tensors")),
         (_, None) => Err(Error::file("input: the tensor `input` is missing")),
     }?;
+    let gradients = input.names().iter().any(|name| name.starts_with("d_"));
+    if model.storage() == Storage::Int8 && (options.trace || gradients) {
+        ran.notes.push(
+            "model: for traces and gradients its weights of 8 bits are computed with as the numbers that they stand for"
+                .to_owned(),
+        );
+    }
     for (name, file) in [("model", model), ("input", input)] {
         if let Some(place) = file.place() {
             ran.notes.push(format!(
@@ -363,6 +370,7 @@ fn load<F: Float>(
         }
     }
     let mut params = Params::zeros(layout.into());
+    params.set_storage(file.storage());
     for entry in params.layout().clone().entries() {
         if let Some(values) = file.get::<F>(&format!("{prefix}{}", entry.name))? {
             let places = &mut params.values_mut()[entry.range.clone()];
@@ -404,6 +412,7 @@ fn layer<F: Float>(
 
     let pass = Pass {
         lengths: lengths.as_deref(),
+        inference: !options.trace && !arrays.has_gradients(),
         ..Pass::default()
     };
     let mut cache = StackCache::default();
@@ -518,6 +527,7 @@ fn network<F: Float>(
     let lengths = arrays.lengths(1)?;
     let pass = Pass {
         lengths: lengths.as_deref(),
+        inference: !options.trace && !arrays.has_gradients(),
         ..Pass::default()
     };
     let dim = network.output_dim(&inputs)?;
@@ -600,6 +610,7 @@ fn chain<F: Float>(
     let lengths = arrays.lengths(batch_axis)?;
     let pass = Pass {
         lengths: lengths.as_deref(),
+        inference: !options.trace && !arrays.has_gradients(),
         ..Pass::default()
     };
     let dim = chain.output_dim(&inputs)?;

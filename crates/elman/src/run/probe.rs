@@ -89,6 +89,7 @@ pub fn probe(
     for member in 0..members {
         let outputs = [(a, false), (b, true)].map(|(file, renamed)| {
             let mut params = Params::try_zeros(layout.clone())?;
+            params.set_storage(file.storage());
             for entry in layout.entries() {
                 let name = member_name(member, members, &entry.name);
                 let name = if renamed { rename(&name)? } else { name };
@@ -100,7 +101,11 @@ pub fn probe(
             let dim = network.output_dim(&inputs)?;
             let mut state = network.start(dim.1);
             let (mut cache, mut y) = (AnyCache::Empty, Array3::zeros(dim));
-            let (pass, view) = (Pass::default(), y.view_mut());
+            let pass = Pass {
+                inference: true,
+                ..Pass::default()
+            };
+            let view = y.view_mut();
             network.forward(&params, &inputs, &pass, &mut state, &mut cache, view)?;
             let states = (0..state.slots()).flat_map(|slot| state.slot(slot));
             Ok::<Vec<f64>, Error>(y.iter().chain(states).copied().collect())

@@ -42,6 +42,10 @@ pub enum Precision {
     F16,
     /// The upper half of 32 bits.
     Bf16,
+    /// Matrices as whole numbers up to 127 and a 32-bit scale for each row,
+    /// everything else in 32 bits. The recurrent layers compute with the whole
+    /// numbers ([`Storage::Int8`](crate::params::Storage)).
+    Int8,
 }
 
 impl Precision {
@@ -51,6 +55,7 @@ impl Precision {
             Self::F32 => Dtype::F32,
             Self::F16 => Dtype::F16,
             Self::Bf16 => Dtype::BF16,
+            Self::Int8 => Dtype::I8,
         }
     }
 
@@ -65,7 +70,7 @@ impl Precision {
                 bytes.extend(x.to_le_bytes());
                 x
             }
-            Self::F32 => {
+            Self::F32 | Self::Int8 => {
                 bytes.extend((x as f32).to_le_bytes());
                 (x as f32).into()
             }
@@ -161,16 +166,30 @@ pub fn convert(
             continue;
         };
         let stored = match options.precision {
-            Some(precision) if is_float(stored.dtype) && stored.dtype != precision.dtype() => {
+            Some(Precision::Int8) if stored.scales.is_some() => stored,
+            Some(Precision::Int8) if is_float(stored.dtype) && stored.shape.len() == 2 => {
+                whole(file, name, stored)?
+            }
+            Some(Precision::Int8) if is_float(stored.dtype) => {
+                narrow(file, name, stored, Precision::F32)?
+            }
+            Some(precision) if stored.is_float() && stored.dtype != precision.dtype() => {
                 narrow(file, name, stored, precision)?
             }
             _ => stored,
         };
+        if stored.scales.is_some() && format == Format::Torch {
+            return Err(Error::option(format!(
+                "{name}: a PyTorch file has no place for the scales of int8; write a .safetensors file, or choose a wider type"
+            )));
+        }
         tensors.push((options.rename(name)?, stored));
     }
     if tensors.is_empty() {
         return Err(Error::file("the file has no tensors"));
     }
+    let scales: Vec<_> = tensors.iter_mut().filter_map(scales_of).collect();
+    tensors.extend(scales);
     check_names(&tensors)?;
     let mut notes = Vec::new();
     if let Some(place) = file.place() {
@@ -206,6 +225,62 @@ fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
+impl Stored<'_> {
+    /// Whether it holds floating-point numbers, scaled ones among them.
+    fn is_float(&self) -> bool {
+        is_float(self.dtype) || self.scales.is_some()
+    }
+}
+
+/// Takes the scales of a tensor, as one of their own.
+fn scales_of((name, stored): &mut (String, Stored<'_>)) -> Option<(String, Stored<'static>)> {
+    let scales = stored.scales.take()?;
+    let scales = Stored {
+        dtype: Dtype::F32,
+        shape: stored.shape[..1].to_vec(),
+        bytes: Cow::Owned(scales),
+        scales: None,
+    };
+    Some((format!("{name}{}", header::SCALES), scales))
+}
+
+/// The largest whole number of 8 bits that is used.
+const LARGEST: f64 = 127.0;
+
+/// A matrix as whole numbers and the scales of its rows.
+fn whole<'a>(file: &TensorFile<'a>, name: &str, stored: Stored<'a>) -> Result<Stored<'a>> {
+    let values = file.get_f64(name)?.unwrap_or_default();
+    let (mut bytes, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
+    for row in values.outer_iter() {
+        if let Some(x) = row.iter().find(|x| !x.is_finite()) {
+            return Err(Error::file(format!(
+                "{name}: {x} is no number of 8 bits times a scale; choose another type"
+            )));
+        }
+        let most = row.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        let scale = (most / LARGEST) as f32;
+        if scale.is_infinite() {
+            return Err(Error::file(format!(
+                "{name}: {most:e} is beyond the largest F32 number; choose a wider type"
+            )));
+        }
+        scales.extend(scale.to_le_bytes());
+        bytes.extend(row.iter().map(|x| {
+            let x = match scale.is_normal() {
+                true => (x / f64::from(scale)).round_ties_even(),
+                false => 0.0,
+            };
+            x.clamp(-LARGEST, LARGEST) as i8 as u8
+        }));
+    }
+    Ok(Stored {
+        dtype: Dtype::I8,
+        bytes: Cow::Owned(bytes),
+        scales: Some(scales),
+        ..stored
+    })
+}
+
 fn narrow<'a>(
     file: &TensorFile<'a>,
     name: &str,
@@ -226,6 +301,7 @@ fn narrow<'a>(
     Ok(Stored {
         dtype: precision.dtype(),
         bytes: Cow::Owned(bytes),
+        scales: None,
         ..stored
     })
 }
@@ -295,7 +371,7 @@ pub fn compare(
                 x.shape, y.shape
             )));
         }
-        let bit_for_bit = x.dtype == y.dtype && x.bytes == y.bytes;
+        let bit_for_bit = x.dtype == y.dtype && x.bytes == y.bytes && x.scales == y.scales;
         let (mut largest, mut scale) = (0.0_f64, 0.0_f64);
         if !bit_for_bit {
             let values = |file: &TensorFile<'_>, name: &str| {

@@ -9,9 +9,9 @@
 use super::tensors::Stored;
 use super::torch;
 use crate::{Error, Result};
-use safetensors::tensor::TensorInfo;
+use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// What a safetensors file says about itself, checked against its length:
@@ -20,6 +20,8 @@ use std::fmt;
 pub struct Header {
     /// By their places in the file.
     pub(super) tensors: Vec<(String, TensorInfo)>,
+    /// Where the scales of the rows of each tensor are, where it has some.
+    pub(super) scales: Vec<Option<(usize, usize)>>,
     pub(super) index: Index,
     metadata: BTreeMap<String, String>,
     /// Where the numbers begin.
@@ -88,10 +90,13 @@ impl Header {
                 "its header describes {described} bytes, the file has {file_len}; was it cut off?"
             )));
         }
-        let index = Index::new(&parsed.tensors)?;
+        // Before some are taken away.
+        Index::new(&parsed.tensors)?;
+        let scales = take_scales(&mut parsed.tensors);
         Ok(Self {
             data,
-            index,
+            index: Index::new(&parsed.tensors)?,
+            scales,
             ..parsed
         })
     }
@@ -230,6 +235,41 @@ fn places(tensors: &[(String, TensorInfo)]) -> Result<usize> {
     Ok(end)
 }
 
+/// What follows the name of a tensor of 8-bit whole numbers in that of the
+/// scales of its rows.
+pub(super) const SCALES: &str = "_scale";
+
+/// Takes away the tensors that are the scales of another one's rows, and gives
+/// their places beside the others.
+fn take_scales(tensors: &mut Vec<(String, TensorInfo)>) -> Vec<Option<(usize, usize)>> {
+    if !tensors.iter().any(|(_, info)| info.dtype == Dtype::I8) {
+        return vec![None; tensors.len()];
+    }
+    let is_scale = |info: &TensorInfo| info.dtype == Dtype::F32 && info.shape.len() == 1;
+    let of = |(name, info): &(String, TensorInfo)| {
+        let base = name.strip_suffix(SCALES).filter(|_| is_scale(info))?;
+        Some((base.to_owned(), (info.shape[0], info.data_offsets)))
+    };
+    let mut found: HashMap<_, _> = tensors.iter().filter_map(of).collect();
+    // Those whose tensor is there.
+    let mut taken = HashMap::new();
+    for (name, info) in &*tensors {
+        let whole = info.dtype == Dtype::I8 && info.shape.len() > 1;
+        if let Some((rows, place)) = found.remove(name)
+            && whole
+            && rows == info.shape[0]
+        {
+            taken.insert(name.clone(), place);
+        }
+    }
+    tensors.retain(|(name, info)| {
+        let base = name.strip_suffix(SCALES).filter(|_| is_scale(info));
+        !base.is_some_and(|base| taken.contains_key(base))
+    });
+    let names = tensors.iter();
+    names.map(|(name, _)| taken.get(name).copied()).collect()
+}
+
 /// Reads the entries in one pass.
 struct Entries;
 
@@ -243,6 +283,7 @@ impl<'de> Visitor<'de> for Entries {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
         let mut header = Header {
             tensors: Vec::new(),
+            scales: Vec::new(),
             index: Index::default(),
             metadata: BTreeMap::new(),
             data: 0,
@@ -262,7 +303,6 @@ impl<'de> Visitor<'de> for Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safetensors::Dtype;
     use std::borrow::Cow;
     use std::collections::HashMap;
 
@@ -273,6 +313,7 @@ mod tests {
             dtype,
             shape: shape.to_vec(),
             bytes: Cow::Owned(bytes.to_vec()),
+            scales: None,
         };
         let tensors = [
             ("b", tensor(Dtype::F16, &[3], &[1, 2, 3, 4, 5, 6])),

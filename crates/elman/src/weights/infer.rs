@@ -200,6 +200,19 @@ pub(crate) fn is_recurrent(file: &dyn Shapes, dotted: &str) -> bool {
     any(false) || any(true)
 }
 
+/// True for the name of a matrix that a recurrent layer's kernels multiply with,
+/// of any layer and direction.
+pub(super) fn is_recurrent_weight(name: &str) -> bool {
+    let part = split(name).1;
+    let of = |layer: &&str| {
+        let layer = layer.strip_suffix("_reverse").unwrap_or(layer);
+        !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit())
+    };
+    let parts = ["weight_ih_l", "weight_hh_l", "weight_hr_l"].iter();
+    let mut layers = parts.filter_map(|start| part.strip_prefix(start));
+    layers.any(|layer| of(&layer))
+}
+
 /// The prefixes of all recurrent layers, without the dot.
 pub(crate) fn recurrent_prefixes(file: &dyn Shapes) -> Vec<&str> {
     let first: HashSet<_> = [false, true]

@@ -294,7 +294,7 @@ impl<F: Float> Model<F> {
     /// Where it is not one, is damaged, or a tensor is missing, extra or
     /// misshapen.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::from_tensors(&TensorFile::read(bytes)?)
+        Self::from_tensors(&TensorFile::read(bytes)?.widened())
     }
 
     /// Reads a model file whose header was read before.
@@ -321,7 +321,9 @@ impl<F: Float> Model<F> {
             || (0..metadata.members).flat_map(|i| layout.entries().iter().map(move |e| (i, e)));
         // Before memory is taken for the parameters.
         check_shapes(file, layout, metadata.members, |name| Ok(name.to_owned()))?;
-        let mut members = vec![Params::zeros(layout.clone()); metadata.members];
+        let mut params = Params::zeros(layout.clone());
+        params.set_storage(file.storage());
+        let mut members = vec![params; metadata.members];
         for (i, entry) in entries() {
             if let Some(values) = file.get::<F>(&named(i, &entry.name))? {
                 let values: Vec<F> = values.into_iter().collect();

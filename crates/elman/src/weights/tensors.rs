@@ -1,8 +1,10 @@
 //! Named tensors in a safetensors file or in one of PyTorch's own.
 
 use super::header::{self, Header, Index};
+use super::infer::is_recurrent_weight;
 use super::torch::{self, StateDict};
 use crate::float::half::{bf16, f16};
+use crate::params::Storage;
 use crate::{Error, Float, Result};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, IxDyn, ShapeBuilder};
 use std::borrow::Cow;
@@ -86,16 +88,20 @@ impl<'a> TensorFile<'a> {
     pub fn with_header(header: Header, bytes: &'a [u8]) -> Result<Self> {
         let data = bytes.get(header.data..).unwrap_or_default();
         let metadata = header.metadata().clone();
-        let tensors = header.tensors.into_iter().map(|(name, info)| {
-            let (from, to) = info.data_offsets;
-            let data = data.get(from..to).ok_or_else(|| {
-                Error::file(format!("{name}: the tensor lies outside of the file"))
-            })?;
+        let tensors = header.tensors.into_iter().zip(header.scales);
+        let tensors = tensors.map(|((name, info), scales)| {
+            let bytes = |(from, to)| {
+                let bytes = data.get(from..to);
+                bytes.ok_or_else(|| {
+                    Error::file(format!("{name}: the tensor lies outside of the file"))
+                })
+            };
             let tensor = Tensor {
+                data: bytes(info.data_offsets)?,
+                scales: scales.map(bytes).transpose()?,
                 dtype: info.dtype,
                 shape: info.shape,
                 strides: None,
-                data,
             };
             Ok((name, tensor))
         });
@@ -135,7 +141,9 @@ impl<'a> TensorFile<'a> {
     }
 
     /// From now on numbers of fewer bits count as wider ones, which have the
-    /// same values: `F16` and `BF16` as `F32`, whole numbers as `I64`.
+    /// same values: `F16` and `BF16` as `F32`, whole numbers as `I64`. Whole
+    /// numbers of 8 bits with a scale for each row beside them (`NAME_scale`)
+    /// count as `F32` anyway.
     #[must_use]
     pub fn widened(mut self) -> Self {
         self.widened = true;
@@ -172,6 +180,22 @@ impl<'a> TensorFile<'a> {
     /// What a tensor is stored as, in safetensors' words: `F32`.
     pub fn stored(&self, name: &str) -> Option<String> {
         Some(self.tensor(name)?.dtype.to_string())
+    }
+
+    /// What the weights of all recurrent layers are stored as, where it is less
+    /// than 32 bits and the same for all: how the kernels are to keep them.
+    pub fn storage(&self) -> Storage {
+        let weights = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| is_recurrent_weight(name));
+        let kept = weights.map(|(_, tensor)| match (tensor.dtype, tensor.scales) {
+            (safetensors::Dtype::BF16, _) => Storage::Bf16,
+            (safetensors::Dtype::I8, Some(_)) => Storage::Int8,
+            _ => Storage::Full,
+        });
+        let all = kept.map(Some).reduce(|a, b| a.filter(|_| a == b));
+        all.flatten().unwrap_or_default()
     }
 
     /// The floating-point type that all tensors have whose names are `counted`;
@@ -214,6 +238,7 @@ impl<'a> TensorFile<'a> {
         };
         let lit = |x: f32| F::lit(x.into());
         let values = match tensor.dtype {
+            Stored::I8 => tensor.scaled(),
             Stored::F16 => tensor.map(|b| lit(f16(u16::from_le_bytes(*b)))),
             Stored::BF16 => tensor.map(|b| lit(bf16(u16::from_le_bytes(*b)))),
             Stored::F32 => tensor.map(|b: &[u8; 4]| F::from_le(b)),
@@ -237,6 +262,7 @@ impl<'a> TensorFile<'a> {
             Stored::BF16 => tensor.map(|b| bf16(u16::from_le_bytes(*b)).into()),
             Stored::F32 => tensor.map(|b| f32::from_le_bytes(*b).into()),
             Stored::F64 => tensor.map(|b| f64::from_le_bytes(*b)),
+            Stored::I8 if tensor.scales.is_some() => tensor.scaled(),
             Stored::BOOL | Stored::U8 => tensor.map(|b| u8::from_le_bytes(*b).into()),
             Stored::I8 => tensor.map(|b| i8::from_le_bytes(*b).into()),
             Stored::U16 => tensor.map(|b| u16::from_le_bytes(*b).into()),
@@ -259,6 +285,7 @@ impl<'a> TensorFile<'a> {
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
             bytes: tensor.row_major().map_err(|e| e.at(name))?,
+            scales: tensor.scales.map(<[u8]>::to_vec),
         }))
     }
 
@@ -292,6 +319,7 @@ impl<'a> TensorFile<'a> {
     fn dtype(&self, tensor: &Tensor<'_>) -> safetensors::Dtype {
         use safetensors::Dtype::{BF16, F16, F32, I8, I16, I32, I64, U8, U16, U32};
         match tensor.dtype {
+            I8 if tensor.scales.is_some() => F32,
             F16 | BF16 if self.widened => F32,
             I8 | I16 | I32 | U8 | U16 | U32 if self.widened => I64,
             stored => stored,
@@ -318,6 +346,8 @@ pub(super) struct Tensor<'a> {
     strides: Option<Vec<usize>>,
     /// From the first number on.
     data: &'a [u8],
+    /// Of whole numbers: an `f32` for each row that it is multiplied with.
+    scales: Option<&'a [u8]>,
 }
 
 impl<'a> Tensor<'a> {
@@ -360,6 +390,7 @@ impl<'a> Tensor<'a> {
             shape,
             strides: (!empty).then_some(strides),
             data: data.unwrap_or_default(),
+            scales: None,
         })
     }
 
@@ -367,6 +398,17 @@ impl<'a> Tensor<'a> {
     pub(super) fn bytes(&self) -> Option<usize> {
         let mut sides = self.shape.iter();
         sides.try_fold(self.dtype.bitsize() / 8, |n, side| n.checked_mul(*side))
+    }
+
+    /// Its whole numbers times the scales of their rows.
+    fn scaled<F: Float>(&self) -> Result<ArrayD<F>> {
+        let (scales, _) = self.scales.unwrap_or_default().as_chunks();
+        let mut values = self.map(|b| F::lit(i8::from_le_bytes(*b).into()))?;
+        for (mut row, scale) in values.outer_iter_mut().zip(scales) {
+            let scale = F::lit(f32::from_le_bytes(*scale).into());
+            row.mapv_inplace(|x| x * scale);
+        }
+        Ok(values)
     }
 
     /// The bytes of its numbers, row-major.
@@ -420,6 +462,7 @@ pub fn write_tensors<'a, F: Float>(
             dtype: Dtype::stored::<F>(),
             shape: array.shape().to_vec(),
             bytes: Cow::Owned(bytes),
+            scales: None,
         };
         entries.push((name, stored));
     }
@@ -444,6 +487,8 @@ pub(super) struct Stored<'a> {
     pub(super) dtype: safetensors::Dtype,
     pub(super) shape: Vec<usize>,
     pub(super) bytes: Cow<'a, [u8]>,
+    /// Of 8-bit whole numbers: an `f32` a row.
+    pub(super) scales: Option<Vec<u8>>,
 }
 
 /// For the comparison with the format's own crate.
