@@ -183,10 +183,11 @@ impl Step {
             d_saved: &mut d_saved,
             d_x: Some(&mut d_x),
             d_weights: &mut d_weights,
+            team: &Team::alone(),
         };
         cell.pack_back(self.weights(1), &mut packs);
         cell.backward(self.weights(1), &packs, ROWS, rows);
-        cell.input_back(&packs, &d_saved, &mut d_x);
+        cell.input_back(&packs, &Team::alone(), &d_saved, &mut d_x);
         let row = |i: usize| Done {
             x: row_of(&self.x, i),
             hidden: row_of(&hidden, i),

@@ -239,6 +239,7 @@ pub trait Compiled: Sized {
     fn prepare(
         cell: &AnyCell,
         packs: &Packs<Self>,
+        team: &Team,
         x: &[Self],
         saved: &mut [Self],
         room: &mut Room<Self>,
@@ -266,7 +267,13 @@ pub trait Compiled: Sized {
     );
 
     /// [`Cell::input_back`].
-    fn input_back(cell: &AnyCell, packs: &Packs<Self>, d_saved: &[Self], d_x: &mut [Self]);
+    fn input_back(
+        cell: &AnyCell,
+        packs: &Packs<Self>,
+        team: &Team,
+        d_saved: &[Self],
+        d_x: &mut [Self],
+    );
 
     /// [`Cell::weights_back`].
     fn weights_back<'a>(
@@ -349,8 +356,8 @@ macro_rules! compiled {
         each!(cell, c => c.pack_back(weights, packs));
             }
 
-            fn prepare(cell: &AnyCell, packs: &Packs<Self>, x: &[Self], saved: &mut [Self], room: &mut Room<Self>) {
-        each!(cell, c => c.prepare(packs, x, saved, room));
+            fn prepare(cell: &AnyCell, packs: &Packs<Self>, team: &Team, x: &[Self], saved: &mut [Self], room: &mut Room<Self>) {
+        each!(cell, c => c.prepare(packs, team, x, saved, room));
             }
 
             fn prepares(cell: &AnyCell, rows: usize) -> bool {
@@ -365,8 +372,8 @@ macro_rules! compiled {
         each!(cell, c => c.backward(weights, packs, n, rows));
             }
 
-            fn input_back(cell: &AnyCell, packs: &Packs<Self>, d_saved: &[Self], d_x: &mut [Self]) {
-        each!(cell, c => c.input_back(packs, d_saved, d_x));
+            fn input_back(cell: &AnyCell, packs: &Packs<Self>, team: &Team, d_saved: &[Self], d_x: &mut [Self]) {
+        each!(cell, c => c.input_back(packs, team, d_saved, d_x));
             }
 
             fn weights_back<'a>(cell: &AnyCell, room: &mut Outer<Self>, team: &Team, rows: usize, row: &DoneRows<'a, '_, Self>, d_weights: &mut [Self]) {
@@ -443,8 +450,8 @@ impl<F: Float> Cell<F> for AnyCell {
         F::pack_back(self, weights, packs)
     }
 
-    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F], room: &mut Room<F>) {
-        F::prepare(self, packs, x, saved, room)
+    fn prepare(&self, packs: &Packs<F>, team: &Team, x: &[F], saved: &mut [F], room: &mut Room<F>) {
+        F::prepare(self, packs, team, x, saved, room)
     }
 
     fn prepares(&self, rows: usize) -> bool {
@@ -459,8 +466,8 @@ impl<F: Float> Cell<F> for AnyCell {
         F::backward(self, weights, packs, n, rows)
     }
 
-    fn input_back(&self, packs: &Packs<F>, d_saved: &[F], d_x: &mut [F]) {
-        F::input_back(self, packs, d_saved, d_x)
+    fn input_back(&self, packs: &Packs<F>, team: &Team, d_saved: &[F], d_x: &mut [F]) {
+        F::input_back(self, packs, team, d_saved, d_x)
     }
 
     fn weights_back<'a>(

@@ -188,6 +188,8 @@ pub struct RowsBack<'a, F> {
     pub d_x: Option<&'a mut [F]>,
     /// Gradients of the weights, added to.
     pub d_weights: &'a mut [F],
+    /// Threads that may divide what the step passes back.
+    pub team: &'a Team,
 }
 
 /// One row of a step that has gone forward and back.
@@ -302,7 +304,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
     /// The part of many steps that does not depend on the state: from `x`
     /// (n, I) into `saved` (n, V), before [`forward`](Self::forward) sees these
     /// rows. The numbers are the same with it and without.
-    fn prepare(&self, _: &Packs<F>, _x: &[F], _saved: &mut [F], _: &mut Room<F>) {}
+    fn prepare(&self, _: &Packs<F>, _: &Team, _x: &[F], _saved: &mut [F], _room: &mut Room<F>) {}
 
     /// One step of `n` rows, packed and prepared before.
     fn forward(&self, weights: Weights<'_, F>, _: &Packs<F>, n: usize, rows: Rows<'_, F>) {
@@ -352,6 +354,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
                 d_saved: &mut rows.d_saved[r * v..][..v],
                 d_x: rows.d_x.as_deref_mut().map(|d| &mut d[r * i..][..i]),
                 d_weights: rows.d_weights,
+                team: rows.team,
             };
             self.step_back(weights.values, row);
         }
@@ -359,7 +362,7 @@ pub trait Cell<F: Float>: Clone + Send + Sync {
 
     /// For many rows at once: adds to `d_x` (n, I) what came through `d_saved`
     /// (n, V).
-    fn input_back(&self, _: &Packs<F>, _d_saved: &[F], _d_x: &mut [F]) {}
+    fn input_back(&self, _: &Packs<F>, _: &Team, _d_saved: &[F], _d_x: &mut [F]) {}
 
     /// For many rows at once: adds the weights' gradients, row after row.
     fn weights_back<'a>(

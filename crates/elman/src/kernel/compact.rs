@@ -403,6 +403,7 @@ impl<F: Float, V: Lanes<F>> Bf16Tile<'_, F, V> {
 mod tests {
     use super::super::lanes::Plain;
     use super::super::product::{Factor, Packed, product, product_from};
+    use super::super::team::Team;
     use super::*;
     use crate::params::Storage;
 
@@ -444,7 +445,8 @@ mod tests {
         let mut whole = WholeRows::default();
         whole.set(rows);
         let mut int8 = start.clone();
-        product_from(None, Factor::of(rows, &kept).whole(&whole), &mut int8, all);
+        let factor = Factor::of(rows, &kept).whole(&whole);
+        product_from(None, factor, &mut int8, all, &Team::alone());
         let most =
             |values: &mut dyn Iterator<Item = F>| values.fold(F::zero(), |m, x| m.max(x.abs()));
         let fine = f64::from(largest(k));
@@ -471,7 +473,8 @@ mod tests {
             let alone = Matrix::new(row, 1, k, k.max(1));
             let mut sums = start[i * all..][..all].to_vec();
             whole.set(alone);
-            product_from(None, Factor::of(alone, &kept).whole(&whole), &mut sums, all);
+            let factor = Factor::of(alone, &kept).whole(&whole);
+            product_from(None, factor, &mut sums, all, &Team::alone());
             assert_eq!(sums, int8[i * all..][..all]);
         }
     }
@@ -498,7 +501,8 @@ mod tests {
             kept.keep(Storage::Int8);
             let (mut whole, mut sum) = (WholeRows::default(), [0.0]);
             whole.set(rows);
-            product_from(None, Factor::of(rows, &kept).whole(&whole), &mut sum, 1);
+            let factor = Factor::of(rows, &kept).whole(&whole);
+            product_from(None, factor, &mut sum, 1, &Team::alone());
             let error = (sum[0] + k as f32).abs();
             assert!(error < 1e-6 * k as f32, "{k}: {}", sum[0]);
         }
@@ -514,7 +518,8 @@ mod tests {
             kept.keep(Storage::Int8);
             let (mut whole, mut sum) = (WholeRows::default(), [0.5]);
             whole.set(rows);
-            product_from(None, Factor::of(rows, &kept).whole(&whole), &mut sum, 1);
+            let factor = Factor::of(rows, &kept).whole(&whole);
+            product_from(None, factor, &mut sum, 1, &Team::alone());
             sum[0]
         };
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

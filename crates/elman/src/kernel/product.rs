@@ -16,7 +16,8 @@
 use super::compact::{Bf16Tile, Int8, Int8Tile, Panels, WholeRows, Widen, to_bf16, to_int8};
 use super::dispatch::Task;
 use super::lanes::Lanes;
-use super::parts::Blocks;
+use super::parts::{Blocks, Parts, share};
+use super::team::Team;
 use crate::Float;
 use crate::float::Apart;
 use crate::params::Storage;
@@ -351,19 +352,25 @@ impl<F: Float> Ends<F> for Scaled<'_, F> {
         for (v, sum) in sums.iter().enumerate() {
             let (at, count) = self.out.place::<V>(col, width, v);
             let mask: V = load(self.mask, row * self.mask_stride + at, count);
-            let at = row * self.out.stride + at;
-            let so_far: V = load(self.out.out, at, count);
-            store(so_far + *sum * mask, self.out.out, at, count);
+            let to = self.out.at(row, at, count);
+            let so_far: V = load(to, 0, count);
+            store(so_far + *sum * mask, to, 0, count);
         }
     }
 }
 
 /// Rows in memory as the ends of a product: sums are added to what is there.
+///
+/// Whoever makes one has found `rows` rows of all groups inside of `out`, and
+/// gives no two threads the same rows and columns.
 pub struct InPlace<'a, F> {
-    out: &'a mut [F],
+    out: &'a Parts<'a, F>,
+    /// The row of `out` that is the product's first.
+    first: usize,
+    rows: usize,
     stride: usize,
-    /// From one group to the next, where there are several.
-    group_stride: usize,
+    /// Columns of a group, and from one group to the next.
+    cols: usize,
     groups: usize,
     /// What the sums begin with, in place of what is there.
     start: Option<&'a [F]>,
@@ -375,7 +382,18 @@ impl<F: Float> InPlace<'_, F> {
     fn place<V: Lanes<F>>(&self, col: usize, width: usize, v: usize) -> (usize, usize) {
         let (repeat, group) = if self.groups == 1 { (v, 0) } else { (0, v) };
         let left = width.saturating_sub(repeat * V::N).min(V::N);
-        (group * self.group_stride + col + repeat * V::N, left)
+        let at = group * self.cols + col;
+        (if left > 0 { at + repeat * V::N } else { at }, left)
+    }
+
+    /// `count` numbers of a row from `at` on.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "one at a time, of this thread's own")]
+    fn at(&self, row: usize, at: usize, count: usize) -> &mut [F] {
+        debug_assert!(row < self.rows && at + count <= self.groups * self.cols);
+        // SAFETY: a product asks for its own rows and columns only, which are
+        // inside of `out`, no other thread's, and in use one at a time.
+        unsafe { self.out.at((self.first + row) * self.stride + at, count) }
     }
 
     /// From one vector of a panel to the next: columns of a single group, or
@@ -385,24 +403,16 @@ impl<F: Float> InPlace<'_, F> {
         if self.groups == 1 {
             (V::N, 0)
         } else {
-            (0, self.group_stride)
+            (0, self.cols)
         }
     }
 
+    /// Whether all vectors of a panel are whole.
     #[inline(always)]
-    fn read<V: Lanes<F>>(&self, from: &[F], col: usize, width: usize, sums: &mut [V]) {
-        let (repeat, group) = self.strides::<V>();
-        if width == repeat * sums.len() || (repeat == 0 && width == V::N) {
-            let mut at = col;
-            for sum in sums {
-                *sum = load(from, at, V::N);
-                at += repeat + group;
-            }
-            return;
-        }
-        for (v, sum) in sums.iter_mut().enumerate() {
-            let (at, count) = self.place::<V>(col, width, v);
-            *sum = load(from, at, count);
+    fn whole<V: Lanes<F>>(&self, width: usize, vectors: usize) -> bool {
+        match self.groups {
+            1 => width == V::N * vectors,
+            _ => width == V::N,
         }
     }
 }
@@ -432,26 +442,34 @@ pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: us
 impl<F: Float> Ends<F> for InPlace<'_, F> {
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
-        match self.start {
-            Some(start) => self.read(start, col, width, sums),
-            None => self.read(&self.out[row * self.stride..], col, width, sums),
+        let (repeat, group) = self.strides::<V>();
+        let whole = self.whole::<V>(width, sums.len());
+        let mut next = col;
+        for (v, sum) in sums.iter_mut().enumerate() {
+            let (at, count) = match whole {
+                true => (next, V::N),
+                false => self.place::<V>(col, width, v),
+            };
+            next += repeat + group;
+            *sum = match self.start {
+                Some(start) => load(start, at, count),
+                None => load(self.at(row, at, count), 0, count),
+            };
         }
     }
 
     #[inline(always)]
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
         let (repeat, group) = self.strides::<V>();
-        let mut at = row * self.stride + col;
-        if width == repeat * sums.len() || (repeat == 0 && width == V::N) {
-            for sum in sums {
-                store(*sum, self.out, at, V::N);
-                at += repeat + group;
-            }
-            return;
-        }
+        let whole = self.whole::<V>(width, sums.len());
+        let mut next = col;
         for (v, sum) in sums.iter().enumerate() {
-            let (at, count) = self.place::<V>(col, width, v);
-            store(*sum, self.out, row * self.stride + at, count);
+            let (at, count) = match whole {
+                true => (next, V::N),
+                false => self.place::<V>(col, width, v),
+            };
+            next += repeat + group;
+            store(*sum, self.at(row, at, count), 0, count);
         }
     }
 }
@@ -467,11 +485,20 @@ pub type ProductScaled<'a, F> = Rows<'a, F, Scaled<'a, F>>;
 /// # Panics
 /// Where the shapes do not fit: a mistake of the caller, not of the input.
 pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_stride: usize) {
-    product_from(None, Factor::of(a, b), out, out_stride);
+    product_from(None, Factor::of(a, b), out, out_stride, &Team::alone());
 }
 
+/// Floating-point operations from which on a product is worth dividing among
+/// threads.
+pub(super) const LARGE: usize = 200_000;
+
+/// Rows that each thread has at the least where rows are divided, and not
+/// columns.
+const ROWS: usize = 12;
+
 /// `out = start + a b`, with `start` (m) the same for every row; `None` is what
-/// `out` holds.
+/// `out` holds. The threads of the team divide the rows or, where these are few,
+/// the columns.
 ///
 /// # Panics
 /// As [`product`].
@@ -480,6 +507,7 @@ pub fn product_from<F: Float>(
     factor: Factor<'_, F>,
     out: &mut [F],
     out_stride: usize,
+    team: &Team,
 ) {
     let Factor { a, b, .. } = factor;
     let width = b.groups * b.cols;
@@ -488,18 +516,33 @@ pub fn product_from<F: Float>(
     }
     assert!(factor.first == 0 && out_stride >= width);
     assert!(out.len() >= (a.rows - 1) * out_stride + width);
-    F::product_in_place(Rows {
-        before: None,
-        factor,
-        sums: b.vectors(),
-        panels: 0..b.panels(),
-        ends: InPlace {
-            out,
-            stride: out_stride,
-            group_stride: b.cols,
-            groups: b.groups,
-            start,
-        },
+    let jobs = if factor.flop() < LARGE {
+        1
+    } else {
+        team.threads()
+    };
+    let by_rows = a.rows >= ROWS * jobs;
+    let out = Parts::new(out);
+    team.run(jobs, |job| {
+        let (rows, panels) = match by_rows {
+            true => (share(a.rows, jobs, job), 0..b.panels()),
+            false => (0..a.rows, share(b.panels(), jobs, job)),
+        };
+        F::product_in_place(Rows {
+            before: None,
+            factor: factor.rows(rows.clone()),
+            sums: b.vectors(),
+            panels,
+            ends: InPlace {
+                out: &out,
+                first: rows.start,
+                rows: rows.len(),
+                stride: out_stride,
+                cols: b.cols,
+                groups: b.groups,
+                start,
+            },
+        });
     });
 }
 
@@ -526,9 +569,11 @@ pub fn product_scaled<F: Float>(
         panels: 0..b.panels(),
         ends: Scaled {
             out: InPlace {
-                out,
+                out: &Parts::new(out),
+                first: 0,
+                rows: a.rows,
                 stride: out_stride,
-                group_stride: 0,
+                cols: b.cols,
                 groups: 1,
                 start: None,
             },
@@ -575,9 +620,11 @@ pub fn product_left<F: Float>(
         sums: b.vectors(),
         panels: 0..b.panels(),
         ends: InPlace {
-            out,
+            out: &Parts::new(out),
+            first: 0,
+            rows,
             stride: out_stride,
-            group_stride: 0,
+            cols: b.cols,
             groups: 1,
             start: None,
         },
@@ -616,8 +663,8 @@ pub struct Factor<'a, F> {
     b: &'a Packed<F>,
     /// The sum that the first group is added to.
     first: usize,
-    /// The left factor as whole numbers.
-    whole: Option<&'a WholeRows<F>>,
+    /// The left factor as whole numbers, and which of their rows is its first.
+    whole: Option<(&'a WholeRows<F>, usize)>,
 }
 
 impl<'a, F: Float> Factor<'a, F> {
@@ -636,7 +683,21 @@ impl<'a, F: Float> Factor<'a, F> {
     #[must_use]
     pub fn whole(self, whole: &'a WholeRows<F>) -> Self {
         Self {
-            whole: Some(whole),
+            whole: Some((whole, 0)),
+            ..self
+        }
+    }
+
+    /// The same of some rows.
+    fn rows(self, rows: Range<usize>) -> Self {
+        let skipped = (rows.start * self.a.row_stride).min(self.a.data.len());
+        Self {
+            a: Left {
+                data: &self.a.data[skipped..],
+                rows: rows.len(),
+                ..self.a
+            },
+            whole: self.whole.map(|(whole, first)| (whole, first + rows.start)),
             ..self
         }
     }
@@ -723,8 +784,11 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             assert!(vectors <= self.sums && f.a.rows == factor.a.rows);
             assert!(f.b.width() == factor.b.width() && f.b.cols == factor.b.cols);
             if let Panels::Int8(_) = f.b.data {
-                let dim = f.whole.map_or((0, 0), WholeRows::dim);
-                assert!(dim.0 >= f.a.rows && dim.1 >= f.a.cols, "no whole numbers");
+                let (rows, cols) = f.whole.map_or((0, 0), |(whole, first)| {
+                    let (rows, cols) = whole.dim();
+                    (rows - first, cols)
+                });
+                assert!(rows >= f.a.rows && cols >= f.a.cols, "no whole numbers");
             }
             let full = matches!(f.b.data, Panels::Full(_));
             assert!(full || (f.a.tile_stride.is_none() && f.a.col_stride == 1));
@@ -966,12 +1030,14 @@ impl<F: Float> PartOf<'_, F> {
         let Factor {
             b, first, whole, ..
         } = *self.factor;
-        let Some(whole) = whole else { return };
+        let Some((whole, skipped)) = whole else {
+            return;
+        };
         let (vectors, pairs) = (b.vectors(), b.rows.div_ceil(2));
         let width = vectors * V::N;
         for (tile, room) in self.group.clone().zip(room) {
             let rows = self.tiles.rows(tile);
-            let (a, a_scales) = whole.from(rows.start);
+            let (a, a_scales) = whole.from(skipped + rows.start);
             V::apart(Int8Tile {
                 a,
                 a_scales,
@@ -1168,7 +1234,13 @@ mod tests {
         }
         for from in [None, Some(&row[..])] {
             let mut out = start.clone();
-            product_from(from, Factor::of(a_at, &packed), &mut out, all);
+            product_from(
+                from,
+                Factor::of(a_at, &packed),
+                &mut out,
+                all,
+                &Team::alone(),
+            );
             for i in 0..n {
                 for j in 0..all {
                     let terms = (0..k).map(|k| a_at.at(i, k) * b[k * all + j]);
@@ -1179,7 +1251,13 @@ mod tests {
                 }
                 let mut alone = start[i * all..][..all].to_vec();
                 let row = Matrix::new(&a[i * k..], 1, k, k.max(1));
-                product_from(from, Factor::of(row, &packed), &mut alone, all);
+                product_from(
+                    from,
+                    Factor::of(row, &packed),
+                    &mut alone,
+                    all,
+                    &Team::alone(),
+                );
                 assert_eq!(alone, out[i * all..][..all], "{n} {k} {m} {groups}");
             }
             if groups > 1 || from.is_some() || n == 0 {

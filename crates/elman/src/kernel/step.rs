@@ -11,7 +11,7 @@
 use super::dispatch::Task;
 use super::lanes::Lanes;
 use super::parts::{Parts, share};
-use super::product::{Ends, Factor, products_between};
+use super::product::{Ends, Factor, LARGE, products_between};
 use super::team::Team;
 use crate::Float;
 use std::ops::Range;
@@ -141,12 +141,9 @@ pub struct Step<'a, U, F> {
     pub saved: &'a mut [F],
 }
 
-/// Floating-point operations of a step from which on its units are worth
-/// dividing among threads.
-const LARGE: usize = 200_000;
-
 impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
-    /// Runs the step on the threads of a team, which divide its units.
+    /// Runs the step on the threads of a team, which divide its units where that
+    /// is worth it.
     pub fn run(self, team: &Team) {
         let shape = self.shape;
         shape.check::<F, U>(&[self.prev.len(), self.next.len()], &[self.saved.len()]);

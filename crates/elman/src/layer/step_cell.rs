@@ -162,6 +162,7 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
         let mut grads = Params::zeros(self.params.layout().clone());
         let (cell, weights, packs) = (&self.cell, self.weights(), &mut step.packs);
         cell.pack_back(weights, packs);
+        let (mut room, team) = (Outer::default(), Team::alone());
         let rows = RowsBack {
             x: &step.x,
             prev: &step.prev,
@@ -173,9 +174,10 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             d_saved: &mut d_saved,
             d_x: Some(&mut d_x),
             d_weights: grads.values_mut(),
+            team: &team,
         };
         cell.backward(weights, packs, step.n, rows);
-        cell.input_back(packs, &d_saved, &mut d_x);
+        cell.input_back(packs, &team, &d_saved, &mut d_x);
         let dw = grads.values_mut();
         let row = |i: usize| Done {
             x: row_of(&step.x, step.n, i),
@@ -183,7 +185,6 @@ impl<F: Float, C: Cell<F>, const N: usize> StepCell<F, C, N> {
             saved: row_of(&step.saved, step.n, i),
             d_saved: row_of(&d_saved, step.n, i),
         };
-        let (mut room, team) = (Outer::default(), Team::alone());
         cell.weights_back(&mut room, &team, step.n, &row, dw);
         let dim = input.raw_dim();
         let d_states = self.states_of(&d_state, dim.clone());

@@ -15,7 +15,7 @@ use super::{Bias, Cell, DoneRows, Packs, Part, Room, Rows, RowsBack, Weights};
 use crate::Float;
 use crate::float::Scalar;
 use crate::kernel::{self, Block, Factor, Matrix, Outer, Packed, Step, StepBack, Team, WholeRows};
-use crate::kernel::{product, product_from, product_scaled};
+use crate::kernel::{product_from, product_scaled};
 use crate::params::Storage;
 use places::Places;
 use update::{Of, RowBack, update_row, update_row_back};
@@ -359,7 +359,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         rows < FEW && self.sizes().input_size > SMALL_INPUT
     }
 
-    fn prepare(&self, packs: &Packs<F>, x: &[F], saved: &mut [F], room: &mut Room<F>) {
+    fn prepare(&self, packs: &Packs<F>, team: &Team, x: &[F], saved: &mut [F], room: &mut Room<F>) {
         let p = Places::of(self);
         if saved.is_empty() {
             return;
@@ -368,7 +368,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let x = Matrix::new(x, saved.len() / p.v, p.i, p.i);
         let start = Some(&packs.biases[first..]);
         let input = factor(x, &packs.input, &mut room.input);
-        product_from(start, input, &mut saved[first..], p.v);
+        product_from(start, input, &mut saved[first..], p.v, team);
     }
 
     fn forward(&self, weights: Weights<'_, F>, packs: &Packs<F>, n: usize, rows: Rows<'_, F>) {
@@ -406,7 +406,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             }
             let m = Matrix::new(&rows.saved[p.sums..], n, p.h, p.v);
             let m = factor(m, &packs.projection, whole_hidden);
-            product_from(None, m, rows.next, p.s);
+            product_from(None, m, rows.next, p.s, rows.team);
         }
     }
 
@@ -420,8 +420,9 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
                 d_saved[p.sums..].fill(F::zero());
             }
             let dh = Matrix::new(rows.d_state, n, p.r, p.s);
+            let dh = Factor::of(dh, &packs.projection_back);
             let dm = &mut rows.d_saved[p.sums..];
-            product(dh, &packs.projection_back, dm, p.v);
+            product_from(None, dh, dm, p.v, rows.team);
         }
         let mask = rows.mask;
         let (d_state, d_saved) = F::dispatch(StepBack {
@@ -441,19 +442,22 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let a = &d_saved[C::HIDDEN.first * p.h..];
         let a = Matrix::new(a, n, C::HIDDEN.gates.len() * p.h, p.v);
         match mask {
-            None => product(a, &packs.hidden_back, d_state, p.s),
+            None => {
+                let a = Factor::of(a, &packs.hidden_back);
+                product_from(None, a, d_state, p.s, rows.team);
+            }
             Some(mask) => product_scaled(a, &packs.hidden_back, mask, d_state, p.s),
         }
     }
 
-    fn input_back(&self, packs: &Packs<F>, d_saved: &[F], d_x: &mut [F]) {
+    fn input_back(&self, packs: &Packs<F>, team: &Team, d_saved: &[F], d_x: &mut [F]) {
         let p = Places::of(self);
         if d_saved.is_empty() {
             return;
         }
         let a = &d_saved[C::INPUT.first * p.h..];
         let a = Matrix::new(a, d_saved.len() / p.v, C::INPUT.gates.len() * p.h, p.v);
-        product(a, &packs.input_back, d_x, p.i);
+        product_from(None, Factor::of(a, &packs.input_back), d_x, p.i, team);
     }
 
     fn weights_back<'a>(

@@ -79,7 +79,9 @@ impl<C> Stack<C> {
             ..
         } = cache;
         let shares = &mut shares[..*used];
-        let alone = shares.len() == 1;
+        // Of rows too few to be divided, threads divide what a step passes back.
+        let (alone, one) = (shares.len() == 1, Team::alone());
+        let units = if alone { &*team } else { &one };
         team.each(shares, |_, share| {
             let rows = share.steps.rows();
             self.make_room(rows, share);
@@ -101,7 +103,7 @@ impl<C> Stack<C> {
                           d_initial: &mut [F]| {
                     let packs = &packs[at];
                     self.retreat_part(
-                        at, weights, packs, params, share, part, d_weights, d_initial,
+                        at, weights, packs, params, units, share, part, d_weights, d_initial,
                     );
                 };
                 for part in chunks(steps, CHUNK, !slot.reverse) {
@@ -152,6 +154,7 @@ impl<C> Stack<C> {
         weights: Weights<'_, F>,
         packs: &Packs<F>,
         params: &Params<F>,
+        team: &Team,
         share: &mut Share<F>,
         part: &Range<usize>,
         d_weights: &mut [F],
@@ -183,7 +186,7 @@ impl<C> Stack<C> {
             x: &inputs[slot.layer],
             steps,
             starts,
-            team: &Team::alone(),
+            team,
         };
         run.d_saved.resize(rows.len() * slot.saved_size, F::zero());
         for i in 0..part.len() {
@@ -196,7 +199,7 @@ impl<C> Stack<C> {
             slot.retreat(reads, t, run, rows.start, d_x, d_weights, d_initial);
         }
         let d_x = of(d_input, &rows, slot.input_size);
-        slot.cell.input_back(packs, &run.d_saved, d_x);
+        slot.cell.input_back(packs, team, &run.d_saved, d_x);
     }
 
     /// The gradients of a slot's weights from some steps, whose rows are added
@@ -376,6 +379,7 @@ impl<C> Slot<C> {
             ),
             d_x: Some(d_x),
             d_weights,
+            team: reads.team,
         };
         self.cell
             .backward(reads.weights, reads.packs, rows.len(), step);

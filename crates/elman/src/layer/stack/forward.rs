@@ -245,7 +245,8 @@ impl<C> Slot<C> {
                 let x = &reads.x[span(&rows, self.input_size)];
                 let saved = rows.start - first..rows.end - first;
                 let saved = of(&mut run.saved, &saved, self.saved_size);
-                self.cell.prepare(reads.packs, x, saved, &mut run.room);
+                self.cell
+                    .prepare(reads.packs, reads.team, x, saved, &mut run.room);
             }
             let (start, end) = (part.start, part.end);
             for i in 0..part.len() {

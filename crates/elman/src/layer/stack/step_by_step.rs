@@ -5,7 +5,6 @@ use super::super::{Pass, State};
 use super::forward::Reads;
 use super::{Stack, StackCache, of, span};
 use crate::cell::Cell;
-use crate::kernel::Team;
 use crate::params::{Grads, Params};
 use crate::{Error, Float, Result};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -203,9 +202,9 @@ impl<C> Stack<C> {
             )));
         }
         let rows = cache.steps.at(t);
-        let alone = Team::alone();
         self.pack(params, cache, true);
         let StackCache {
+            team,
             shares,
             packs,
             dropped,
@@ -226,13 +225,13 @@ impl<C> Stack<C> {
                 x: &share.inputs[slot.layer],
                 steps: &share.steps,
                 starts: &share.starts,
-                team: &alone,
+                team,
             };
             self.take_down(at, &share.d_output, 0..batch, run);
             let d_input = &mut share.d_input;
             slot.retreat(reads, t, run, 0, d_input, d_weights, d_initial);
             let d_saved = of(&mut run.d_saved, &rows, slot.saved_size);
-            slot.cell.input_back(reads.packs, d_saved, d_input);
+            slot.cell.input_back(reads.packs, team, d_saved, d_input);
             std::mem::swap(&mut share.d_output, &mut share.d_input);
         }
         let share = &cache.shares[0];
