@@ -227,7 +227,6 @@ impl<F: Float, V: Lanes<F>> Apart for Int8Tile<'_, F, V> {
                 (3, 1) => self.of::<3, 1>(p),
                 (3, 2) => self.of::<3, 2>(p),
                 (3, 3) => self.of::<3, 3>(p),
-                (3, 4) => self.of::<3, 4>(p),
                 (4, 1) => self.of::<4, 1>(p),
                 (4, 2) => self.of::<4, 2>(p),
                 (4, 3) => self.of::<4, 3>(p),
