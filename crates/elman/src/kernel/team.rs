@@ -3,9 +3,12 @@
 //! Every worker has a seat: one line of memory with a state and a task. The
 //! state is the whole protocol: the caller swaps `WORK` in and wakes the worker
 //! where it finds `ASLEEP`, the worker makes `ASLEEP` of `FREE` only where no
-//! work has come since it looked, and stores `FREE` as the last thing it does
-//! with a task. All of it happens on one atomic number, so that no wake-up is
-//! lost and no two numbers need to be seen in order.
+//! work has come since it looked, makes `BUSY` of `WORK` when it begins, and
+//! stores `FREE` as the last thing it does with a task. A caller that has done
+//! its own jobs makes `FREE` of `WORK` and does those jobs too, so that it never
+//! waits for a thread that has not begun: the two may share a core. All of it
+//! happens on one atomic number, so that no wake-up is lost and no two numbers
+//! need to be seen in order.
 
 use crate::error::expect;
 use crate::{Error, Result};
@@ -31,10 +34,12 @@ const SPINS: usize = 64;
 const FREE: u8 = 0;
 /// State of a seat: nothing to do, and the worker has to be woken.
 const ASLEEP: u8 = 1;
-/// State of a seat: the worker has a task.
+/// State of a seat: there is a task for whoever is first.
 const WORK: u8 = 2;
+/// State of a seat: the worker is at its task.
+const BUSY: u8 = 3;
 /// State of a seat: the worker ends.
-const QUIT: u8 = 3;
+const QUIT: u8 = 4;
 
 /// Threads that wait for work, ready to go: the calling thread and workers of
 /// the team's own.
@@ -81,7 +86,8 @@ struct Worker {
 #[repr(align(128))]
 struct Seat {
     state: AtomicU8,
-    /// The caller's, but for the state `WORK`, when it is the worker's.
+    /// The caller's, but for the state `BUSY`, when it is the worker's; in the
+    /// state `WORK` nobody's.
     task: UnsafeCell<Option<Task<'static>>>,
 }
 
@@ -143,13 +149,15 @@ impl Team {
     /// done. Allocates nothing.
     ///
     /// Thread `t` of the team does the jobs `t`, `t + threads`, ... in order;
-    /// thread 0 is the calling one. It does all of them where the team is at
-    /// work already, for another thread or for a job that calls this again. So
-    /// a job must not wait for another.
+    /// thread 0 is the calling one. It also does those that no thread has begun
+    /// when its own are done, and all of them where the team is at work already,
+    /// for another thread or for a job that calls this again. So a job must not
+    /// wait for another.
     ///
     /// # Panics
-    /// Where a job does, with its message: its thread leaves out the jobs that
-    /// remain to it, the others finish theirs, and the team can be used again.
+    /// Where a job does, with its message: the jobs `threads`, `2 threads`, ...
+    /// after it are left out, all others are done, and the team can be used
+    /// again.
     pub fn run(&self, jobs: usize, job: impl Fn(usize) + Sync) {
         match &self.0 {
             Some(inner) if jobs > 1 => inner.run(jobs, &job),
@@ -196,10 +204,15 @@ impl Inner {
         for worker in workers {
             // SAFETY: the turn is this call's, and the calls before it waited
             // for their workers. `wait` keeps this frame, however it is left,
-            // until this worker has done with the task.
+            // until this worker has done with the task, or cannot begin it.
             unsafe { worker.give(task) };
         }
         (0..jobs).step_by(threads).for_each(job);
+        for (worker, number) in workers.iter().zip(1..) {
+            if worker.take_back() {
+                task.work(number);
+            }
+        }
         drop(wait);
         let panics = panics.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(panic) = panics.into_iter().next() {
@@ -225,15 +238,22 @@ impl Worker {
     ///
     /// # Safety
     /// The worker has none, nobody else gives it one meanwhile, and what this
-    /// one borrows lives until the state is no longer `WORK`.
+    /// one borrows lives until the state is neither `WORK` nor `BUSY`.
     unsafe fn give(&self, task: Task<'_>) {
         // SAFETY: only the lifetime changes. The worker takes the task out and
-        // does not use it beyond the state `WORK`, when it is alive.
+        // does not use it beyond the state `BUSY`, when it is alive.
         let task = unsafe { mem::transmute::<Task<'_>, Task<'static>>(task) };
         // SAFETY: a worker without a task leaves the cell alone, the waiting
         // for the one before acquired it, and no other caller is there.
         unsafe { *self.seat.task.get() = Some(task) };
         self.tell(WORK);
+    }
+
+    /// Whether the worker had not begun its task; then it will not.
+    fn take_back(&self) -> bool {
+        let state = &self.seat.state;
+        let taken = state.compare_exchange(WORK, FREE, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok()
     }
 
     fn tell(&self, state: u8) {
@@ -250,7 +270,7 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let mut looks = 0;
         for worker in self.0 {
-            while worker.seat.state.load(Ordering::Acquire) == WORK {
+            while matches!(worker.seat.state.load(Ordering::Acquire), WORK | BUSY) {
                 pause(looks);
                 looks = looks.wrapping_add(1);
             }
@@ -270,8 +290,20 @@ fn pause(looks: usize) {
 impl Seat {
     /// What a worker does, to its end.
     fn serve(&self, thread: usize) {
-        while self.wait() == WORK {
-            // SAFETY: the state was acquired as `WORK`: the cell is this
+        loop {
+            match self.wait() {
+                QUIT => return,
+                WORK => {}
+                _ => continue,
+            }
+            // It may have been taken back meanwhile.
+            let (work, busy) = (WORK, BUSY);
+            let begun =
+                (self.state).compare_exchange(work, busy, Ordering::AcqRel, Ordering::Relaxed);
+            if begun.is_err() {
+                continue;
+            }
+            // SAFETY: the state was acquired as `BUSY`: the cell is this
             // thread's until the store below.
             let task = unsafe { (*self.task.get()).take() };
             if let Some(task) = task {
@@ -344,8 +376,8 @@ mod tests {
         }
     }
 
-    /// Every job runs once a call, on its thread and in order; every item is
-    /// lent once.
+    /// Every job runs once a call, those of a thread by one thread and in order;
+    /// every item is lent once.
     fn check(threads: usize, jobs: usize) {
         let team = Team::new(threads).unwrap();
         assert_eq!(team.threads(), threads);
@@ -367,7 +399,8 @@ mod tests {
         let mut seen: Vec<ThreadId> = Vec::new();
         for (i, (id, place)) in items.iter().enumerate() {
             if i < threads {
-                assert!(!seen.contains(id));
+                let caller = thread::current().id();
+                assert!(*id == caller || !seen.contains(id));
                 seen.push(*id);
             } else {
                 assert_eq!(*id, seen[i % threads]);
@@ -441,6 +474,23 @@ mod tests {
                 });
             }
             check_all(&calls, 1700);
+        }
+    }
+
+    /// After a call no worker has a task, whoever has done it.
+    #[test]
+    fn no_task_is_left_behind() {
+        let team = Team::new(3).unwrap();
+        let inner = team.0.as_ref().unwrap();
+        pause_long();
+        for round in 0..200 {
+            let calls = zeros(17);
+            count(&team, &calls);
+            check_all(&calls, 1);
+            for worker in &inner.workers {
+                let state = worker.seat.state.load(Ordering::Acquire);
+                assert!(matches!(state, FREE | ASLEEP), "{round}: {state}");
+            }
         }
     }
 
