@@ -1,0 +1,66 @@
+"""Whether time grows as the work does: with the steps, the rows, the sum of the lengths, and the threads.
+
+    cargo build --release
+    python3 benchmarks/scaling.py [--cell lstm] [--hidden-size 128]
+
+Each line is a row of `elman bench --json`; `per step` is its time for one row and step, and the last column the quotient
+by the line before it: 1 where time is linear. Needs Python alone.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def measure(elman, rounds, **flags):
+    """The quickest median of some rounds, in seconds, and the valid steps of all rows."""
+    words = [str(word) for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)]
+    command = [elman, "bench", "--json", "--quiet", "--quick", *words]
+    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    per_step = 2 * {"rnn": 1, "gru": 3, "lstm": 4}[flags["cell"]] * flags["hidden_size"]
+    per_step *= flags["input_size"] + flags["hidden_size"]
+    per_step *= 1 if flags["mode"] == "infer" else 3
+    return min(run["seconds"] for run in runs), runs[0]["flops"] / per_step
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cell", default="lstm", choices=["rnn", "gru", "lstm"])
+    parser.add_argument("--input-size", type=int, default=64)
+    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--elman", default=str(ROOT / "target/release/elman"))
+    args = parser.parse_args()
+    base = {
+        "cell": args.cell,
+        "mode": "infer",
+        "seq_len": 100,
+        "batch": 32,
+        "input_size": args.input_size,
+        "hidden_size": args.hidden_size,
+        "threads": 1,
+    }
+    for name, changes in {
+        "steps": [{"seq_len": n} for n in (50, 100, 200, 400, 800)],
+        "rows": [{"batch": n} for n in (8, 16, 32, 64, 128)],
+        "steps, training": [{"mode": "train", "seq_len": n} for n in (50, 100, 200, 400)],
+        "lengths: all, then from a quarter": [{"mode": "train"}, {"mode": "packed"}],
+        "threads": [{"threads": n, "seq_len": 400} for n in (1, 2)],
+        "threads, training": [{"mode": "train", "threads": n, "seq_len": 400} for n in (1, 2)],
+    }.items():
+        print(name)
+        before = None
+        for change in changes:
+            seconds, steps = measure(args.elman, args.rounds, **{**base, **change})
+            each = seconds / steps
+            quotient = "" if before is None else f"{each / before:8.2f}"
+            words = " ".join(f"{key} {value}" for key, value in change.items())
+            print(f"  {words:24} {seconds * 1e3:10.3f} ms  {each * 1e9:8.1f} ns per step {quotient}", flush=True)
+            before = each
+
+
+if __name__ == "__main__":
+    main()
