@@ -2,7 +2,6 @@
 //! recorded training steps.
 
 use crate::subject::Subject;
-use crate::trace::{self, Step};
 use elman::Result;
 use elman::optim::{Optimizer, Sgd};
 use elman::params::Params;
@@ -63,6 +62,8 @@ pub struct Curve {
 pub struct Recorded {
     /// Its loss.
     pub loss: f64,
+    /// Its prediction.
+    pub prediction: Vec<f64>,
     /// Parameters before its update.
     pub params: Params<f64>,
     /// Gradients.
@@ -86,24 +87,11 @@ pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
         };
         all.push(Recorded {
             loss: passed.loss,
+            prediction: passed.prediction,
             params: at.params.clone(),
             grads: passed.grads.clone(),
         });
         sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
-    }
-    Ok(all)
-}
-
-/// The numbers of every value at each recorded step.
-///
-/// # Errors
-/// What the engine refuses.
-pub fn frames(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Step>> {
-    let mut at = subject.clone();
-    let mut all = Vec::new();
-    for step in recorded {
-        at.params = step.params.clone();
-        all.push(trace::step(&at)?);
     }
     Ok(all)
 }

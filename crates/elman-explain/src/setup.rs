@@ -1,7 +1,7 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
-use crate::subject::Subject;
+use crate::subject::{Names, Subject};
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
 use elman::ndarray::Array2;
@@ -299,6 +299,7 @@ impl Request {
             lr: self.lr,
             scale,
             seed,
+            names: Names::default(),
         };
         for set in &self.set {
             assign(&mut subject.params, set)?;

@@ -28,7 +28,27 @@ pub struct Subject {
     pub scale: f64,
     /// Whether the parameters are those that PyTorch draws with this seed.
     pub seed: Option<u64>,
+    /// What things are called.
+    pub names: Names,
 }
+
+/// What the parts of a subject are called; any of them may be empty.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The steps of the input, like their times.
+    pub steps: Vec<String>,
+    /// The features of a step.
+    pub features: Vec<String>,
+    /// Remarks, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Recurrent layers that are explained at most.
+const LAYERS: usize = 64;
+/// Steps that are explained at most.
+const STEPS: usize = 4096;
+/// Steps times parameters: the work of a pass that is explained at most.
+const WORK: usize = 1 << 28;
 
 /// One pass of the engine.
 #[derive(Debug, Clone)]
@@ -103,7 +123,25 @@ impl Subject {
                 )));
             }
         }
+        if stack.num_layers > LAYERS {
+            return Err(Error::option(format!(
+                "--layers: at most {LAYERS} are explained, got {}",
+                stack.num_layers
+            )));
+        }
         let (steps, features) = self.input.dim();
+        let steps_in_all = steps.max(self.target.len());
+        if steps_in_all > STEPS {
+            return Err(Error::option(format!(
+                "input, target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
+            )));
+        }
+        let parameters = self.params.values().len();
+        if steps_in_all.saturating_mul(parameters) > WORK {
+            return Err(Error::option(format!(
+                "{steps_in_all} steps through {parameters} parameters are more than can be traced (at most {WORK} of them together); give fewer steps, or --hidden and --layers less"
+            )));
+        }
         if steps == 0 {
             return Err(Error::shape(
                 "input: expected at least one step, got none; give numbers like --input \"10 20 30\"",

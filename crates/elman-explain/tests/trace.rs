@@ -6,8 +6,9 @@ use elman_explain::norms::Verdict;
 use elman_explain::render::page::{self, WORDS};
 use elman_explain::render::terminal::{self, View};
 use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
-use elman_explain::trace::Trace;
+use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::Role;
+use elman_explain::trace::{Trace, step};
 use serde_json::Value;
 
 fn trace(change: impl FnOnce(&mut Request)) -> Trace {
@@ -102,6 +103,201 @@ fn the_same_request_gives_the_same_page_without_outside_links() {
         assert!(!once.contains(outside), "{outside}");
     }
     assert!(trace(|_| {}).training.len() > 50);
+}
+
+/// The largest request below the limit of what is shown number by number, as
+/// one number grows.
+fn largest(request: &Request, grow: impl Fn(&mut Request, usize)) -> Option<Request> {
+    let fits = |n| {
+        let mut request = request.clone();
+        grow(&mut request, n);
+        let step = step(&request.subject().unwrap()).unwrap();
+        let numbers = step.forward.graph.numbers() + step.left_out;
+        (numbers <= READABLE).then_some(request)
+    };
+    (1..).map_while(fits).last()
+}
+
+/// The page stays below 1 MB for everything that is shown number by number,
+/// wide or long, and far beyond it.
+#[test]
+fn every_page_is_under_a_megabyte() {
+    let steps = |n: usize| {
+        let all: Vec<String> = (1..=n).map(|x| (x * 3).to_string()).collect();
+        all.join(" ")
+    };
+    let (mut pages, mut most) = (0, 0);
+    let mut hold = |request: &Request, readable: bool| {
+        let trace = Trace::new(&request.subject().unwrap()).unwrap();
+        assert_eq!(trace.about.readable, readable, "{request:?}");
+        let size = page::html(&trace).len();
+        assert!(size < 1_000_000, "{size} bytes: {request:?}");
+        assert!(trace.training.len() > 50, "{request:?}");
+        (pages, most) = (pages + 1, most.max(size));
+    };
+    for cell in CellKind::ALL {
+        for (layers, bidirectional) in [(1, false), (1, true), (2, false), (2, true)] {
+            for configuration in [
+                Configuration::ManyToOne,
+                Configuration::ManyToMany,
+                Configuration::OneToMany,
+            ] {
+                if bidirectional && configuration == Configuration::OneToMany {
+                    continue;
+                }
+                let request = Request {
+                    cell,
+                    layers,
+                    bidirectional,
+                    configuration,
+                    lr: 1e-3,
+                    ..Request::default()
+                };
+                let wide = largest(&request, |r, n| r.hidden = n);
+                let long = largest(&request, |r, n| {
+                    r.hidden = 1;
+                    let (input, target) = match configuration {
+                        Configuration::ManyToOne => (steps(n), "1".into()),
+                        Configuration::ManyToMany => (steps(n), steps(n)),
+                        Configuration::OneToMany => ("1".into(), steps(n)),
+                    };
+                    (r.input, r.target) = (Some(input), Some(target));
+                });
+                for request in [wide, long].into_iter().flatten() {
+                    hold(&request, true);
+                }
+            }
+        }
+    }
+    for (hidden, layers, count) in [(16, 1, 300), (80, 1, 60), (12, 8, 40)] {
+        let request = Request {
+            cell: CellKind::Lstm,
+            layers,
+            hidden,
+            bidirectional: true,
+            configuration: Configuration::ManyToMany,
+            input: Some(steps(count)),
+            target: Some(steps(count)),
+            lr: 1e-9,
+            ..Request::default()
+        };
+        hold(&request, false);
+    }
+    println!("{pages} pages, the largest of {most} bytes");
+    assert!(pages > 40, "{pages}");
+}
+
+/// What [`page::packed`] has written.
+fn unpacked(text: &Value) -> Vec<Option<f64>> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+    let chars: Vec<char> = text.as_str().unwrap().chars().collect();
+    let number = |five: &[char]| {
+        let digit = |c: &char| DIGITS.find(*c).unwrap() as u32;
+        let bits = five.iter().fold(0, |bits, c| bits << 6 | digit(c));
+        let (digits, power) = (bits & 0x3ffff, bits >> 18);
+        let text = format!("{}e{}", i64::from(digits) - 131072, i64::from(power) - 1024);
+        (power != 4095).then(|| text.parse().unwrap())
+    };
+    chars.chunks(5).map(number).collect()
+}
+
+fn assert_shown(name: &str, shown: &Value, all: impl IntoIterator<Item = f64>) {
+    let (shown, all): (_, Vec<f64>) = (unpacked(shown), all.into_iter().collect());
+    assert_eq!(shown.len(), all.len(), "{name}");
+    for (shown, x) in shown.into_iter().zip(all) {
+        let five = x.is_finite().then(|| format!("{x:.4e}").parse().unwrap());
+        assert_eq!(shown, five, "{name}: {x}");
+    }
+}
+
+#[test]
+fn packed_numbers_have_five_digits_of_any_size() {
+    let all = [
+        0.0, 1.0, -1.0, 0.123456, -9.99999e9, 1e-300, -1.7e308, 5e-324,
+    ];
+    assert_shown("sizes", &page::packed(all).into(), all);
+    let none = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    assert_shown("none", &page::packed(none).into(), none);
+}
+
+/// Every number of the page is one of the trace, which the JSON is.
+#[test]
+fn the_page_holds_the_numbers_of_the_trace() {
+    for t in [
+        trace(|_| {}),
+        trace(|r| r.cell = CellKind::Lstm),
+        trace(|r| r.hidden = 20),
+    ] {
+        let page = page::html(&t);
+        let (_, data) = page
+            .split_once("id=\"data\" type=\"application/json\">")
+            .unwrap();
+        let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+        for (k, f) in t.training.iter().enumerate() {
+            let shown = &data["training"][k];
+            assert_eq!(shown[0].as_f64(), Some(f.loss));
+            assert_shown("numbers", &shown[1], f.numbers.concat());
+            let norms = if k == 0 { &t.norms } else { &f.norms };
+            for (n, shown) in norms.iter().zip(shown[2].as_array().unwrap()) {
+                let whole = [n.factor, n.crossed_after.map(|n| n as f64)];
+                let whole = whole.map(|x| x.unwrap_or(f64::NAN));
+                let steps = n.steps.iter().flat_map(|s| {
+                    [
+                        s.norm,
+                        s.from_loss,
+                        s.from_next,
+                        s.factor.unwrap_or(f64::NAN),
+                    ]
+                });
+                assert_shown("norms", &shown[0], whole.into_iter().chain(steps));
+                let verdicts = n.steps.iter().map(|s| s.verdict);
+                let verdicts = [n.verdict].into_iter().chain(verdicts);
+                let letters = verdicts.map(|v| match v {
+                    Verdict::Vanishing => 'v',
+                    Verdict::Healthy => 'h',
+                    Verdict::Exploding => 'e',
+                });
+                assert_eq!(shown[1], letters.collect::<String>());
+            }
+            let rows = if k == 0 {
+                &t.connectivity.rows
+            } else {
+                &f.connectivity
+            };
+            assert_shown("connectivity", &shown[3], rows.concat());
+            if t.about.readable {
+                assert_shown("prediction", &shown[4], f.prediction.iter().copied());
+            }
+        }
+        for (v, row) in t
+            .values
+            .iter()
+            .zip(data["values"]["rows"].as_array().unwrap())
+        {
+            for (part, shown) in v.parts.iter().zip(row[12].as_array().unwrap()) {
+                assert_shown(&v.symbol, shown, part.iter().copied());
+            }
+            let finite = v.finite.iter().map(|x| x.unwrap_or(f64::NAN));
+            assert_shown(&v.symbol, &row[13], finite);
+        }
+        for (c, shown) in t
+            .landscape
+            .iter()
+            .zip(data["landscape"].as_array().unwrap())
+        {
+            let flat = |points: &[elman_explain::landscape::Point]| -> Vec<f64> {
+                points.iter().flat_map(|p| [p.w, p.loss]).collect()
+            };
+            assert_shown(&c.name, &shown["points"], flat(&c.points));
+            assert_shown(&c.name, &shown["path"], flat(&c.path));
+            assert_shown(&c.name, &shown["balls"][1], flat(&c.balls[1]));
+        }
+        for (h, shown) in t.heat.iter().zip(data["heat"].as_array().unwrap()) {
+            if !t.about.readable {
+                assert_shown(h.name, &shown["cells"], h.rows.concat());
+            }
+        }
+    }
 }
 
 #[test]

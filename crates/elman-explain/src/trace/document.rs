@@ -3,7 +3,7 @@
 use super::Step;
 use super::graph::{From, Id, Place, Role};
 use crate::check::{self, Check};
-use crate::landscape::{self, Curve};
+use crate::landscape::{self, Curve, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
 use crate::sketch::{self, Sketch};
@@ -15,6 +15,10 @@ use serde::Serialize;
 /// The most numbers that are shown one by one; a larger step is shown as heat
 /// maps and norms.
 pub const READABLE: usize = 1500;
+
+/// Predicted times read numbers up to which connectivity is recorded at every
+/// training step, and not at the first alone.
+const FOLLOWED: usize = 200;
 
 /// Which of the three passes a value belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,8 +105,13 @@ pub struct Frame {
     /// The numbers of every value, in the order of the values; empty where the
     /// step is too large to be shown number by number.
     pub numbers: Vec<Vec<f64>>,
-    /// The norms at this step, as in [`Trace::norms`].
+    /// The prediction, multiplied by the scale again.
+    pub prediction: Vec<f64>,
+    /// The norms at this step, as in [`Trace::norms`]; empty where the step is
+    /// too large.
     pub norms: Vec<Norms>,
+    /// As [`Connectivity::rows`]; empty where the step or these are too large.
+    pub connectivity: Vec<Vec<f64>>,
 }
 
 /// A tensor as PyTorch has it.
@@ -155,6 +164,12 @@ pub struct About {
     pub lr: f64,
     /// Seed of the parameters, where they were drawn.
     pub seed: Option<u64>,
+    /// Names of the steps, where they have any: their times.
+    pub step_names: Vec<String>,
+    /// Names of the features of a step, where they have any.
+    pub feature_names: Vec<String>,
+    /// Remarks on what is explained, each a sentence.
+    pub notes: Vec<String>,
     /// Numbers of the whole step, shown or not.
     pub numbers: usize,
     /// Whether they are shown one by one.
@@ -199,8 +214,7 @@ impl Trace {
     /// What [`Subject::check`] and the engine refuse.
     pub fn new(subject: &Subject) -> Result<Self> {
         let step = super::step(subject)?;
-        let total = step.forward.graph.nodes.iter().map(|n| n.numbers.len());
-        let total: usize = total.sum();
+        let total = step.forward.graph.numbers() + step.left_out;
         let readable = total <= READABLE;
         let recorded = landscape::train(subject)?;
         let landscape = if readable {
@@ -214,24 +228,10 @@ impl Trace {
         } else {
             (None, Vec::new())
         };
-        let frames = if readable {
-            landscape::frames(subject, &recorded)?
-        } else {
-            Vec::new()
-        };
-        let training = recorded.iter().enumerate().map(|(i, r)| Frame {
-            step: i,
-            loss: r.loss,
-            numbers: frames.get(i).map_or_else(Vec::new, |frame| {
-                let nodes = &frame.forward.graph.nodes;
-                nodes.iter().map(|n| n.numbers.clone()).collect()
-            }),
-            norms: frames.get(i).map_or_else(Vec::new, norms::norms),
-        });
-        let training: Vec<Frame> = match readable {
-            true => training.take(frames.len()).collect(),
-            false => training.collect(),
-        };
+        let mut training = vec![frame(subject, 0, &recorded[0], readable)?];
+        let later = recorded.iter().enumerate().skip(1);
+        // Training may lead to numbers that cannot be traced; it ends there.
+        training.extend(later.map_while(|(i, r)| frame(subject, i, r, readable).ok()));
         let recurrent = subject.recurrent()?;
         let names = ["linear", "relu"];
         let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
@@ -239,9 +239,6 @@ impl Trace {
             (_, elman::cell::Nonlinearity::Relu) => names[1],
             _ => "tanh",
         };
-        let graph = &step.forward.graph;
-        let predictions = step.forward.predictions.iter();
-        let predictions = predictions.flat_map(|y| graph.nodes[*y].numbers.iter());
         let configuration = match subject.readout() {
             None => "one-to-many",
             Some(elman::network::Readout::EveryStep) => "many-to-many",
@@ -268,12 +265,15 @@ impl Trace {
                 .map(|r| r.iter().map(|x| x * subject.scale).collect())
                 .collect(),
             target: subject.target.iter().map(|y| y * subject.scale).collect(),
-            prediction: predictions.map(|y| y * subject.scale).collect(),
+            prediction: training[0].prediction.clone(),
             scale: subject.scale,
             loss: recorded[0].loss,
             loss_after: recorded.get(1).map_or(f64::NAN, |r| r.loss),
             lr: subject.lr,
             seed: subject.seed,
+            step_names: subject.names.steps.clone(),
+            feature_names: subject.names.features.clone(),
+            notes: subject.names.notes.clone(),
             numbers: total,
             readable,
             most: READABLE,
@@ -301,6 +301,33 @@ impl Trace {
     pub fn of(&self, pass: Pass) -> impl Iterator<Item = &Value> {
         self.values.iter().filter(move |v| v.pass == pass)
     }
+}
+
+/// A recorded training step; where it cannot be read number by number, its loss.
+fn frame(subject: &Subject, step: usize, recorded: &Recorded, readable: bool) -> Result<Frame> {
+    let scaled = |all: &[f64]| all.iter().map(|x| x * subject.scale).collect();
+    let mut frame = Frame {
+        step,
+        loss: recorded.loss,
+        prediction: scaled(&recorded.prediction),
+        numbers: Vec::new(),
+        norms: Vec::new(),
+        connectivity: Vec::new(),
+    };
+    if readable {
+        let at = Subject {
+            params: recorded.params.clone(),
+            ..subject.clone()
+        };
+        let traced = super::step(&at)?;
+        let nodes = traced.forward.graph.nodes.iter();
+        frame.numbers = nodes.map(|n| n.numbers.clone()).collect();
+        frame.norms = norms::norms(&traced);
+        if subject.target.len() * subject.input.len() <= FOLLOWED {
+            frame.connectivity = overview::connectivity(&at)?.rows;
+        }
+    }
+    Ok(frame)
 }
 
 /// A place in a parameter, counted from 0.

@@ -1,9 +1,12 @@
 //! A trace as one self-contained page: no network, no other file. Its script
 //! shows what the trace holds and computes none of it.
 
+mod data;
+
+pub use data::packed;
+
 use crate::trace::Trace;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -15,18 +18,9 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
     viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%231f5fbf'/%3E\
     %3Cpath d='M3 8h6a3 3 0 1 0-3-3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
 
-/// Fields that the page puts together from others.
-const LEFT_OUT: [&str; 4] = ["symbols", "filled", "index", "levels"];
-
 /// The page. The same trace gives the same bytes.
 pub fn html(trace: &Trace) -> String {
-    let mut data = serde_json::to_value(trace).unwrap_or_default();
-    if let Some(values) = data["values"].as_array_mut() {
-        for value in values {
-            slim(value);
-        }
-    }
-    shorten(&mut data);
+    let data = data::data(trace);
     let steps = trace.about.steps;
     let last = trace.training.len().saturating_sub(1);
     let readable = trace.about.readable;
@@ -60,15 +54,15 @@ pub fn html(trace: &Trace) -> String {
                     }
                     p data-w=(if readable { "intro" } else { "large_intro" }) {}
                     dl.tiles #tiles {}
-                    div.controls {
-                        @if readable {
+                    @if readable {
+                        div.controls {
                             label { (word("time_step"))
                                 input #step type="range" min="0" max=(steps) value="0";
                                 output #step_out {} }
+                            label { (word("train_step"))
+                                input #frame type="range" min="0" max=(last) value="0";
+                                output #frame_out { "0" } }
                         }
-                        label { (word("train_step"))
-                            input #frame type="range" min="0" max=(last) value="0";
-                            output #frame_out { "0" } }
                     }
                     @if readable { (numbers()) }
                     section {
@@ -76,12 +70,10 @@ pub fn html(trace: &Trace) -> String {
                         p.soft data-w="heat_note" {}
                         div.heats #heats {}
                     }
-                    @if !readable {
-                        section {
-                            h2 data-w="connect" {}
-                            p.soft #connect_note {}
-                            div #connect {}
-                        }
+                    section {
+                        h2 data-w="connect" {}
+                        p.soft #connect_note {}
+                        div #connect {}
                     }
                     section {
                         h2 data-w="norms" {}
@@ -174,32 +166,4 @@ fn numbers() -> Markup {
 /// Text that cannot end the script element that it stands in.
 fn embedded(json: &str) -> String {
     json.replace('<', "\\u003c")
-}
-
-fn slim(value: &mut Value) {
-    if let Some(fields) = value.as_object_mut() {
-        for name in LEFT_OUT {
-            fields.remove(name);
-        }
-        // The first recorded training step has them.
-        fields.remove("numbers");
-        if let Some(source) = fields.get_mut("source").and_then(Value::as_object_mut) {
-            source.remove("index");
-        }
-    }
-}
-
-/// Numbers to the five digits that can be seen.
-fn shorten(data: &mut Value) {
-    match data {
-        Value::Array(all) => all.iter_mut().for_each(shorten),
-        Value::Object(all) => all.values_mut().for_each(shorten),
-        Value::Number(n) if !n.is_u64() && !n.is_i64() => {
-            let short = n.as_f64().and_then(|x| format!("{x:.4e}").parse().ok());
-            if let Some(short) = short.and_then(serde_json::Number::from_f64) {
-                *n = short;
-            }
-        }
-        _ => {}
-    }
 }
