@@ -12,6 +12,11 @@ import { chromium } from "playwright-core";
 const [elman, folder] = process.argv.slice(2).map((p) => resolve(p));
 mkdirSync(folder, { recursive: true });
 
+// A forecaster to look into.
+const table = resolve(import.meta.dirname, "../../examples/data/household_energy_monthly.csv");
+const quick = ["--horizon", "3", "--members", "1", "--epochs", "20", "--out", `${folder}/forecast`, "--force"];
+execFileSync(elman, ["forecast", table, "--target", "kwh", ...quick], { stdio: "pipe" });
+
 const CASES = [
   { name: "worked", flags: [] },
   { name: "lstm", flags: ["--cell", "lstm"] },
@@ -20,6 +25,7 @@ const CASES = [
   { name: "one-to-many", flags: ["--configuration", "one-to-many"] },
   { name: "limit", flags: ["--cell", "lstm", "--layers", "2"] },
   { name: "long", flags: ["--hidden", "1", "--input", Array.from({ length: 40 }, (_, i) => 20 + 5 * (i % 7)).join(" "), "--target", "40"] },
+  { name: "forecaster", flags: [`${folder}/forecast/model.safetensors`, "--input", table] },
   { name: "large", flags: ["--cell", "lstm", "--hidden", "24"] },
 ];
 const SIZES = { phone: { width: 375, height: 812 }, desktop: { width: 1280, height: 900 } };

@@ -94,7 +94,8 @@ here and from the next step, and beside them their finite differences.
 
 Flags change the model: its cell, sizes, weights, input and target. MODEL is a
 model file of elman's in place of it, with one network that reads a sequence, or
-one vector, and nothing beside it; the first network of several is shown.
+one vector; the first network of several is shown. Of a model of elman forecast
+--input is a table: the newest window whose next steps are known is shown.
 
 --set NAME[i,j]=VALUE sets a number of a parameter, counted from 0 as in PyTorch.
 --input has a number for each step; where commas or line breaks part it, each
@@ -109,7 +110,8 @@ Examples:
   elman explain --cell lstm --hidden 2 --check
   elman explain --nonlinearity linear --set weight_hh_l0[0,0]=1.5 --only backward
   elman explain --configuration many-to-many --bidirectional --html explain.html
-  elman explain model.safetensors --input \"0.1 0.2 0.3\" --target 0.4";
+  elman explain model.safetensors --input \"0.1 0.2 0.3\" --target 0.4
+  elman explain model.safetensors --input energy.csv --html explain.html";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -386,7 +388,8 @@ pub struct ExplainArgs {
     /// A model file of elman's [default: the worked example]
     pub model: Option<PathBuf>,
 
-    /// What the network reads: numbers, or a file with numbers [default: 10 20 30]
+    /// What the network reads: numbers, or a file with numbers, or a table
+    /// [default: 10 20 30]
     #[arg(
         long,
         value_name = "NUMBERS",

@@ -5,11 +5,14 @@ use crate::failure::Failure;
 use crate::files;
 use crate::plan::ExplainPlan;
 use crate::weights::Weights;
+use elman::network::NetworkConfig;
 use elman_explain::Subject;
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
 use elman_explain::setup::{self, Request};
+use elman_explain::subject::Names;
 use elman_explain::trace::Trace;
+use elman_forecast::model::ForecastModel;
 use std::fs;
 use std::path::Path;
 
@@ -45,7 +48,53 @@ fn subject(plan: &ExplainPlan) -> Result<Subject, Failure> {
     let mut file = Weights::open(path)?;
     let opened = setup::open(&file.tensors()?.widened());
     let (network, params) = opened.map_err(|e| Failure::from(e.at(path.display())))?;
+    if let Some(NetworkConfig::Sequence(config)) = network.config()
+        && config.skip.is_some()
+    {
+        return forecaster(plan, path);
+    }
     let subject = request(plan)?.of_model(network, params);
+    subject.map_err(|e| Failure::from(e.at(path.display())))
+}
+
+/// A model of `elman forecast` over the newest window of a table.
+fn forecaster(plan: &ExplainPlan, path: &Path) -> Result<Subject, Failure> {
+    let model = ForecastModel::load(path)?;
+    let target = &model.plan().target;
+    let Some(table) = &plan.table else {
+        return Err(Failure::Input(format!(
+            "--input: expected a table with the column {target}, like --input new.csv, since {} is a model of elman forecast",
+            path.display()
+        )));
+    };
+    if plan.request.target.is_some() || plan.request.scale.is_some() {
+        let flag = if plan.request.target.is_some() {
+            "--target"
+        } else {
+            "--scale"
+        };
+        return Err(Failure::Input(format!(
+            "{flag}: a model of elman forecast has it from the table and its own file; leave it out"
+        )));
+    }
+    let window = model.newest_window(table)?;
+    let subject = Subject {
+        network: window.network.build()?,
+        params: setup::widened(&window.params)?,
+        input: window.input.mapv(f64::from),
+        skip: Some(window.skip.into_iter().map(f64::from).collect()),
+        target: window.target.into_iter().map(f64::from).collect(),
+        lr: plan.request.lr,
+        scale: 1.0,
+        seed: None,
+        names: Names {
+            steps: window.steps,
+            features: window.features,
+            beside: window.beside,
+            notes: window.notes,
+        },
+    };
+    let subject = plan.request.of(subject);
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 

@@ -81,6 +81,104 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     }
 }
 
+/// A forecaster over the newest window of a table whose next steps are known:
+/// it predicts there what `elman predict` says of the rows before them.
+#[test]
+fn a_forecaster_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = |rows: usize, missing: Option<usize>| {
+        let value = |i: usize| 50.0 + 20.0 * (i as f64 / 2.0).sin() + (i % 5) as f64;
+        let rows = (0..rows).map(|i| match missing == Some(i) {
+            true => format!("{i},\n"),
+            false => format!("{i},{}\n", value(i)),
+        });
+        format!("t,y\n{}", rows.collect::<String>())
+    };
+    fs::write(folder.path().join("all.csv"), table(120, None)).unwrap();
+    let quick = "--horizon 3 --look-back 6 --hidden-size 8 --epochs 2 --members 1 --loss huber";
+    let quick: Vec<&str> = quick.split(' ').collect();
+    let args = [&["forecast", "all.csv", "--target", "y"], quick.as_slice()].concat();
+    let made = elman(folder.path(), &args);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    // Where the newest value is missing, the newest window ends a step earlier.
+    for (missing, origin) in [(None, 117), (Some(119), 116)] {
+        fs::write(folder.path().join("new.csv"), table(120, missing)).unwrap();
+        fs::write(folder.path().join("before.csv"), table(origin, None)).unwrap();
+        let explain = ["explain", "model.safetensors", "--input", "new.csv"];
+        let shown = elman(folder.path(), &[&explain[..], &["--json"]].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let about = &trace["about"];
+        assert_eq!(about["step_names"][6], origin.to_string());
+        assert_eq!(trace["heat"].as_array().unwrap().len(), 5);
+        assert_eq!(trace["norms"][0]["steps"].as_array().unwrap().len(), 9);
+        let connectivity = &trace["connectivity"];
+        assert_eq!(connectivity["rows"][2].as_array().unwrap().len(), 9);
+        assert_eq!(connectivity["outputs"][0], "ŷ^7");
+        let beside = &connectivity["beside"];
+        assert_eq!(
+            beside["rows"][0].as_array().unwrap().len(),
+            beside["names"].as_array().unwrap().len()
+        );
+        let notes: Vec<&str> = about["notes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        assert!(notes.iter().any(|n| n.contains("loss huber")), "{notes:?}");
+        let units = notes.iter().find_map(|n| n.split_once("(y − ")).unwrap().1;
+        let (centre, spread) = units.trim_end_matches('.').split_once(") / ").unwrap();
+        let (centre, spread): (f64, f64) = (centre.parse().unwrap(), spread.parse().unwrap());
+        let predict = ["predict", "model.safetensors", "before.csv", "--json"];
+        let predicted = elman(folder.path(), &predict);
+        let predicted: Value = serde_json::from_slice(&predicted.stdout).unwrap();
+        for k in 0..3 {
+            let own = centre + spread * about["prediction"][k].as_f64().unwrap();
+            let value = predicted["forecast"][k]["value"].as_f64().unwrap();
+            assert!((own - value).abs() < 1e-3, "{own}, predict {value}");
+        }
+    }
+    let page = elman(
+        folder.path(),
+        &[
+            "explain",
+            "model.safetensors",
+            "--input",
+            "new.csv",
+            "--html",
+            "page.html",
+        ],
+    );
+    assert!(page.status.success(), "{}", text(&page.stderr));
+    let terminal = elman(
+        folder.path(),
+        &["explain", "model.safetensors", "--input", "new.csv"],
+    );
+    for part in [
+        "% saturated",
+        "dL/dh: ",
+        "through the skip connection",
+        "The window from 110 to 115",
+    ] {
+        assert!(text(&terminal.stdout).contains(part), "{part}");
+    }
+    fs::write(folder.path().join("few.csv"), table(8, None)).unwrap();
+    let refused: [(&[&str], &[&str]); 4] = [
+        (&[], &["--input", "column y"]),
+        (&["--input", "1 2"], &["--input", "column y"]),
+        (
+            &["--input", "new.csv", "--target", "1"],
+            &["--target", "leave it out"],
+        ),
+        (&["--input", "few.csv"], &["few.csv", "too few rows"]),
+    ];
+    for (flags, parts) in refused {
+        let args = [&["explain", "model.safetensors"], flags].concat();
+        assert_refused_once(folder.path(), &args, parts);
+    }
+}
+
 /// A trained model file, in f32: what it predicts is what `elman run` gives.
 #[test]
 fn a_model_file_is_explained() {

@@ -235,8 +235,17 @@ impl Request {
                 .map_err(|e| Error::shape(format!("--input: {e}")))?,
             false => input,
         };
-        let target: Vec<f64> = target.iter().copied().collect();
-        self.finish(network, params, input, target, Some(self.seed), 100.0)
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target: target.iter().copied().collect(),
+            lr: self.lr,
+            scale: self.scale.unwrap_or(100.0),
+            seed: Some(self.seed),
+            names: Names::default(),
+        })
     }
 
     /// A model file's network with the input and the target that are asked for.
@@ -258,7 +267,7 @@ impl Request {
             network.config()
         {
             return Err(Error::option(format!(
-                "model: its skip connection reads {} numbers beside the sequence, as the models of `elman forecast` do; explain expects a network that reads the sequence alone",
+                "model: its skip connection reads {} numbers beside the sequence, which --input does not give; a model of `elman forecast` is explained on a table, with --input TABLE.csv",
                 s.inputs
             )));
         }
@@ -272,41 +281,55 @@ impl Request {
             }
             _ => input,
         };
-        self.finish(network, params, input, target, None, 1.0)
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target,
+            lr: self.lr,
+            scale: self.scale.unwrap_or(1.0),
+            seed: None,
+            names: Names::default(),
+        })
     }
 
-    fn finish(
-        &self,
-        network: AnyNetwork,
-        params: Params<f64>,
-        input: Array2<f64>,
-        target: Vec<f64>,
-        seed: Option<u64>,
-        scale: f64,
-    ) -> Result<Subject> {
-        let scale = self.scale.unwrap_or(scale);
+    /// A subject that was made elsewhere, with the learning rate and the numbers
+    /// that are asked for.
+    ///
+    /// # Errors
+    /// Where a number cannot be set, or shapes do not fit.
+    pub fn of(&self, subject: Subject) -> Result<Subject> {
+        self.finish(Subject {
+            lr: self.lr,
+            ..subject
+        })
+    }
+
+    /// Divides by the scale and sets numbers.
+    fn finish(&self, mut subject: Subject) -> Result<Subject> {
+        let scale = subject.scale;
         if !(scale.is_finite() && scale != 0.0) {
             return Err(Error::option(format!(
                 "--scale: expected a number other than 0, got {scale}"
             )));
         }
-        let mut subject = Subject {
-            network,
-            params,
-            input: input / scale,
-            skip: None,
-            target: target.into_iter().map(|y| y / scale).collect(),
-            lr: self.lr,
-            scale,
-            seed,
-            names: Names::default(),
-        };
+        subject.input /= scale;
+        subject.target.iter_mut().for_each(|y| *y /= scale);
         for set in &self.set {
             assign(&mut subject.params, set)?;
         }
         subject.check()?;
         Ok(subject)
     }
+}
+
+/// Parameters in `f64`.
+pub fn widened(stored: &Params<f32>) -> Result<Params<f64>> {
+    let mut params = Params::try_zeros(stored.layout().clone())?;
+    let both = params.values_mut().iter_mut().zip(stored.values());
+    both.for_each(|(to, from)| *to = f64::from(*from));
+    Ok(params)
 }
 
 /// The first network of a model file and its parameters, in `f64` whatever they
@@ -321,11 +344,7 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
         return Ok((model.network().clone(), model.members()[0].clone()));
     }
     let model = Model::<f32>::from_tensors(file)?;
-    let stored = &model.members()[0];
-    let mut params = Params::try_zeros(stored.layout().clone())?;
-    let both = params.values_mut().iter_mut().zip(stored.values());
-    both.for_each(|(to, from)| *to = f64::from(*from));
-    Ok((model.network().clone(), params))
+    Ok((model.network().clone(), widened(&model.members()[0])?))
 }
 
 /// Sets one number of a parameter: `weight_hh_l0[0,1]=0.5`, counted from 0 as

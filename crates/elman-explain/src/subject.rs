@@ -39,6 +39,8 @@ pub struct Names {
     pub steps: Vec<String>,
     /// The features of a step.
     pub features: Vec<String>,
+    /// The numbers beside the sequence.
+    pub beside: Vec<String>,
     /// Remarks, each a sentence.
     pub notes: Vec<String>,
 }

@@ -333,6 +333,9 @@ fn about(t: &mut Text, trace: &Trace) {
             short(a.loss_after)
         ),
     );
+    for note in &a.notes {
+        t.words(2, note);
+    }
     if !a.readable {
         t.words(2, &format!(
             "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place",
@@ -386,6 +389,9 @@ fn word(v: Verdict) -> &'static str {
     }
 }
 
+/// Steps of a table of norms at most.
+const ROWS: usize = 24;
+
 fn norms(t: &mut Text, trace: &Trace) {
     t.heading("How large the gradient is at every step");
     for n in &trace.norms {
@@ -400,7 +406,9 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.out,
             "    step        norm   from loss   from next   a step back   verdict"
         );
-        for s in &n.steps {
+        // Every step, or as many at equal distances as can be read.
+        let every = n.steps.len().div_ceil(ROWS);
+        for s in n.steps.iter().rev().step_by(every).rev() {
             let factor = s
                 .factor
                 .map_or("-".to_owned(), |f| format!("× {}", short(f)));
@@ -460,7 +468,6 @@ fn heat(t: &mut Text, trace: &Trace) {
 /// The first units of a heat map, in the shades that a terminal has.
 fn lines(h: &Heat, width: usize) -> Vec<String> {
     const UNITS: usize = 12;
-    let shade = |level: &u8| [' ', '░', '▒', '▓', '█'][usize::from(*level)];
     let units = h.levels.first().map_or(0, Vec::len);
     let mut lines: Vec<String> = (0..units.min(UNITS))
         .map(|u| {
@@ -479,23 +486,31 @@ fn lines(h: &Heat, width: usize) -> Vec<String> {
 
 fn connectivity(t: &mut Text, trace: &Trace) {
     t.heading("Which input a prediction listens to: |dŷ/dx^t|, steps to the right");
-    for (name, levels) in trace
-        .connectivity
-        .outputs
-        .iter()
-        .zip(&trace.connectivity.levels)
-    {
-        let shades: String = levels
-            .iter()
-            .take(t.view.width - 12)
-            .map(|l| [' ', '░', '▒', '▓', '█'][usize::from(*l)])
-            .collect();
-        let _ = writeln!(t.out, "  {name:6} {shades}");
-    }
+    shaded(t, &trace.connectivity.outputs, &trace.connectivity.levels);
     t.words(
         2,
         &format!("The darkest is {}.", short(trace.connectivity.largest)),
     );
+    let Some(beside) = &trace.connectivity.beside else {
+        return;
+    };
+    t.heading("The same through the skip connection: its weights, the numbers to the right");
+    shaded(t, &trace.connectivity.outputs, &beside.levels);
+    t.words(2, &format!("The darkest is {}.", short(beside.largest)));
+}
+
+/// A line of shades for each output.
+fn shaded(t: &mut Text, outputs: &[String], levels: &[Vec<u8>]) {
+    for (name, levels) in outputs.iter().zip(levels) {
+        let width = t.view.width - 12;
+        let shades: String = levels.iter().take(width).map(shade).collect();
+        let _ = writeln!(t.out, "  {name:6} {shades}");
+    }
+}
+
+/// A shade that a terminal has.
+fn shade(level: &u8) -> char {
+    [' ', '░', '▒', '▓', '█'][usize::from(*level)]
 }
 
 fn training(t: &mut Text, trace: &Trace) {

@@ -87,6 +87,11 @@ pub fn data(trace: &Trace) -> Json {
         "connectivity": {
             "outputs": trace.connectivity.outputs,
             "largest": trace.connectivity.largest,
+            "beside": trace.connectivity.beside.as_ref().map(|b| json!({
+                "names": b.names, "largest": b.largest,
+                "count": b.rows.first().map_or(0, |row| row.len().min(connected(trace))),
+                "rows": packed(b.rows.iter().flat_map(|row| row.iter().copied().take(connected(trace)))),
+            })),
             "first": trace.connectivity.rows.first().map_or(0, |r| first_of(r.len(), connected(trace))),
         },
         "training": frames.collect::<Vec<_>>(),

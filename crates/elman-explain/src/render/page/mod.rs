@@ -54,6 +54,7 @@ pub fn html(trace: &Trace) -> String {
                     }
                     p data-w=(if readable { "intro" } else { "large_intro" }) {}
                     dl.tiles #tiles {}
+                    @for note in &trace.about.notes { p.soft.note { (note) } }
                     @if readable {
                         div.controls {
                             label { (word("time_step"))
@@ -74,6 +75,11 @@ pub fn html(trace: &Trace) -> String {
                         h2 data-w="connect" {}
                         p.soft #connect_note {}
                         div #connect {}
+                        @if trace.connectivity.beside.is_some() {
+                            h3 data-w="beside" {}
+                            p.soft data-w="beside_note" {}
+                            div #beside {}
+                        }
                     }
                     section {
                         h2 data-w="norms" {}

@@ -236,6 +236,10 @@ function connectivity() {
   } else {
     $("connect").replaceChildren(canvas(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, k => c.outputs[k]));
   }
+  if (c.beside) {
+    const flat = unpack(c.beside.rows), count = c.beside.count;
+    $("beside").replaceChildren(canvas(count, c.outputs.length, (i, k) => flat[k * count + i], [0, c.beside.largest], w("beside"), i => esc(c.beside.names[i] || "u[" + (i + 1) + "]"), k => c.outputs[k]));
+  }
   $("connect_note").textContent = w("connect_note") + (now.length && D.training.length > 1 && A.readable ? "" : " " + w("connect_first"));
 }
 function canvas(steps, units, get, span, name, stepText, unitText) {
