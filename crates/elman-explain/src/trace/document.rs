@@ -348,10 +348,25 @@ fn fill(template: &str, operands: &[(Id, usize)], show: impl Fn((Id, usize)) -> 
     text
 }
 
-/// A number inside a formula: a negative one in brackets.
-fn signed(x: f64) -> String {
-    let text = crate::render::short(x);
-    if x < 0.0 { format!("({text})") } else { text }
+/// A template with numbers, negative ones in brackets unless they stand in those
+/// of a function.
+fn fill_numbers(
+    template: &str,
+    operands: &[(Id, usize)],
+    get: impl Fn((Id, usize)) -> f64,
+) -> String {
+    let mut text = template.to_owned();
+    for (k, at) in operands.iter().enumerate() {
+        let number = crate::render::short(get(*at));
+        text = text.replace(&format!("({{{k}}})"), &format!("({number})"));
+        let signed = if number.starts_with('−') {
+            format!("({number})")
+        } else {
+            number
+        };
+        text = text.replace(&format!("{{{k}}}"), &signed);
+    }
+    text
 }
 
 fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
@@ -394,7 +409,7 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
                 .collect(),
             filled: elements
                 .iter()
-                .map(|e| fill(&e.template(), &e.operands(), |at| signed(get(at))))
+                .map(|e| fill_numbers(&e.template(), &e.operands(), get))
                 .collect(),
             operands: elements.iter().map(|e| e.operands()).collect(),
             labels: (0..count).map(|i| graph.symbol_at((id, i))).collect(),

@@ -143,17 +143,20 @@ function light(v, i) {
   }
   document.querySelectorAll(`[data-n="${v}:${i}"]`).forEach(e => e.classList.add("held"));
 }
-function fill(v, i, show) {
+// A formula with what `show` makes of its operands; of those that stand alone in
+// brackets, what `inside` makes of them.
+function fill(v, i, show, inside = show) {
   const ops = V[v].operands[i];
   if (!ops.length) return "0";
-  return math(V[v].template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002")).replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
+  const marked = math(V[v].template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002"));
+  return marked.replace(/\(\u0001(\d+)\u0002\)/g, (m, k) => "(" + inside(ops[k]) + ")").replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
 }
 function inspect(v, i) {
   const x = V[v], box = $("inspector"), n = at(v, i);
-  const signed = ([a, k]) => { const y = at(a, k); return y < 0 ? "(" + num(y) + ")" : num(y); };
+  const number = ([a, k]) => num(at(a, k)), signed = o => { const t = number(o); return t.startsWith("−") ? "(" + t + ")" : t; };
   let s = `<div class="sym">${math(x.labels[i])}</div>`;
   if (x.operands[i].length || x.formula) {
-    s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, ([a, k]) => math(V[a].labels[k]))}<br><span class="eq">=</span> ${fill(v, i, signed)}`;
+    s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, ([a, k]) => math(V[a].labels[k]))}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
     if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(num).join(" + ")}`;
     s += `<br><span class="eq">=</span> <b>${num(n)}</b></div>`;
     if (x.operands[i].length) {
