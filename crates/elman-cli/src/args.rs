@@ -97,7 +97,11 @@ model file of elman's in place of it, with one network that reads a sequence, or
 one vector; the first network of several is shown. Of a model of elman forecast
 --input is a table: the newest window whose next steps are known is shown.
 
---set NAME[i,j]=VALUE sets a number of a parameter, counted from 0 as in PyTorch.
+A file of PyTorch's is taken where it holds one recurrent layer and at most one
+linear head.
+
+--set NAME[i,j]=VALUE sets a number of a parameter: by the symbol that formulas
+have, counted from 1, or by PyTorch's name, counted from 0.
 --input has a number for each step; where commas or line breaks part it, each
 part is a step and its numbers are the features. It may be the name of a file
 with such numbers. --json prints all of it, as the crate elman-explain documents
@@ -385,7 +389,7 @@ pub struct ConvertArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A model file of elman's [default: the worked example]
+    /// A model file of elman's or PyTorch's [default: the worked example]
     pub model: Option<PathBuf>,
 
     /// What the network reads: numbers, or a file with numbers, or a table
@@ -436,7 +440,7 @@ pub struct ExplainArgs {
     /// PyTorch's two biases, not the one of the theory
     #[arg(long, help_heading = "Model")]
     pub two_biases: bool,
-    /// Set a number of a parameter, like weight_hh_l0[0,1]=0.5; may be repeated
+    /// Set a number of a parameter, like W_h[1,2]=0.5; may be repeated
     #[arg(long, value_name = "NAME[i,j]=VALUE", help_heading = "Model")]
     pub set: Vec<String>,
     /// The learning rate of the update [default: 0.1]

@@ -5,12 +5,12 @@ mod common;
 use common::{assert_refused_once, elman, text};
 use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig};
-use elman::ndarray::Array3;
+use elman::ndarray::{Array3, ArrayD};
 use elman::network::{
     Inputs, Network, NetworkConfig, Readout, Sequence, SequenceCache, SequenceConfig,
 };
 use elman::params::Params;
-use elman::weights::Model;
+use elman::weights::{Model, TensorFile, write_tensors};
 use serde_json::Value;
 use std::fs;
 
@@ -124,7 +124,7 @@ fn a_forecaster_is_explained() {
             .as_array()
             .unwrap()
             .iter()
-            .filter_map(Value::as_str)
+            .filter_map(|n| n["text"].as_str())
             .collect();
         assert!(notes.iter().any(|n| n.contains("loss huber")), "{notes:?}");
         let units = notes.iter().find_map(|n| n.split_once("(y − ")).unwrap().1;
@@ -177,6 +177,96 @@ fn a_forecaster_is_explained() {
         let args = [&["explain", "model.safetensors"], flags].concat();
         assert_refused_once(folder.path(), &args, parts);
     }
+}
+
+/// What PyTorch saves: a layer alone, whose last state is the prediction, and a
+/// layer with a head, whatever they are called.
+#[test]
+fn pytorchs_layers_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/torch/files");
+    let json = |args: &[&str]| -> Value {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        serde_json::from_slice(&shown.stdout).unwrap()
+    };
+    let input = ["--input", "0.1 0.2, 0.3 -0.1, -0.2 0.5"];
+    let x =
+        ArrayD::from_shape_vec(vec![3, 1, 2], vec![0.1_f32, 0.2, 0.3, -0.1, -0.2, 0.5]).unwrap();
+    let arrays = write_tensors([("input".to_owned(), x.view())], None).unwrap();
+    for name in ["gru.pt", "rnn.pt", "deep.pt"] {
+        let path = format!("{files}/{name}");
+        let model = fs::read(&path).unwrap();
+        let ran = elman::run::run(&model, &arrays, &Default::default()).unwrap();
+        let ran = TensorFile::read(&ran.bytes).unwrap();
+        let get = |name: &str| ran.get::<f32>(name).unwrap().unwrap();
+        // The last layer's final states; output[-1] has another one of the reverse
+        // direction.
+        let (width, h_n) = (get("output").shape()[2], get("h_n"));
+        let last: Vec<f32> = h_n.iter().copied().skip(h_n.len() - width).collect();
+        let target = vec!["1"; last.len()].join(" ");
+        let trace = json(&[&[path.as_str()], &input[..], &["--target", &target]].concat());
+        for (k, state) in last.iter().enumerate() {
+            let own = trace["about"]["prediction"][k].as_f64().unwrap();
+            assert!(
+                (own - f64::from(*state)).abs() < 1e-6,
+                "{name}: {own} {state}"
+            );
+        }
+        assert!(
+            trace["about"]["notes"][0]["text"]
+                .as_str()
+                .unwrap()
+                .contains("no head")
+        );
+    }
+    // A layer and its head as a module of one's own names them.
+    let config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    let layer = elman::layer::Recurrent::<f32>::new(&config, 3).unwrap();
+    let layout = layer.params().layout().clone();
+    let own = |columns: usize, extra: bool| {
+        let mut tensors: Vec<(String, ArrayD<f32>)> = Vec::new();
+        for entry in layout.entries() {
+            let values = layer.params().values()[entry.range.clone()].to_vec();
+            let array = ArrayD::from_shape_vec(entry.shape.clone(), values).unwrap();
+            tensors.push((format!("encoder.{}", entry.name), array));
+        }
+        tensors.push(("fc.weight".into(), ArrayD::from_elem(vec![1, columns], 0.5)));
+        if extra {
+            tensors.push(("norm.running_mean".into(), ArrayD::zeros(vec![3])));
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, array)| (name.clone(), array.view()));
+        fs::write(
+            folder.path().join("own.safetensors"),
+            write_tensors(views, None).unwrap(),
+        )
+        .unwrap();
+    };
+    for (columns, said) in [(3, "last state"), (9, "all steps")] {
+        own(columns, false);
+        let args = [&["own.safetensors"], &input[..], &["--target", "1"]].concat();
+        let notes = json(&args)["about"]["notes"].to_string();
+        assert!(notes.contains(said) && notes.contains("no bias"), "{notes}");
+    }
+    let refused = |args: &[&str], parts: &[&str]| {
+        let args = [&["explain"], args, &input[..], &["--target", "1"]].concat();
+        assert_refused_once(folder.path(), &args, parts);
+    };
+    own(5, false);
+    refused(
+        &["own.safetensors"],
+        &["fc.weight", "axis 1", "expected 3", "3 * 3", "got 5"],
+    );
+    own(3, true);
+    refused(&["own.safetensors"], &["norm.running_mean", "elman run"]);
+    refused(
+        &["own.safetensors", "--nonlinearity", "relu"],
+        &["--nonlinearity"],
+    );
+    let several = format!("{files}/../../../examples/checkpoint/model.pt");
+    refused(&[&several], &["`encoder`, `rnn`, `decoder`", "elman run"]);
 }
 
 /// A trained model file, in f32: what it predicts is what `elman run` gives.

@@ -1,5 +1,6 @@
 //! What is explained: a network, its parameters, one sequence and its target.
 
+use crate::words::Note;
 use elman::cell::{Bias, CellKind, full_name};
 use elman::layer::{Merge, Pass, RecurrentConfig};
 use elman::loss::Loss;
@@ -41,8 +42,8 @@ pub struct Names {
     pub features: Vec<String>,
     /// The numbers beside the sequence.
     pub beside: Vec<String>,
-    /// Remarks, each a sentence.
-    pub notes: Vec<String>,
+    /// Remarks.
+    pub notes: Vec<Note>,
 }
 
 /// Recurrent layers that are explained at most.
@@ -78,9 +79,16 @@ impl Subject {
         match self.network.config() {
             Some(NetworkConfig::Sequence(c)) => Ok(c.recurrent),
             Some(NetworkConfig::OneToMany(c)) => Ok(c.recurrent),
-            _ => Err(Error::option(
-                "model: expected a sequence or a one-to-many network, got an encoder-decoder or a chain; explain one of its layers with --cell and --set",
-            )),
+            other => {
+                let got = match other {
+                    Some(NetworkConfig::EncoderDecoder(_)) => "an encoder and a decoder",
+                    Some(NetworkConfig::Chain(_)) => "a chain of layers",
+                    _ => "cells of its own",
+                };
+                Err(Error::option(format!(
+                    "model: expected one recurrent stack with a head, or one that reads its own output, got {got}; save the tensors of one recurrent layer by themselves to explain that one"
+                )))
+            }
         }
     }
 

@@ -3,13 +3,18 @@
 
 use elman::cell::CellKind;
 use elman_explain::norms::Verdict;
-use elman_explain::render::page::{self, WORDS};
+use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
 use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
 use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::Role;
 use elman_explain::trace::{Trace, step};
+use elman_explain::words::WORDS;
 use serde_json::Value;
+
+#[allow(dead_code)] // its `main`, and what only it prints
+#[path = "../../elman/examples/worked_example.rs"]
+mod worked_example;
 
 fn trace(change: impl FnOnce(&mut Request)) -> Trace {
     let mut request = Request::default();
@@ -305,7 +310,9 @@ fn every_sentence_is_there_in_both_languages_and_used() {
     let words: Value = serde_json::from_str(WORDS).unwrap();
     let page = concat!(
         include_str!("../src/render/page/page.js"),
-        include_str!("../src/render/page/mod.rs")
+        include_str!("../src/render/page/mod.rs"),
+        include_str!("../src/setup.rs"),
+        include_str!("../../elman-cli/src/explain.rs")
     );
     for (key, both) in words.as_object().unwrap() {
         let both = both.as_object().unwrap();
@@ -322,7 +329,7 @@ fn every_sentence_is_there_in_both_languages_and_used() {
         let [en, ja] = ["en", "ja"].map(|l| both[l].as_str().unwrap());
         assert!(!en.is_empty() && !ja.is_empty(), "{key}");
         assert_eq!(places(en), places(ja), "{key}");
-        let made = ["from_", "vanishing", "healthy", "exploding"];
+        let made = ["from_", "vanishing", "healthy", "exploding", "bias_", "is_"];
         let used = page.contains(&format!("\"{key}\"")) || made.iter().any(|m| key.starts_with(m));
         assert!(used, "{key} is not used");
     }
@@ -390,6 +397,28 @@ fn verdicts_follow_their_thresholds() {
     }
 }
 
+/// The example of the library begins with the numbers that are explained.
+#[test]
+fn the_worked_example_is_the_librarys() {
+    let (t, outcome) = (trace(|_| {}), worked_example::run().unwrap());
+    let number = |label: &str| {
+        let mut found = t
+            .values
+            .iter()
+            .flat_map(|v| v.labels.iter().zip(&v.numbers));
+        *found.find(|(l, _)| *l == label).unwrap().1
+    };
+    for (step, state) in outcome.states.iter().enumerate() {
+        for (unit, x) in state.iter().enumerate() {
+            let label = format!("h^{}[{}]", step + 1, unit + 1);
+            assert!((number(&label) - x).abs() < 1e-15, "{label}");
+        }
+    }
+    let (prediction, loss) = outcome.first;
+    assert!((number("ŷ") - prediction).abs() < 1e-15);
+    assert!((number("L") - loss).abs() < 1e-15);
+}
+
 #[test]
 fn the_worked_examples_update_lowers_the_loss() {
     let t = trace(|_| {});
@@ -447,9 +476,35 @@ fn wrong_words_are_refused_with_the_mend() {
     );
     assert_eq!(parse_input("x", "1 2 3").unwrap().dim(), (3, 1));
     assert_eq!(parse_input("x", "1 2, 3 4\n5 6").unwrap().dim(), (3, 2));
-    let mut params = Request::default().subject().unwrap().params;
-    assign(&mut params, "rnn.weight_hh_l0[1,0] = 7").unwrap();
-    assert_eq!(params.get("rnn.weight_hh_l0").unwrap()[[1, 0]], 7.0);
+    // By PyTorch's names from 0, by the formulas' symbols from 1, transposed.
+    let mut subject = Request::default().subject().unwrap();
+    assign(&mut subject, "rnn.weight_hh_l0[1,0] = 7").unwrap();
+    assign(&mut subject, "W_h[2,1]=8").unwrap();
+    assign(&mut subject, "W_x[2]=9").unwrap();
+    assign(&mut subject, "b_y=10").unwrap();
+    assign(&mut subject, "W_y[6]=11").unwrap();
+    let number = |name: &str| subject.params.get(name).unwrap();
+    assert_eq!(number("rnn.weight_hh_l0")[[1, 0]], 7.0);
+    assert_eq!(number("rnn.weight_hh_l0")[[0, 1]], 8.0);
+    assert_eq!(number("rnn.weight_ih_l0")[[1, 0]], 9.0);
+    assert_eq!(number("head.bias")[[0]], 10.0);
+    assert_eq!(number("head.weight")[[0, 5]], 11.0);
+    refused(
+        &|r| r.set = vec!["W_h[0,1]=1".into()],
+        "counted from 1 inside the shape [2, 2]",
+    );
+    refused(&|r| r.set = vec!["W_h[1]=1".into()], "row and column");
+    refused(
+        &|r| r.set = vec!["W_q[1]=1".into()],
+        "W_x, B, W_h, W_y, b_y, counted from 1",
+    );
+    let gru = Request {
+        cell: CellKind::Gru,
+        set: vec!["W_hz[2,1]=5".into()],
+        ..Request::default()
+    };
+    let params = gru.subject().unwrap().params;
+    assert_eq!(params.get("rnn.weight_hh_l0").unwrap()[[2, 1]], 5.0);
 
     let large = trace(|r| r.hidden = 24);
     let full = View {

@@ -334,7 +334,7 @@ fn about(t: &mut Text, trace: &Trace) {
         ),
     );
     for note in &a.notes {
-        t.words(2, note);
+        t.words(2, &note.text);
     }
     if !a.readable {
         t.words(2, &format!(

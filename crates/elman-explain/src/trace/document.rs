@@ -9,6 +9,7 @@ use crate::overview::{self, Connectivity, Heat};
 use crate::sketch::{self, Sketch};
 use crate::subject::Subject;
 use crate::torch;
+use crate::words::Note;
 use elman::Result;
 use serde::Serialize;
 
@@ -144,6 +145,8 @@ pub struct About {
     pub bidirectional: bool,
     /// Units of a layer.
     pub hidden: usize,
+    /// `both` as in PyTorch, `single` as in the theory, or `none`.
+    pub bias: String,
     /// Steps of the sequence, or predicted ones of a one-to-many network.
     pub steps: usize,
     /// Parameters.
@@ -168,8 +171,8 @@ pub struct About {
     pub step_names: Vec<String>,
     /// Names of the features of a step, where they have any.
     pub feature_names: Vec<String>,
-    /// Remarks on what is explained, each a sentence.
-    pub notes: Vec<String>,
+    /// Remarks on what is explained.
+    pub notes: Vec<Note>,
     /// Numbers of the whole step, shown or not.
     pub numbers: usize,
     /// Whether they are shown one by one.
@@ -245,6 +248,11 @@ impl Trace {
             Some(elman::network::Readout::LastSteps(k)) if k > 1 => "many-to-many",
             Some(_) => "many-to-one",
         };
+        let bias = match recurrent.bias {
+            elman::cell::Bias::Both => "both",
+            elman::cell::Bias::Single => "single",
+            elman::cell::Bias::None => "none",
+        };
         let about = About {
             network: subject.describe()?,
             configuration: configuration.to_owned(),
@@ -253,6 +261,7 @@ impl Trace {
             layers: recurrent.stack.num_layers,
             bidirectional: recurrent.stack.bidirectional,
             hidden: recurrent.hidden_size,
+            bias: bias.to_owned(),
             steps: match configuration {
                 "one-to-many" => subject.target.len() / subject.outputs().max(1),
                 _ => subject.input.nrows(),

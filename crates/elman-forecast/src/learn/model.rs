@@ -3,7 +3,6 @@
 use crate::backtest::{intervals, rows};
 use crate::conformal::Bands;
 use crate::learner::Learned;
-use crate::options::Loss;
 use crate::outcome::{Fact, ForecastRow};
 use crate::plan::Plan;
 use crate::series::Series;
@@ -82,7 +81,11 @@ pub struct NewestWindow {
     pub features: Vec<String>,
     /// What each number beside the sequence is.
     pub beside: Vec<String>,
-    /// Remarks, each a sentence.
+    /// What the network calls 0, in the units of the table.
+    pub centre: f64,
+    /// What it calls 1 is so much more.
+    pub spread: f64,
+    /// Remarks on the table, each a sentence.
     pub notes: Vec<String>,
 }
 
@@ -308,33 +311,7 @@ impl ForecastModel {
         features.extend(plan.calendar.columns());
         let window =
             (origin - look_back..origin).map(|step| format!("{} {}", plan.target, label(step)));
-        let mut notes = table.notes();
-        notes.push(format!(
-            "The window from {} to {}; its target are the known values from {} to {}.",
-            label(origin - look_back),
-            label(origin - 1),
-            label(origin),
-            label(origin + steps - 1)
-        ));
         let unit = windows.unscale(0, [0.0, 1.0].into_iter());
-        notes.push(format!(
-            "The network reads and predicts ({} − {:.6}) / {:.6}.",
-            plan.target,
-            unit[0],
-            unit[1] - unit[0]
-        ));
-        if plan.members > 1 {
-            notes.push(format!(
-                "The first of {} networks whose forecasts are averaged.",
-                plan.members
-            ));
-        }
-        if plan.loss != Loss::Mse {
-            notes.push(format!(
-                "Trained by the loss {}; what is shown is the mean of the squared errors.",
-                plan.loss
-            ));
-        }
         let skip = batch.skip.map(|skip| skip.row(0).to_vec());
         Ok(NewestWindow {
             network: plan.network(),
@@ -345,7 +322,9 @@ impl ForecastModel {
             steps: (origin - look_back..origin + steps).map(label).collect(),
             features,
             beside: window.chain(plan.calendar.columns()).collect(),
-            notes,
+            centre: unit[0],
+            spread: unit[1] - unit[0],
+            notes: table.notes(),
         })
     }
 

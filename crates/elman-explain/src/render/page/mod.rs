@@ -6,12 +6,11 @@ mod data;
 pub use data::packed;
 
 use crate::trace::Trace;
+use crate::words::WORDS;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Every sentence of the page, in English and in Japanese.
-pub const WORDS: &str = include_str!("words.json");
 /// Begins the generator's meta tag, by which a page of elman's is known.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"elman ";
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
@@ -45,7 +44,7 @@ pub fn html(trace: &Trace) -> String {
                     header {
                         div {
                             h1 data-w="title" {}
-                            p.sub { (trace.about.network) ", " (trace.about.configuration) }
+                            p.sub #network {}
                         }
                         div.tools style="flex:none" {
                             button.btn #lang data-w="language" {}
@@ -54,7 +53,7 @@ pub fn html(trace: &Trace) -> String {
                     }
                     p data-w=(if readable { "intro" } else { "large_intro" }) {}
                     dl.tiles #tiles {}
-                    @for note in &trace.about.notes { p.soft.note { (note) } }
+                    div.soft #notes {}
                     @if readable {
                         div.controls {
                             label { (word("time_step"))

@@ -66,6 +66,12 @@ function texts() {
   document.documentElement.lang = S.lang;
   document.title = w("title");
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
+  const sizes = { l: A.layers, h: A.hidden };
+  const parts = [A.cell.toUpperCase(), w(A.layers === 1 ? "one_layer" : "layers", sizes)];
+  if (A.bidirectional) parts.push(w("both_directions"));
+  parts.push(w("bias_" + A.bias), w("is_" + A.configuration.replaceAll("-", "_")));
+  $("network").textContent = parts.join(w("comma"));
+  $("notes").innerHTML = A.notes.map(n => `<p>${esc(w(n.key, n.values))}</p>`).join("");
   document.querySelectorAll("[data-label]").forEach(e => e.setAttribute("aria-label", w(e.dataset.label)));
 }
 function tiles() {
