@@ -112,6 +112,48 @@ for (const { name, flags } of CASES) {
   await context.close();
 }
 
+// The newcomer's questions are answered by the page alone, with the numbers of
+// the network at hand, in both languages.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/gru-both.html`, SIZES.desktop, "light", problems);
+  const { flags } = CASES.find((c) => c.name === "gru-both");
+  const trace = JSON.parse(execFileSync(elman, ["explain", ...flags, "--json"], { maxBuffer: 1 << 28 }));
+  const row = (ids) => ids.flatMap((id) => trace.values[id].numbers);
+  const EXPECTED = {
+    en: [
+      ["Why does h_0 ignore batch_first?", /only these have a time axis.*\(L·D, B, H\).*input 1 × 3 × 1.*h_0 2 × 1 × 2/],
+      ["Why is h_n not output[-1] when the network is bidirectional?", /where each direction ends.*read one input only.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["What do the rows of weight_ih mean", /reset gate.*update gate.*candidate.*weight_ih_l0: rows 1–2 Wxr→, rows 3–4 Wxz→, rows 5–6 Wxn→/],
+      ["Where does the gradient vanish?", /back through time.*slope of the activation.*dL\/dh → is multiplied by ([0-9.]+) .*: healthy/],
+    ],
+    ja: [
+      ["なぜ h_0 は batch_first を無視する", /時間の軸があるのはこの二つだけ.*\(L·D, B, H\).*input は 1 × 3 × 1.*h_0 は 2 × 1 × 2/],
+      ["なぜ h_n は output[-1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["weight_ih の行", /リセットゲート.*更新ゲート.*候補.*weight_ih_l0: 1–2 行 Wxr→, 3–4 行 Wxz→, 5–6 行 Wxn→/],
+      ["勾配はどこで消える", /時間をさかのぼる.*活性化の傾き.*dL\/dh → は一歩戻るごとに平均 ([0-9.]+) 倍で、健全/],
+    ],
+  };
+  for (const language of ["en", "ja"]) {
+    for (const [i, [question, answer]] of EXPECTED[language].entries()) {
+      const details = page.locator("details").nth(i);
+      assert((await details.locator("summary").textContent()).includes(question), question);
+      if (!(await details.getAttribute("open"))) await details.evaluate((d) => (d.open = true));
+      assert(await details.locator("p").last().isVisible(), question);
+      const text = (await details.locator("p").allTextContents()).join(" ").replaceAll("\u00a0", " ").replace(/\s+/g, " ");
+      const found = text.match(answer);
+      assert(found, `${question}: ${text}`);
+      if (i === 1)
+        [trace.ends.h_n, trace.ends.output].forEach((ids, k) =>
+          found[k + 1].split(" ").forEach((shown, j) => assert(near(shown, row(ids)[j]), `${question}: ${shown}`)));
+      if (i === 3) assert(near(found[1], trace.norms[0].factor), found[1]);
+    }
+    await page.click("#lang");
+  }
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
 // Every number that the page shows is in the JSON, to the digits shown.
 {
   const problems = [];

@@ -85,7 +85,7 @@ impl Engine {
                     .unwrap_or_else(|| panic!("{what} is no number")),
             ),
         };
-        if what.starts_with('/') {
+        if let Some(pointer) = what.strip_prefix('/') {
             // Of a list the element with a place or a name.
             let part = |found: &'_ Value, part: &str| match found {
                 Value::Array(all) => match part.parse::<usize>() {
@@ -94,7 +94,7 @@ impl Engine {
                 },
                 other => other.get(part).cloned(),
             };
-            let mut parts = what[1..].split('/');
+            let mut parts = pointer.split('/');
             let found = parts.try_fold(trace.clone(), |found, p| part(&found, p));
             return show(&found.unwrap_or_else(|| panic!("{what}: nothing is there")));
         }

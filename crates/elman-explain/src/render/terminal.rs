@@ -349,7 +349,14 @@ fn shapes(t: &mut Text, trace: &Trace) {
     for s in &trace.shapes {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
         let symbols = if trace.about.readable {
-            s.symbols.join(" ")
+            match s.rows.as_slice() {
+                [] => s.symbols.join(" "),
+                rows => {
+                    let both = s.symbols.iter().zip(rows);
+                    let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
+                    format!("rows {}", parts.collect::<Vec<_>>().join(", "))
+                }
+            }
         } else {
             String::new()
         };

@@ -122,10 +122,24 @@ pub struct Tensor {
     pub name: String,
     /// The symbols it is shown by.
     pub symbols: Vec<String>,
+    /// Where the symbols are parts of a parameter: the first and the last row of
+    /// each, counted from 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<[usize; 2]>,
     /// Its shape in PyTorch, with batch first.
     pub shape: Vec<usize>,
     /// The shape, in letters.
     pub letters: String,
+}
+
+/// Of the last layer, the states of its directions that PyTorch returns at the
+/// end, as places in the values; empty where these are not shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Ends {
+    /// In `h_n`: where each direction ends.
+    pub h_n: Vec<Id>,
+    /// In `output[:, -1]`: at the last step.
+    pub output: Vec<Id>,
 }
 
 /// What is explained, in short.
@@ -194,6 +208,8 @@ pub struct Trace {
     pub values: Vec<Value>,
     /// The finite differences; none where there are too many values.
     pub check: Option<Check>,
+    /// What PyTorch returns at the end.
+    pub ends: Ends,
     /// The network unrolled over time.
     pub sketch: Sketch,
     /// Norms of the gradients of states, step by step.
@@ -290,6 +306,10 @@ impl Trace {
         Ok(Self {
             format: "elman explain 1",
             shapes: shapes(subject, &step)?,
+            ends: match readable {
+                true => ends(&step, about.steps),
+                false => Ends::default(),
+            },
             sketch: match readable {
                 true => sketch::sketch(&step, about.steps),
                 false => Sketch::default(),
@@ -435,6 +455,25 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
     finite.iter().enumerate().map(of).collect()
 }
 
+/// The last layer's states at the end.
+fn ends(step: &Step, steps: usize) -> Ends {
+    let named = &step.forward.named;
+    let last = named.iter().map(|(layer, ..)| *layer).max().unwrap_or(0);
+    let mut ends = Ends::default();
+    for (layer, reverse, t, name, id) in named {
+        if (*layer, *name) != (last, "h") {
+            continue;
+        }
+        if *t == steps {
+            ends.output.push(*id);
+        }
+        if *t == if *reverse { 1 } else { steps } {
+            ends.h_n.push(*id);
+        }
+    }
+    ends
+}
+
 /// The layer's tensors with PyTorch's names and shapes.
 fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
     let recurrent = subject.recurrent()?;
@@ -461,6 +500,7 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
         Tensor {
             name: "input".into(),
             symbols: symbols(&|n| n.role == Role::Input && n.place.step.is_some()),
+            rows: Vec::new(),
             shape: vec![1, steps, features],
             letters: "(B, T, I)".into(),
         },
@@ -469,18 +509,21 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
             symbols: symbols(&|n| {
                 n.role == Role::Start && n.symbol.starts_with('h') && !n.symbol.ends_with('°')
             }),
+            rows: Vec::new(),
             shape: vec![slots, 1, r],
             letters: "(L·D, B, H)".into(),
         },
         Tensor {
             name: "output".into(),
             symbols: Vec::new(),
+            rows: Vec::new(),
             shape: vec![1, steps, directions * r],
             letters: "(B, T, D·H)".into(),
         },
         Tensor {
             name: "h_n".into(),
             symbols: Vec::new(),
+            rows: Vec::new(),
             shape: vec![slots, 1, r],
             letters: "(L·D, B, H)".into(),
         },
@@ -490,9 +533,22 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
             let source = n.source.as_ref().filter(|_| n.role == Role::Parameter);
             source.is_some_and(|(name, _)| *name == entry.name)
         };
+        let columns: usize = entry.shape.iter().skip(1).product();
+        let parts = graph.nodes.iter().filter(|n| of(n));
+        let rows = parts.filter_map(|n| {
+            let (_, index) = n.source.as_ref()?;
+            let row = |i: &usize| i / columns.max(1) + 1;
+            Some([index.iter().map(row).min()?, index.iter().map(row).max()?])
+        });
+        let symbols = symbols(&of);
         all.push(Tensor {
             name: entry.name.clone(),
-            symbols: symbols(&of),
+            rows: if symbols.len() > 1 {
+                rows.collect()
+            } else {
+                Vec::new()
+            },
+            symbols,
             shape: entry.shape.clone(),
             letters: String::new(),
         });

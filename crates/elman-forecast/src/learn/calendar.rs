@@ -112,7 +112,11 @@ impl Calendar {
         let name = |feature: &Feature, column: usize| match feature {
             Feature::Weekday => format!("weekday {}", column + 1),
             other => {
-                let wave = if column % 2 == 0 { "sin" } else { "cos" };
+                let wave = if column.is_multiple_of(2) {
+                    "sin"
+                } else {
+                    "cos"
+                };
                 format!("{other}, {wave} {}", column / 2 + 1)
             }
         };

@@ -81,6 +81,7 @@ pub fn data(trace: &Trace) -> Json {
         "about": about,
         "check": trace.check,
         "values": values(&trace.values),
+        "ends": trace.ends,
         "sketch": sketch(trace),
         "heat": heat(trace),
         "norms": norms(&trace.norms),
@@ -264,7 +265,10 @@ fn heat(trace: &Trace) -> Json {
 fn shapes(trace: &Trace) -> Vec<Tensor> {
     let mut all = trace.shapes.clone();
     if !trace.about.readable {
-        all.iter_mut().for_each(|t| t.symbols.clear());
+        all.iter_mut().for_each(|t| {
+            t.symbols.clear();
+            t.rows.clear();
+        });
     }
     all
 }

@@ -114,7 +114,7 @@ pub fn html(trace: &Trace) -> String {
                     section {
                         h2 data-w="questions" {}
                         @for (q, a) in [("q1", "a1"), ("q2", "a2"), ("q3", "a3"), ("q4", "a4"), ("q5", "a5"), ("q6", "a6")] {
-                            details { summary data-w=(q) {} p data-w=(a) {} }
+                            details id=(q) { summary data-w=(q) {} p data-w=(a) {} p.here {} }
                         }
                     }
                     section {

@@ -314,11 +314,22 @@ function landscape() {
 }
 function losses() { $("losses").innerHTML = plot([{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
 function tables() {
-  $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w("symbols")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l">${A.readable ? s.symbols.map(math).join(" &nbsp;") : ""}</td></tr>`).join("") + "</tbody></table>";
+  $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w("symbols")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l">${s.symbols.map((name, i) => math(name) + (s.rows ? ` <span class="dim">${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })}</span>` : "")).join(" &nbsp;")}</td></tr>`).join("") + "</tbody></table>";
   if (D.check) $("check_note").textContent = w("check_note", { n: D.check.numbers, s: D.check.step, at: D.check.at, d: D.check.largest.toExponential(1), m: D.check.smallest, k: D.check.skipped });
 }
+// What the answers are for this network.
+function answers() {
+  const here = (q, text) => { document.querySelector(`#${q} .here`).innerHTML = text; };
+  const size = name => D.shapes.find(s => s.name === name).shape.join(" × ");
+  here("q1", w("a1_here", { i: size("input"), o: size("output"), h: size("h_0"), n: size("h_n") }));
+  const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [${ids.flatMap(id => V[id].labels.map((_, i) => num(at(id, i)))).join(" ")}]`;
+  here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : "");
+  const stacked = D.shapes.filter(s => s.rows && /weight_ih/.test(s.name));
+  here("q3", stacked.length ? w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
+  here("q4", F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
+}
 function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
-function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); if (A.readable) stepText(); }
+function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) stepText(); }
 
 document.addEventListener("pointerover", e => {
   if (S.timer) return;
@@ -352,7 +363,7 @@ if (A.readable) {
   S.weight = Math.max(0, CURVES.findIndex(c => c.turns.some(t => t.minimum)));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
-  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); };
+  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); };
 }
 $("codetext").textContent = D.code;
 all();
