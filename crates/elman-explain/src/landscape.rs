@@ -2,6 +2,8 @@
 //! recorded training steps.
 
 use crate::subject::Subject;
+use crate::trace::Step;
+use crate::trace::graph::Role;
 use elman::Result;
 use elman::optim::{Optimizer, Sgd};
 use elman::params::Params;
@@ -45,6 +47,8 @@ pub struct Turn {
 pub struct Curve {
     /// The parameter and the place in it, counted from 0: `rnn.weight_hh_l0[0,1]`.
     pub name: String,
+    /// The same as formulas have it, counted from 1: `W_h[2,1]`.
+    pub symbol: String,
     /// The curve, from left to right.
     pub points: Vec<Point>,
     /// Where it turns.
@@ -100,7 +104,17 @@ pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
 ///
 /// # Errors
 /// What the engine refuses.
-pub fn curves(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Curve>> {
+pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<Vec<Curve>> {
+    let graph = &step.forward.graph;
+    let symbol = |name: &str, i: usize| {
+        let nodes = graph.nodes.iter().enumerate();
+        let mut parameters = nodes.filter(|(_, n)| n.role == Role::Parameter);
+        let found = parameters.find_map(|(id, n)| {
+            let (_, index) = n.source.as_ref().filter(|(own, _)| own == name)?;
+            Some((id, index.iter().position(|k| *k == i)?))
+        });
+        found.map_or_else(String::new, |at| graph.symbol_at(at))
+    };
     let entries = subject.params.layout().entries();
     // As many of each parameter, so that each is there.
     let each = WEIGHTS.div_ceil(entries.len().max(1)).max(1);
@@ -120,7 +134,9 @@ pub fn curves(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Curve>> {
                 [_, columns] => format!("{}[{},{}]", entry.name, i / columns, i % columns),
                 _ => format!("{}[{i}]", entry.name),
             };
-            curves.push(curve(subject, recorded, name, entry.range.start + i)?);
+            let mut curve = curve(subject, recorded, name, entry.range.start + i)?;
+            curve.symbol = symbol(&entry.name, i);
+            curves.push(curve);
         }
     }
     Ok(curves)
@@ -188,6 +204,7 @@ fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> R
     Ok(Curve {
         turns: turns.collect(),
         name,
+        symbol: String::new(),
         points,
         balls,
         lr: subject.lr,

@@ -3,14 +3,15 @@
 
 use elman::cell::CellKind;
 use elman_explain::norms::Verdict;
-use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
+use elman_explain::render::{page, short};
 use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
 use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::Role;
 use elman_explain::trace::{Trace, step};
 use elman_explain::words::WORDS;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 #[allow(dead_code)] // its `main`, and what only it prints
 #[path = "../../elman/examples/worked_example.rs"]
@@ -374,6 +375,70 @@ fn the_terminal_keeps_to_its_columns_and_shows_what_is_asked() {
     )
     .unwrap();
     assert!(one.contains("h^2 = tanh(a^2)") && !one.contains("h^1 = tanh(a^1)"));
+}
+
+/// Every number in a trace, in the ways that the terminal writes numbers; those
+/// inside of texts as they are.
+fn written(json: &Value, all: &mut BTreeSet<String>) {
+    match json {
+        Value::Number(n) => {
+            let x = n.as_f64().unwrap();
+            let ways = [
+                short(x),
+                format!("{x}"),
+                format!("{x:e}"),
+                format!("{x:.1e}"),
+            ];
+            all.extend(ways.map(|text| text.replace('−', "-")));
+        }
+        Value::String(text) => all.extend(numbers(text)),
+        Value::Array(items) => items.iter().for_each(|item| written(item, all)),
+        Value::Object(fields) => fields.iter().for_each(|(_, item)| written(item, all)),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// The numbers of a text.
+fn numbers(text: &str) -> Vec<String> {
+    let text = text.replace('−', "-");
+    let inside = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let words = text.split(|c| !inside(c)).map(|w| w.trim_end_matches('.'));
+    let number = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let words = words.filter(number).filter(|w| w.parse::<f64>().is_ok());
+    words.map(str::to_owned).collect()
+}
+
+/// The terminal shows no number that the JSON does not have.
+#[test]
+fn every_number_of_the_terminal_is_in_the_json() {
+    let full = View {
+        full: true,
+        ..View::default()
+    };
+    let check = View {
+        check: true,
+        ..View::default()
+    };
+    let mut compared = 0;
+    let mut traces = grid();
+    traces.push(trace(|r| r.hidden = 24));
+    for t in traces {
+        let mut known = BTreeSet::new();
+        written(&serde_json::to_value(&t).unwrap(), &mut known);
+        let views = match t.about.readable {
+            true => vec![full, check],
+            false => vec![View::default()],
+        };
+        for view in views {
+            for line in terminal::render(&t, view).unwrap().lines() {
+                for number in numbers(line) {
+                    assert!(known.contains(&number), "{number} in {line}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 10_000, "{compared}");
 }
 
 #[test]

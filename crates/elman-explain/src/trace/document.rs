@@ -237,7 +237,7 @@ impl Trace {
         let readable = total <= READABLE;
         let recorded = landscape::train(subject)?;
         let landscape = if readable {
-            landscape::curves(subject, &recorded)?
+            landscape::curves(subject, &recorded, &step)?
         } else {
             Vec::new()
         };
@@ -252,10 +252,9 @@ impl Trace {
         // Training may lead to numbers that cannot be traced; it ends there.
         training.extend(later.map_while(|(i, r)| frame(subject, i, r, readable).ok()));
         let recurrent = subject.recurrent()?;
-        let names = ["linear", "relu"];
         let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
-            ([_, ..], _) => names[0],
-            (_, elman::cell::Nonlinearity::Relu) => names[1],
+            ([_, ..], _) => "linear",
+            (_, elman::cell::Nonlinearity::Relu) => "relu",
             _ => "tanh",
         };
         let configuration = match subject.readout() {

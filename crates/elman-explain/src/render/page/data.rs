@@ -279,6 +279,7 @@ fn landscape(trace: &Trace) -> Json {
     let one = |c: &Curve| {
         json!({
             "name": c.name,
+            "symbol": c.symbol,
             "points": flat(&c.points),
             "balls": c.balls.iter().map(|b| flat(b)).collect::<Vec<_>>(),
             "path": flat(&c.path),

@@ -310,7 +310,7 @@ function landscape() {
   const k = S.roll;
   c.balls.forEach((b, i) => marks.push([...p(b[k < 0 ? 0 : Math.min(k, b.length - 1)]), i ? "--back" : "--upd", 8]));
   if (c.path[S.frame]) marks.push([...p(c.path[S.frame]), "--accent", 5]);
-  $("landscape").innerHTML = plot([{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, c.name, "L");
+  $("landscape").innerHTML = plot([{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, `${c.symbol} · ${c.name}`, "L");
 }
 function losses() { $("losses").innerHTML = plot([{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
 function tables() {
@@ -358,9 +358,11 @@ document.addEventListener("keydown", e => {
 });
 if (A.readable) {
   $("step").oninput = e => { S.step = Number(e.target.value); stepText(); numbers(); };
-  $("weight").innerHTML = CURVES.map((c, i) => `<option value="${i}">${esc(c.name)}</option>`).join("");
-  // A weight whose loss has a valley is the first to be seen.
-  S.weight = Math.max(0, CURVES.findIndex(c => c.turns.some(t => t.minimum)));
+  $("weight").innerHTML = CURVES.map((c, i) => `<option value="${i}">${esc(c.symbol)} · ${esc(c.name)}</option>`).join("");
+  // A weight whose loss has a valley, if possible the lowest place of the curve, is
+  // the first to be seen.
+  const valley = deepest => CURVES.findIndex(c => c.turns.some(t => t.minimum && (t.global || !deepest)));
+  S.weight = Math.max(0, valley(true) < 0 ? valley(false) : valley(true));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
   $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); };
