@@ -1,7 +1,7 @@
 //! The loss along one weight, two balls that roll into its valley, and the
 //! recorded training steps.
 
-use crate::subject::Subject;
+use crate::subject::{Passed, Subject};
 use crate::trace::Step;
 use crate::trace::graph::Role;
 use elman::Result;
@@ -75,28 +75,40 @@ pub struct Recorded {
 }
 
 /// Gradient descent on the one sequence: the pass that is shown and
-/// [`RECORDED`] more, fewer where the loss leaves the finite numbers.
+/// [`RECORDED`] more, fewer where the loss leaves the finite numbers. Each is
+/// given to `each`, with the subject before the update.
 ///
 /// # Errors
 /// Where not even the first pass can be run.
-pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+pub fn descend(subject: &Subject, mut each: impl FnMut(&Subject, &Passed)) -> Result<()> {
     let mut at = subject.clone();
     let mut sgd = Optimizer::Sgd(Sgd::default()).start(at.params.values().len())?;
-    let mut all = Vec::new();
-    for _ in 0..=RECORDED {
+    for step in 0..=RECORDED {
         let passed = match at.pass() {
-            Err(e) if all.is_empty() => return Err(e),
+            Err(e) if step == 0 => return Err(e),
             Err(_) => break,
             Ok(passed) => passed,
         };
+        each(&at, &passed);
+        sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
+    }
+    Ok(())
+}
+
+/// Every step of it, to be drawn.
+///
+/// # Errors
+/// As [`descend`].
+pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+    let mut all = Vec::new();
+    descend(subject, |at, passed| {
         all.push(Recorded {
             loss: passed.loss,
-            prediction: passed.prediction,
+            prediction: passed.prediction.clone(),
             params: at.params.clone(),
             grads: passed.grads.clone(),
         });
-        sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
-    }
+    })?;
     Ok(all)
 }
 

@@ -99,7 +99,7 @@ impl Default for Request {
 
 /// Units and layers that are looked at at most: more are refused before any
 /// memory is taken.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 
 /// Reads numbers: `10 20 30` are three steps of one feature; where commas,
 /// semicolons or line breaks part them, each part is a step and its numbers are

@@ -235,11 +235,16 @@ impl Trace {
         let step = super::step(subject)?;
         let total = step.forward.graph.numbers() + step.left_out;
         let readable = total <= READABLE;
-        let recorded = landscape::train(subject)?;
-        let landscape = if readable {
-            landscape::curves(subject, &recorded, &step)?
+        let (training, landscape) = if readable {
+            let recorded = landscape::train(subject)?;
+            let mut training = vec![frame(subject, 0, &recorded[0])?];
+            let later = recorded.iter().enumerate().skip(1);
+            // Training may lead to numbers that cannot be traced; it ends there.
+            training.extend(later.map_while(|(i, r)| frame(subject, i, r).ok()));
+            let curves = landscape::curves(subject, &recorded, &step)?;
+            (training, curves)
         } else {
-            Vec::new()
+            (losses(subject)?, Vec::new())
         };
         let (check, values) = if readable {
             let (check, finite) = check::check(subject, &step)?;
@@ -247,10 +252,6 @@ impl Trace {
         } else {
             (None, Vec::new())
         };
-        let mut training = vec![frame(subject, 0, &recorded[0], readable)?];
-        let later = recorded.iter().enumerate().skip(1);
-        // Training may lead to numbers that cannot be traced; it ends there.
-        training.extend(later.map_while(|(i, r)| frame(subject, i, r, readable).ok()));
         let recurrent = subject.recurrent()?;
         let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
             ([_, ..], _) => "linear",
@@ -291,8 +292,8 @@ impl Trace {
             target: subject.target.iter().map(|y| y * subject.scale).collect(),
             prediction: training[0].prediction.clone(),
             scale: subject.scale,
-            loss: recorded[0].loss,
-            loss_after: recorded.get(1).map_or(f64::NAN, |r| r.loss),
+            loss: training[0].loss,
+            loss_after: training.get(1).map_or(f64::NAN, |f| f.loss),
             lr: subject.lr,
             seed: subject.seed,
             step_names: subject.names.steps.clone(),
@@ -331,31 +332,48 @@ impl Trace {
     }
 }
 
-/// A recorded training step; where it cannot be read number by number, its loss.
-fn frame(subject: &Subject, step: usize, recorded: &Recorded, readable: bool) -> Result<Frame> {
-    let scaled = |all: &[f64]| all.iter().map(|x| x * subject.scale).collect();
-    let mut frame = Frame {
+/// A recorded training step.
+fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
+    let at = Subject {
+        params: recorded.params.clone(),
+        ..subject.clone()
+    };
+    let traced = super::step(&at)?;
+    let nodes = traced.forward.graph.nodes.iter();
+    let followed = subject.target.len() * subject.input.len() <= FOLLOWED;
+    Ok(Frame {
         step,
         loss: recorded.loss,
-        prediction: scaled(&recorded.prediction),
-        numbers: Vec::new(),
-        norms: Vec::new(),
-        connectivity: Vec::new(),
-    };
-    if readable {
-        let at = Subject {
-            params: recorded.params.clone(),
-            ..subject.clone()
-        };
-        let traced = super::step(&at)?;
-        let nodes = traced.forward.graph.nodes.iter();
-        frame.numbers = nodes.map(|n| n.numbers.clone()).collect();
-        frame.norms = norms::norms(&traced);
-        if subject.target.len() * subject.input.len() <= FOLLOWED {
-            frame.connectivity = overview::connectivity(&at)?.rows;
-        }
-    }
-    Ok(frame)
+        prediction: scaled(subject, &recorded.prediction),
+        numbers: nodes.map(|n| n.numbers.clone()).collect(),
+        norms: norms::norms(&traced),
+        connectivity: if followed {
+            overview::connectivity(&at)?.rows
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// The recorded training steps where they are too large to be read.
+fn losses(subject: &Subject) -> Result<Vec<Frame>> {
+    let mut all = Vec::new();
+    landscape::descend(subject, |_, passed| {
+        all.push(Frame {
+            step: all.len(),
+            loss: passed.loss,
+            prediction: scaled(subject, &passed.prediction),
+            numbers: Vec::new(),
+            norms: Vec::new(),
+            connectivity: Vec::new(),
+        });
+    })?;
+    Ok(all)
+}
+
+/// Predictions in the units of the input.
+fn scaled(subject: &Subject, numbers: &[f64]) -> Vec<f64> {
+    numbers.iter().map(|x| x * subject.scale).collect()
 }
 
 /// A place in a parameter, counted from 0.
