@@ -141,10 +141,10 @@ impl Text {
                 From::Next => Ok(()),
             };
         }
-        let room = self.view.width.saturating_sub(3 + shape.chars().count());
+        let left = self.view.width.saturating_sub(3 + shape.chars().count());
         let symbol = v.symbol.clone();
-        if head.chars().count() <= room {
-            let gap = " ".repeat(room - head.chars().count());
+        if head.chars().count() <= left {
+            let gap = " ".repeat(left - head.chars().count());
             let head = head.replacen(&symbol, &self.paint("1", &symbol), 1);
             let _ = writeln!(self.out, "  {head}{gap} {}", self.paint("2", &shape));
         } else {
