@@ -12,12 +12,20 @@ import { chromium } from "playwright-core";
 const [elman, folder] = process.argv.slice(2).map((p) => resolve(p));
 mkdirSync(folder, { recursive: true });
 
+// A forecaster to look into.
+const table = resolve(import.meta.dirname, "../../examples/data/household_energy_monthly.csv");
+const quick = ["--horizon", "3", "--members", "1", "--epochs", "20", "--out", `${folder}/forecast`, "--force"];
+execFileSync(elman, ["forecast", table, "--target", "kwh", ...quick], { stdio: "pipe" });
+
 const CASES = [
   { name: "worked", flags: [] },
   { name: "lstm", flags: ["--cell", "lstm"] },
   { name: "gru-both", flags: ["--cell", "gru", "--bidirectional", "--readout", "last-state"] },
   { name: "stacked", flags: ["--layers", "2", "--hidden", "1", "--configuration", "many-to-many"] },
   { name: "one-to-many", flags: ["--configuration", "one-to-many"] },
+  { name: "limit", flags: ["--cell", "lstm", "--layers", "2"] },
+  { name: "long", flags: ["--hidden", "1", "--input", Array.from({ length: 40 }, (_, i) => 20 + 5 * (i % 7)).join(" "), "--target", "40"] },
+  { name: "forecaster", flags: [`${folder}/forecast/model.safetensors`, "--input", table] },
   { name: "large", flags: ["--cell", "lstm", "--hidden", "24"] },
 ];
 const SIZES = { phone: { width: 375, height: 812 }, desktop: { width: 1280, height: 900 } };
@@ -62,6 +70,9 @@ async function tidy(page, what) {
   assert.deepEqual(found, [], what);
 }
 
+// A shown number, to the five digits shown.
+const near = (shown, x) => Math.abs(Number(shown.replaceAll("−", "-")) - x) <= 5.1e-5 * Math.abs(x);
+
 for (const { name, flags } of CASES) {
   const file = `${folder}/${name}.html`;
   execFileSync(elman, ["explain", ...flags, "--html", file, "--force"], { stdio: "pipe" });
@@ -85,12 +96,69 @@ for (const { name, flags } of CASES) {
     }
 }
 
+// A model that is too large to be read is shown by maps that stand for the first
+// pass: there is nothing to slide.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/large.html`, SIZES.desktop, "light", problems);
+  assert.equal(await page.$("#frame"), null);
+  const trace = JSON.parse(execFileSync(elman, ["explain", "--cell", "lstm", "--hidden", "24", "--json"], { maxBuffer: 1 << 28 }));
+  await page.locator("#heats canvas").first().scrollIntoViewIfNeeded();
+  await page.locator("#heats canvas").first().hover({ position: { x: 1, y: 1 } });
+  const shown = await page.locator("#heats .tip").first().textContent();
+  assert(near(shown.split(": ")[1], trace.heat[0].rows[0][0]), shown);
+  assert.equal(await page.locator("#connect canvas").count(), 1);
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
+// The newcomer's questions are answered by the page alone, with the numbers of
+// the network at hand, in both languages.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/gru-both.html`, SIZES.desktop, "light", problems);
+  const { flags } = CASES.find((c) => c.name === "gru-both");
+  const trace = JSON.parse(execFileSync(elman, ["explain", ...flags, "--json"], { maxBuffer: 1 << 28 }));
+  const row = (ids) => ids.flatMap((id) => trace.values[id].numbers);
+  const EXPECTED = {
+    en: [
+      ["Why does h_0 ignore batch_first?", /only these have a time axis.*\(L·D, B, H\).*input 1 × 3 × 1.*h_0 2 × 1 × 2/],
+      ["Why is h_n not output[-1] when the network is bidirectional?", /where each direction ends.*read one input only.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["What do the rows of weight_ih mean", /reset gate.*update gate.*candidate.*weight_ih_l0: rows 1–2 Wxr→, rows 3–4 Wxz→, rows 5–6 Wxn→/],
+      ["Where does the gradient vanish?", /back through time.*slope of the activation.*dL\/dh → is multiplied by ([0-9.]+) .*: healthy/],
+    ],
+    ja: [
+      ["なぜ h_0 は batch_first を無視する", /時間の軸があるのはこの二つだけ.*\(L·D, B, H\).*input は 1 × 3 × 1.*h_0 は 2 × 1 × 2/],
+      ["なぜ h_n は output[-1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["weight_ih の行", /リセットゲート.*更新ゲート.*候補.*weight_ih_l0: 1–2 行 Wxr→, 3–4 行 Wxz→, 5–6 行 Wxn→/],
+      ["勾配はどこで消える", /時間をさかのぼる.*活性化の傾き.*dL\/dh → は一歩戻るごとに平均 ([0-9.]+) 倍で、健全/],
+    ],
+  };
+  for (const language of ["en", "ja"]) {
+    for (const [i, [question, answer]] of EXPECTED[language].entries()) {
+      const details = page.locator("details").nth(i);
+      assert((await details.locator("summary").textContent()).includes(question), question);
+      if (!(await details.getAttribute("open"))) await details.evaluate((d) => (d.open = true));
+      assert(await details.locator("p").last().isVisible(), question);
+      const text = (await details.locator("p").allTextContents()).join(" ").replaceAll("\u00a0", " ").replace(/\s+/g, " ");
+      const found = text.match(answer);
+      assert(found, `${question}: ${text}`);
+      if (i === 1)
+        [trace.ends.h_n, trace.ends.output].forEach((ids, k) =>
+          found[k + 1].split(" ").forEach((shown, j) => assert(near(shown, row(ids)[j]), `${question}: ${shown}`)));
+      if (i === 3) assert(near(found[1], trace.norms[0].factor), found[1]);
+    }
+    await page.click("#lang");
+  }
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
 // Every number that the page shows is in the JSON, to the digits shown.
 {
   const problems = [];
   const { page } = await open(`${folder}/worked.html`, SIZES.desktop, "light", problems);
   const trace = JSON.parse(execFileSync(elman, ["explain", "--json"], { maxBuffer: 1 << 28 }));
-  const near = (shown, x) => Math.abs(Number(shown.replaceAll("−", "-")) - x) <= 1e-4 * Math.abs(x) + 1e-12;
   const shown = () => page.$$eval("[data-n]", (all) => all.map((e) => [e.dataset.n, e.textContent]));
   async function compare(frame) {
     let count = 0;
@@ -111,6 +179,9 @@ for (const { name, flags } of CASES) {
   const before = await page.textContent("#tiles");
   await page.fill("#frame", "50");
   assert.notEqual(await page.textContent("#tiles"), before, "the loss follows the training step");
+  const connected = await page.$$eval("#connect td:not(:first-child)", (all) => all.map((e) => e.textContent));
+  assert.equal(connected.length, 3);
+  connected.forEach((text, t) => assert(near(text, trace.training[50].connectivity[0][t]), text));
   await compare(50);
   await page.fill("#frame", "0");
 

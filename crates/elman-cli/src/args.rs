@@ -95,9 +95,14 @@ here and from the next step, and beside them their finite differences.
 
 Flags change the model: its cell, sizes, weights, input and target. MODEL is a
 model file of elman's in place of it, with one network that reads a sequence, or
-one vector, and nothing beside it; the first network of several is shown.
+one vector; the first network of several is shown. Of a model of elman forecast
+--input is a table: the newest window whose next steps are known is shown.
 
---set NAME[i,j]=VALUE sets a number of a parameter, counted from 0 as in PyTorch.
+A file of PyTorch's is taken where it holds one recurrent layer and at most one
+linear head.
+
+--set NAME[i,j]=VALUE sets a number of a parameter: by the symbol that formulas
+have, counted from 1, or by PyTorch's name, counted from 0.
 --input has a number for each step; where commas or line breaks part it, each
 part is a step and its numbers are the features. It may be the name of a file
 with such numbers. --json prints all of it, as the crate elman-explain documents
@@ -110,7 +115,8 @@ Examples:
   elman explain --cell lstm --hidden 2 --check
   elman explain --nonlinearity linear --set weight_hh_l0[0,0]=1.5 --only backward
   elman explain --configuration many-to-many --bidirectional --html explain.html
-  elman explain model.safetensors --input \"0.1 0.2 0.3\" --target 0.4";
+  elman explain model.safetensors --input \"0.1 0.2 0.3\" --target 0.4
+  elman explain model.safetensors --input energy.csv --html explain.html";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -384,10 +390,11 @@ pub struct ConvertArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A model file of elman's [default: the worked example]
+    /// A model file of elman's or PyTorch's [default: the worked example]
     pub model: Option<PathBuf>,
 
-    /// What the network reads: numbers, or a file with numbers [default: 10 20 30]
+    /// What the network reads: numbers, or a file with numbers, or a table
+    /// [default: 10 20 30]
     #[arg(
         long,
         value_name = "NUMBERS",
@@ -434,7 +441,7 @@ pub struct ExplainArgs {
     /// PyTorch's two biases, not the one of the theory
     #[arg(long, help_heading = "Model")]
     pub two_biases: bool,
-    /// Set a number of a parameter, like weight_hh_l0[0,1]=0.5; may be repeated
+    /// Set a number of a parameter, like W_h[1,2]=0.5; may be repeated
     #[arg(long, value_name = "NAME[i,j]=VALUE", help_heading = "Model")]
     pub set: Vec<String>,
     /// The learning rate of the update [default: 0.1]

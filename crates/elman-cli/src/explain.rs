@@ -5,11 +5,17 @@ use crate::failure::Failure;
 use crate::files;
 use crate::plan::ExplainPlan;
 use crate::weights::Weights;
+use elman::network::NetworkConfig;
+use elman::weights::METADATA_KEY;
 use elman_explain::Subject;
-use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
+use elman_explain::render::{page, short};
 use elman_explain::setup::{self, Request};
+use elman_explain::subject::Names;
 use elman_explain::trace::Trace;
+use elman_explain::words::Note;
+use elman_forecast::model::ForecastModel;
+use elman_forecast::options::Loss;
 use std::fs;
 use std::path::Path;
 
@@ -17,7 +23,7 @@ use std::path::Path;
 const LONGEST: u64 = 1 << 20;
 
 pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
-    let subject = subject(plan)?;
+    let subject = subject(plan, console)?;
     let trace = Trace::new(&subject)?;
     let view = View {
         colour: console.paint.colour,
@@ -38,14 +44,103 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
     console.print(&terminal::render(&trace, view)?)
 }
 
-fn subject(plan: &ExplainPlan) -> Result<Subject, Failure> {
+fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     let Some(path) = &plan.model else {
         return Ok(request(plan)?.subject()?);
     };
     let mut file = Weights::open(path)?;
-    let opened = setup::open(&file.tensors()?.widened());
-    let (network, params) = opened.map_err(|e| Failure::from(e.at(path.display())))?;
-    let subject = request(plan)?.of_model(network, params);
+    let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
+    let tensors = file.tensors()?.widened();
+    if tensors.metadata(METADATA_KEY).is_none() {
+        let subject = request(plan)?.of_torch(&tensors, plan.nonlinearity);
+        return subject.map_err(wrong);
+    }
+    if plan.nonlinearity.is_some() {
+        return Err(Failure::Input(
+            "--nonlinearity: the model file says what the network is; leave one out".into(),
+        ));
+    }
+    let (network, params) = setup::open(&tensors).map_err(wrong)?;
+    if let Some(NetworkConfig::Sequence(config)) = network.config()
+        && config.skip.is_some()
+    {
+        return forecaster(plan, path, console);
+    }
+    request(plan)?.of_model(network, params).map_err(wrong)
+}
+
+/// A model of `elman forecast` over the newest window of a table.
+fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subject, Failure> {
+    let model = ForecastModel::load(path)?;
+    let target = &model.plan().target;
+    let Some(table) = &plan.table else {
+        return Err(Failure::Input(format!(
+            "--input: expected a table with the column {target}, like --input new.csv, since {} is a model of elman forecast",
+            path.display()
+        )));
+    };
+    if plan.request.target.is_some() || plan.request.scale.is_some() {
+        let flag = if plan.request.target.is_some() {
+            "--target"
+        } else {
+            "--scale"
+        };
+        return Err(Failure::Input(format!(
+            "{flag}: a model of elman forecast has it from the table and its own file; leave it out"
+        )));
+    }
+    let window = model.newest_window(table)?;
+    for note in &window.notes {
+        console.note(note);
+    }
+    let plan_of = model.plan();
+    let (truth, steps) = (window.target.len(), &window.steps);
+    let known = steps.len() - truth;
+    let mut notes = vec![
+        Note::new(
+            "note_window",
+            [
+                ('a', steps[0].clone()),
+                ('b', steps[known - 1].clone()),
+                ('c', steps[known].clone()),
+                ('d', steps[steps.len() - 1].clone()),
+            ],
+        ),
+        Note::new(
+            "note_units",
+            [
+                ('n', target.clone()),
+                ('c', short(window.centre)),
+                ('s', short(window.spread)),
+            ],
+        ),
+    ];
+    if plan_of.members > 1 {
+        notes.push(Note::new(
+            "note_first",
+            [('n', plan_of.members.to_string())],
+        ));
+    }
+    if plan_of.loss != Loss::Mse {
+        notes.push(Note::new("note_loss", [('l', plan_of.loss.to_string())]));
+    }
+    let subject = Subject {
+        network: window.network.build()?,
+        params: setup::widened(&window.params)?,
+        input: window.input.mapv(f64::from),
+        skip: Some(window.skip.into_iter().map(f64::from).collect()),
+        target: window.target.into_iter().map(f64::from).collect(),
+        lr: plan.request.lr,
+        scale: 1.0,
+        seed: None,
+        names: Names {
+            steps: window.steps,
+            features: window.features,
+            beside: window.beside,
+            notes,
+        },
+    };
+    let subject = plan.request.of(subject);
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 

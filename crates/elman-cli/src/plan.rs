@@ -13,7 +13,7 @@ use elman::weights::{ConvertOptions, Format};
 use elman_bench::case::{Case, Mode, Row, Sizes};
 use elman_bench::measure::Options;
 use elman_explain::render::terminal::View;
-use elman_explain::setup::Request;
+use elman_explain::setup::{Request, Shape};
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -194,6 +194,8 @@ impl ConvertPlan {
 pub struct ExplainPlan {
     pub model: Option<PathBuf>,
     pub request: Request,
+    /// The activation, where it is asked for.
+    pub nonlinearity: Option<Shape>,
     /// The file that `--input` names, where it names one.
     pub table: Option<PathBuf>,
     pub view: View,
@@ -210,7 +212,6 @@ impl ExplainPlan {
                 ("--bidirectional", args.bidirectional),
                 ("--configuration", args.configuration.is_some()),
                 ("--readout", args.readout.is_some()),
-                ("--nonlinearity", args.nonlinearity.is_some()),
                 ("--two-biases", args.two_biases),
             ];
             if let Some((flag, _)) = own.iter().find(|(_, set)| *set) {
@@ -255,6 +256,7 @@ impl ExplainPlan {
         Ok(Self {
             model: args.model,
             request,
+            nonlinearity: args.nonlinearity.map(Into::into),
             table,
             view: View {
                 step: args.step,

@@ -5,12 +5,12 @@ mod common;
 use common::{assert_refused_once, elman, text};
 use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig};
-use elman::ndarray::Array3;
+use elman::ndarray::{Array3, ArrayD};
 use elman::network::{
     Inputs, Network, NetworkConfig, Readout, Sequence, SequenceCache, SequenceConfig,
 };
 use elman::params::Params;
-use elman::weights::Model;
+use elman::weights::{Model, TensorFile, write_tensors};
 use serde_json::Value;
 use std::fs;
 
@@ -79,6 +79,194 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
             assert_refused_once(folder.path(), &html, parts);
         }
     }
+}
+
+/// A forecaster over the newest window of a table whose next steps are known:
+/// it predicts there what `elman predict` says of the rows before them.
+#[test]
+fn a_forecaster_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = |rows: usize, missing: Option<usize>| {
+        let value = |i: usize| 50.0 + 20.0 * (i as f64 / 2.0).sin() + (i % 5) as f64;
+        let rows = (0..rows).map(|i| match missing == Some(i) {
+            true => format!("{i},\n"),
+            false => format!("{i},{}\n", value(i)),
+        });
+        format!("t,y\n{}", rows.collect::<String>())
+    };
+    fs::write(folder.path().join("all.csv"), table(120, None)).unwrap();
+    let quick = "--horizon 3 --look-back 6 --hidden-size 8 --epochs 2 --members 1 --loss huber";
+    let quick: Vec<&str> = quick.split(' ').collect();
+    let args = [&["forecast", "all.csv", "--target", "y"], quick.as_slice()].concat();
+    let made = elman(folder.path(), &args);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    // Where the newest value is missing, the newest window ends a step earlier.
+    for (missing, origin) in [(None, 117), (Some(119), 116)] {
+        fs::write(folder.path().join("new.csv"), table(120, missing)).unwrap();
+        fs::write(folder.path().join("before.csv"), table(origin, None)).unwrap();
+        let explain = ["explain", "model.safetensors", "--input", "new.csv"];
+        let shown = elman(folder.path(), &[&explain[..], &["--json"]].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let about = &trace["about"];
+        assert_eq!(about["step_names"][6], origin.to_string());
+        assert_eq!(trace["heat"].as_array().unwrap().len(), 5);
+        assert_eq!(trace["norms"][0]["steps"].as_array().unwrap().len(), 9);
+        let connectivity = &trace["connectivity"];
+        assert_eq!(connectivity["rows"][2].as_array().unwrap().len(), 9);
+        assert_eq!(connectivity["outputs"][0], "ŷ^7");
+        let beside = &connectivity["beside"];
+        assert_eq!(
+            beside["rows"][0].as_array().unwrap().len(),
+            beside["names"].as_array().unwrap().len()
+        );
+        let notes: Vec<&str> = about["notes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|n| n["text"].as_str())
+            .collect();
+        assert!(notes.iter().any(|n| n.contains("loss huber")), "{notes:?}");
+        let units = notes.iter().find_map(|n| n.split_once("(y − ")).unwrap().1;
+        let (centre, spread) = units.trim_end_matches('.').split_once(") / ").unwrap();
+        let (centre, spread): (f64, f64) = (centre.parse().unwrap(), spread.parse().unwrap());
+        let predict = ["predict", "model.safetensors", "before.csv", "--json"];
+        let predicted = elman(folder.path(), &predict);
+        let predicted: Value = serde_json::from_slice(&predicted.stdout).unwrap();
+        for k in 0..3 {
+            let own = centre + spread * about["prediction"][k].as_f64().unwrap();
+            let value = predicted["forecast"][k]["value"].as_f64().unwrap();
+            assert!((own - value).abs() < 1e-3, "{own}, predict {value}");
+        }
+    }
+    let page = elman(
+        folder.path(),
+        &[
+            "explain",
+            "model.safetensors",
+            "--input",
+            "new.csv",
+            "--html",
+            "page.html",
+        ],
+    );
+    assert!(page.status.success(), "{}", text(&page.stderr));
+    let terminal = elman(
+        folder.path(),
+        &["explain", "model.safetensors", "--input", "new.csv"],
+    );
+    for part in [
+        "% saturated",
+        "dL/dh: ",
+        "through the skip connection",
+        "The window from 110 to 115",
+    ] {
+        assert!(text(&terminal.stdout).contains(part), "{part}");
+    }
+    fs::write(folder.path().join("few.csv"), table(8, None)).unwrap();
+    let refused: [(&[&str], &[&str]); 4] = [
+        (&[], &["--input", "column y"]),
+        (&["--input", "1 2"], &["--input", "column y"]),
+        (
+            &["--input", "new.csv", "--target", "1"],
+            &["--target", "leave it out"],
+        ),
+        (&["--input", "few.csv"], &["few.csv", "too few rows"]),
+    ];
+    for (flags, parts) in refused {
+        let args = [&["explain", "model.safetensors"], flags].concat();
+        assert_refused_once(folder.path(), &args, parts);
+    }
+}
+
+/// What PyTorch saves: a layer alone, whose last state is the prediction, and a
+/// layer with a head, whatever they are called.
+#[test]
+fn pytorchs_layers_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/torch/files");
+    let json = |args: &[&str]| -> Value {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        serde_json::from_slice(&shown.stdout).unwrap()
+    };
+    let input = ["--input", "0.1 0.2, 0.3 -0.1, -0.2 0.5"];
+    let x =
+        ArrayD::from_shape_vec(vec![3, 1, 2], vec![0.1_f32, 0.2, 0.3, -0.1, -0.2, 0.5]).unwrap();
+    let arrays = write_tensors([("input".to_owned(), x.view())], None).unwrap();
+    for name in ["gru.pt", "rnn.pt", "deep.pt"] {
+        let path = format!("{files}/{name}");
+        let model = fs::read(&path).unwrap();
+        let ran = elman::run::run(&model, &arrays, &Default::default()).unwrap();
+        let ran = TensorFile::read(&ran.bytes).unwrap();
+        let get = |name: &str| ran.get::<f32>(name).unwrap().unwrap();
+        // The last layer's final states; output[-1] has another one of the reverse
+        // direction.
+        let (width, h_n) = (get("output").shape()[2], get("h_n"));
+        let last: Vec<f32> = h_n.iter().copied().skip(h_n.len() - width).collect();
+        let target = vec!["1"; last.len()].join(" ");
+        let trace = json(&[&[path.as_str()], &input[..], &["--target", &target]].concat());
+        for (k, state) in last.iter().enumerate() {
+            let own = trace["about"]["prediction"][k].as_f64().unwrap();
+            assert!(
+                (own - f64::from(*state)).abs() < 1e-6,
+                "{name}: {own} {state}"
+            );
+        }
+        assert!(
+            trace["about"]["notes"][0]["text"]
+                .as_str()
+                .unwrap()
+                .contains("no head")
+        );
+    }
+    // A layer and its head as a module of one's own names them.
+    let config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
+    let layer = elman::layer::Recurrent::<f32>::new(&config, 3).unwrap();
+    let layout = layer.params().layout().clone();
+    let own = |columns: usize, extra: bool| {
+        let mut tensors: Vec<(String, ArrayD<f32>)> = Vec::new();
+        for entry in layout.entries() {
+            let values = layer.params().values()[entry.range.clone()].to_vec();
+            let array = ArrayD::from_shape_vec(entry.shape.clone(), values).unwrap();
+            tensors.push((format!("encoder.{}", entry.name), array));
+        }
+        tensors.push(("fc.weight".into(), ArrayD::from_elem(vec![1, columns], 0.5)));
+        if extra {
+            tensors.push(("norm.running_mean".into(), ArrayD::zeros(vec![3])));
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, array)| (name.clone(), array.view()));
+        fs::write(
+            folder.path().join("own.safetensors"),
+            write_tensors(views, None).unwrap(),
+        )
+        .unwrap();
+    };
+    for (columns, said) in [(3, "last state"), (9, "all steps")] {
+        own(columns, false);
+        let args = [&["own.safetensors"], &input[..], &["--target", "1"]].concat();
+        let notes = json(&args)["about"]["notes"].to_string();
+        assert!(notes.contains(said) && notes.contains("no bias"), "{notes}");
+    }
+    let refused = |args: &[&str], parts: &[&str]| {
+        let args = [&["explain"], args, &input[..], &["--target", "1"]].concat();
+        assert_refused_once(folder.path(), &args, parts);
+    };
+    own(5, false);
+    refused(
+        &["own.safetensors"],
+        &["fc.weight", "axis 1", "expected 3", "3 * 3", "got 5"],
+    );
+    own(3, true);
+    refused(&["own.safetensors"], &["norm.running_mean", "elman run"]);
+    refused(
+        &["own.safetensors", "--nonlinearity", "relu"],
+        &["--nonlinearity"],
+    );
+    let several = format!("{files}/../../../examples/checkpoint/model.pt");
+    refused(&[&several], &["`encoder`, `rnn`, `decoder`", "elman run"]);
 }
 
 /// A trained model file, in f32: what it predicts is what `elman run` gives.

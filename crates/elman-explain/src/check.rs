@@ -2,7 +2,7 @@
 
 use crate::subject::Subject;
 use crate::trace::Step;
-use crate::trace::graph::{Id, Role, Rule};
+use crate::trace::graph::{Role, Rule};
 use elman::Result;
 use elman::cell::Activation;
 use serde::Serialize;
@@ -111,7 +111,8 @@ pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite
     Ok((check, all))
 }
 
-fn moved(subject: &Subject, name: &str, at: Id, by: f64) -> Result<f64> {
+/// The loss with one number of a parameter changed.
+fn moved(subject: &Subject, name: &str, at: usize, by: f64) -> Result<f64> {
     let mut params = subject.params.clone();
     let start = params.layout().find(name).map_or(0, |e| e.range.start);
     params.values_mut()[start + at] += by;

@@ -1,8 +1,9 @@
 //! The loss along one weight, two balls that roll into its valley, and the
 //! recorded training steps.
 
-use crate::subject::Subject;
-use crate::trace::{self, Step};
+use crate::subject::{Passed, Subject};
+use crate::trace::Step;
+use crate::trace::graph::Role;
 use elman::Result;
 use elman::optim::{Optimizer, Sgd};
 use elman::params::Params;
@@ -46,6 +47,8 @@ pub struct Turn {
 pub struct Curve {
     /// The parameter and the place in it, counted from 0: `rnn.weight_hh_l0[0,1]`.
     pub name: String,
+    /// The same as formulas have it, counted from 1: `W_h[2,1]`.
+    pub symbol: String,
     /// The curve, from left to right.
     pub points: Vec<Point>,
     /// Where it turns.
@@ -63,6 +66,8 @@ pub struct Curve {
 pub struct Recorded {
     /// Its loss.
     pub loss: f64,
+    /// Its prediction.
+    pub prediction: Vec<f64>,
     /// Parameters before its update.
     pub params: Params<f64>,
     /// Gradients.
@@ -70,41 +75,40 @@ pub struct Recorded {
 }
 
 /// Gradient descent on the one sequence: the pass that is shown and
-/// [`RECORDED`] more, fewer where the loss leaves the finite numbers.
+/// [`RECORDED`] more, fewer where the loss leaves the finite numbers. Each is
+/// given to `each`, with the subject before the update.
 ///
 /// # Errors
 /// Where not even the first pass can be run.
-pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+pub fn descend(subject: &Subject, mut each: impl FnMut(&Subject, &Passed)) -> Result<()> {
     let mut at = subject.clone();
     let mut sgd = Optimizer::Sgd(Sgd::default()).start(at.params.values().len())?;
-    let mut all = Vec::new();
-    for _ in 0..=RECORDED {
+    for step in 0..=RECORDED {
         let passed = match at.pass() {
-            Err(e) if all.is_empty() => return Err(e),
+            Err(e) if step == 0 => return Err(e),
             Err(_) => break,
             Ok(passed) => passed,
         };
+        each(&at, &passed);
+        sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
+    }
+    Ok(())
+}
+
+/// Every step of it, to be drawn.
+///
+/// # Errors
+/// As [`descend`].
+pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+    let mut all = Vec::new();
+    descend(subject, |at, passed| {
         all.push(Recorded {
             loss: passed.loss,
+            prediction: passed.prediction.clone(),
             params: at.params.clone(),
             grads: passed.grads.clone(),
         });
-        sgd.step(at.params.values_mut(), passed.grads.values(), subject.lr)?;
-    }
-    Ok(all)
-}
-
-/// The numbers of every value at each recorded step.
-///
-/// # Errors
-/// What the engine refuses.
-pub fn frames(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Step>> {
-    let mut at = subject.clone();
-    let mut all = Vec::new();
-    for step in recorded {
-        at.params = step.params.clone();
-        all.push(trace::step(&at)?);
-    }
+    })?;
     Ok(all)
 }
 
@@ -112,7 +116,17 @@ pub fn frames(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Step>> {
 ///
 /// # Errors
 /// What the engine refuses.
-pub fn curves(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Curve>> {
+pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<Vec<Curve>> {
+    let graph = &step.forward.graph;
+    let symbol = |name: &str, i: usize| {
+        let nodes = graph.nodes.iter().enumerate();
+        let mut parameters = nodes.filter(|(_, n)| n.role == Role::Parameter);
+        let found = parameters.find_map(|(id, n)| {
+            let (_, index) = n.source.as_ref().filter(|(own, _)| own == name)?;
+            Some((id, index.iter().position(|k| *k == i)?))
+        });
+        found.map_or_else(String::new, |at| graph.symbol_at(at))
+    };
     let entries = subject.params.layout().entries();
     // As many of each parameter, so that each is there.
     let each = WEIGHTS.div_ceil(entries.len().max(1)).max(1);
@@ -132,7 +146,9 @@ pub fn curves(subject: &Subject, recorded: &[Recorded]) -> Result<Vec<Curve>> {
                 [_, columns] => format!("{}[{},{}]", entry.name, i / columns, i % columns),
                 _ => format!("{}[{i}]", entry.name),
             };
-            curves.push(curve(subject, recorded, name, entry.range.start + i)?);
+            let mut curve = curve(subject, recorded, name, entry.range.start + i)?;
+            curve.symbol = symbol(&entry.name, i);
+            curves.push(curve);
         }
     }
     Ok(curves)
@@ -200,6 +216,7 @@ fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> R
     Ok(Curve {
         turns: turns.collect(),
         name,
+        symbol: String::new(),
         points,
         balls,
         lr: subject.lr,

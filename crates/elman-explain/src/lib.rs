@@ -7,6 +7,7 @@
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
+//! | [`words`] | sentences in two languages |
 //! | [`render`] | terminal and page; JSON is the [`Trace`](trace::Trace) itself |
 //!
 //! ```
@@ -30,4 +31,5 @@ pub mod sketch;
 pub mod subject;
 pub mod torch;
 pub mod trace;
+pub mod words;
 pub use subject::Subject;

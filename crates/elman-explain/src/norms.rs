@@ -1,8 +1,9 @@
 //! How large the gradient is at every step, and what that means.
 
 use crate::trace::Step;
-use crate::trace::graph::{From, Role};
+use crate::trace::graph::{From, Id, Role};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Below this share of the gradient at the last step it has vanished.
 pub const VANISHING: f64 = 1e-3;
@@ -69,28 +70,28 @@ fn norm(numbers: &[f64]) -> f64 {
 /// The norms of every layer, direction and state.
 pub fn norms(step: &Step) -> Vec<Norms> {
     let graph = &step.forward.graph;
+    // Of each value, the norm of what comes from the next step, and of the rest.
+    let mut parts: BTreeMap<(Id, bool), f64> = BTreeMap::new();
+    for n in &graph.nodes {
+        if let (Role::Share, Some((v, Some(_))), Some(from)) = (n.role, &n.of, n.from)
+            && !n.symbol.contains("[via")
+        {
+            let part = parts.entry((*v, from == From::Next));
+            part.or_insert_with(|| norm(&n.numbers));
+        }
+    }
     let mut all: Vec<Norms> = Vec::new();
     for (layer, reverse, t, name, id) in &step.forward.named {
         if !matches!(*name, "h" | "c") {
             continue;
         }
-        let part = |from: &[From]| {
-            let parts = graph.nodes.iter().filter(|n| {
-                let of =
-                    n.of.as_ref()
-                        .is_some_and(|(v, readers)| v == id && readers.is_some());
-                let is_part =
-                    n.role == Role::Share && n.symbol.ends_with(']') && !n.symbol.contains("[via");
-                of && is_part && n.from.is_some_and(|f| from.contains(&f))
-            });
-            parts.map(|n| norm(&n.numbers)).next().unwrap_or(0.0)
-        };
+        let part = |next| parts.get(&(*id, next)).copied().unwrap_or(0.0);
         let total = step.grads[*id].map_or(0.0, |g| norm(&graph.nodes[g].numbers));
         let at = AtStep {
             step: *t,
             norm: total,
-            from_loss: part(&[From::Loss, From::Above, From::Inside]),
-            from_next: part(&[From::Next]),
+            from_loss: part(false),
+            from_next: part(true),
             factor: None,
             ratio: 1.0,
             verdict: Verdict::Healthy,

@@ -5,6 +5,7 @@ use crate::subject::Subject;
 use crate::trace::Step;
 use elman::Result;
 use elman::layer::RecurrentConfig;
+use elman::network::Readout;
 use serde::Serialize;
 
 /// A gate of a sigmoid is saturated outside of these.
@@ -15,7 +16,7 @@ pub const TANH: f64 = 0.9;
 /// A state or a gate over time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Heat {
-    /// `h`, `c`, `r`, `z`, `n`, `i`, `f`, `g`, `o`.
+    /// `h`, `c`, `r`, `z`, `q`, `n`, `i`, `f`, `g`, `o`; `m`, what is projected.
     pub name: &'static str,
     /// The layer, counted from 0.
     pub layer: usize,
@@ -49,6 +50,23 @@ pub struct Connectivity {
     pub levels: Vec<Vec<u8>>,
     /// The largest of them.
     pub largest: f64,
+    /// Of a network with a skip connection, what goes through that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+}
+
+/// The gradient of each prediction by each number that a skip connection reads:
+/// its weights.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Beside {
+    /// What the numbers are; as many as they, or none.
+    pub names: Vec<String>,
+    /// For each output and number, the size of the gradient.
+    pub rows: Vec<Vec<f64>>,
+    /// Each as a shade from 0 to 4 of the largest.
+    pub levels: Vec<Vec<u8>>,
+    /// The largest of them.
+    pub largest: f64,
 }
 
 /// A number as a shade from 0 to 4.
@@ -71,6 +89,11 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
     let rnn = recurrent.cell == elman::cell::CellKind::Rnn;
     let mut all: Vec<Heat> = Vec::new();
     for (layer, reverse, t, name, id) in &step.forward.named {
+        // The formulas call the state's part of a GRU's candidate q.
+        let name = match name {
+            &"hn" => &"q",
+            other => other,
+        };
         let row = graph.nodes[*id].numbers.clone();
         let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == (*layer, *reverse, *name);
         let index = t - 1;
@@ -150,19 +173,45 @@ pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
         } else {
             String::new()
         };
-        outputs.push(match count / features {
-            1 => format!("ŷ{feature}"),
-            _ => format!("ŷ^{}{feature}", k / features + 1),
+        outputs.push(match subject.readout() {
+            Some(Readout::LastState | Readout::AllStates(_)) => format!("ŷ{feature}"),
+            Some(Readout::LastSteps(last)) => {
+                let step = subject.input.nrows() - last + k / features + 1;
+                format!("ŷ^{step}{feature}")
+            }
+            Some(Readout::EveryStep) | None => format!("ŷ^{}{feature}", k / features + 1),
         });
     }
+    let (levels, largest) = shades(&rows);
+    Ok(Connectivity {
+        beside: beside(subject, outputs.len()),
+        outputs,
+        levels,
+        rows,
+        largest,
+    })
+}
+
+/// Rows as shades of the largest of their numbers, and that.
+fn shades(rows: &[Vec<f64>]) -> (Vec<Vec<u8>>, f64) {
     let largest = rows.iter().flatten().copied().fold(0.0, f64::max);
     let levels = rows
         .iter()
         .map(|row| row.iter().map(|x| shade(*x, largest)).collect());
-    Ok(Connectivity {
-        outputs,
-        levels: levels.collect(),
+    (levels.collect(), largest)
+}
+
+fn beside(subject: &Subject, outputs: usize) -> Option<Beside> {
+    let numbers = subject.skip.as_ref()?.len();
+    let weights = subject.params.get("skip.weight")?;
+    let weights: Vec<f64> = weights.iter().map(|w| w.abs()).collect();
+    let rows = weights.chunks(numbers.max(1)).take(outputs);
+    let rows: Vec<Vec<f64>> = rows.map(<[f64]>::to_vec).collect();
+    let (levels, largest) = shades(&rows);
+    Some(Beside {
+        names: subject.names.beside.clone(),
         rows,
+        levels,
         largest,
     })
 }

@@ -1,16 +1,20 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
-use crate::subject::Subject;
+use crate::subject::{Names, Subject};
+use crate::trace;
+use crate::words::Note;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
 use elman::ndarray::Array2;
 use elman::network::{
-    AnyNetwork, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
+    AnyNetwork, ChainLayer, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
 };
 use elman::params::Params;
-use elman::weights::{Dtype, Model, TensorFile};
+use elman::run::RunOptions;
+use elman::weights::{Dtype, Model, TensorFile, found_layers};
 use elman::{Error, Result};
+use std::collections::BTreeSet;
 
 /// Which predictions there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,7 +99,7 @@ impl Default for Request {
 
 /// Units and layers that are looked at at most: more are refused before any
 /// memory is taken.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 
 /// Reads numbers: `10 20 30` are three steps of one feature; where commas,
 /// semicolons or line breaks part them, each part is a step and its numbers are
@@ -235,8 +239,17 @@ impl Request {
                 .map_err(|e| Error::shape(format!("--input: {e}")))?,
             false => input,
         };
-        let target: Vec<f64> = target.iter().copied().collect();
-        self.finish(network, params, input, target, Some(self.seed), 100.0)
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target: target.iter().copied().collect(),
+            lr: self.lr,
+            scale: self.scale.unwrap_or(100.0),
+            seed: Some(self.seed),
+            names: Names::default(),
+        })
     }
 
     /// A model file's network with the input and the target that are asked for.
@@ -244,6 +257,175 @@ impl Request {
     /// # Errors
     /// Where one of them is missing or does not fit.
     pub fn of_model(&self, network: AnyNetwork, params: Params<f64>) -> Result<Subject> {
+        let (input, target) = self.given()?;
+        if let Some(NetworkConfig::Sequence(SequenceConfig { skip: Some(s), .. })) =
+            network.config()
+        {
+            return Err(Error::option(format!(
+                "model: its skip connection reads {} numbers beside the sequence, which --input does not give; a model of `elman forecast` is explained on a table, with --input TABLE.csv",
+                s.inputs
+            )));
+        }
+        let target: Vec<f64> = target.iter().copied().collect();
+        let input = match network.config() {
+            Some(NetworkConfig::OneToMany(_)) => {
+                let row: Vec<f64> = input.iter().copied().collect();
+                Array2::from_shape_vec((1, row.len()), row)
+                    .map_err(|e| Error::shape(format!("--input: {e}")))?
+            }
+            _ => input,
+        };
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target,
+            lr: self.lr,
+            scale: self.scale.unwrap_or(1.0),
+            seed: None,
+            names: Names::default(),
+        })
+    }
+
+    /// What PyTorch has saved: one recurrent layer, with or without a linear head
+    /// behind it, whatever they are called. The head reads the last state or the
+    /// states of all steps, as its columns tell; where there is none, the
+    /// identity stands in its place.
+    ///
+    /// # Errors
+    /// Where the file holds other layers, input or target is missing or does not
+    /// fit, or the activation is none that PyTorch's layer has.
+    pub fn of_torch(&self, file: &TensorFile<'_>, nonlinearity: Option<Shape>) -> Result<Subject> {
+        let nonlinearity = match nonlinearity {
+            None => None,
+            Some(Shape::Tanh) => Some(Nonlinearity::Tanh),
+            Some(Shape::Relu) => Some(Nonlinearity::Relu),
+            Some(Shape::Linear) => {
+                return Err(Error::option(
+                    "--nonlinearity: expected tanh or relu, as PyTorch's layers have; linear is for a model of one's own",
+                ));
+            }
+        };
+        let found = found_layers(file);
+        let (recurrent, others): (Vec<_>, Vec<_>) = found
+            .iter()
+            .partition(|f| matches!(f.layer, ChainLayer::Recurrent(_)));
+        let heads: Option<Vec<(&str, usize, usize)>> = others
+            .iter()
+            .map(|f| match f.layer {
+                ChainLayer::Linear {
+                    in_features,
+                    out_features,
+                    ..
+                } => Some((f.prefix.as_str(), in_features, out_features)),
+                _ => None,
+            })
+            .collect();
+        let head = match (recurrent.len(), heads.as_deref()) {
+            (0 | 1, Some([])) => None,
+            (1, Some([one])) => Some(*one),
+            _ => {
+                let all = found.iter().map(|f| format!("`{}`", f.prefix));
+                return Err(Error::option(format!(
+                    "model: expected one recurrent layer and at most one linear head, got {}; elman run takes them with --network, and one of the layers can be saved by itself to explain it",
+                    all.collect::<Vec<_>>().join(", ")
+                )));
+            }
+        };
+        let options = RunOptions {
+            nonlinearity,
+            ..RunOptions::default()
+        };
+        let (recurrent, prefix) = elman::run::infer(file, &options)?;
+        let (input, target) = self.given()?;
+        let steps = input.nrows();
+        let stack = &recurrent.stack;
+        let state = match recurrent.proj_size {
+            0 => recurrent.hidden_size,
+            projected => projected,
+        };
+        let width = state * if stack.bidirectional { 2 } else { 1 };
+        let mut names = Names::default();
+        let (readout, outputs) = match head {
+            None => {
+                names.notes.push(Note::new("note_identity", []));
+                (Readout::LastState, width)
+            }
+            Some((name, columns, rows)) => {
+                let (key, readout) = match columns {
+                    c if c == width => ("note_head", Readout::LastState),
+                    c if c == width * steps => ("note_all", Readout::AllStates(steps)),
+                    _ => {
+                        return Err(Error::shape(format!(
+                            "{name}.weight, axis 1: expected {width}, the numbers of the last state, or {steps} * {width}, those of all {steps} steps of the input, got {columns}"
+                        )));
+                    }
+                };
+                let values = [('n', name.to_owned()), ('c', columns.to_string())];
+                names.notes.push(Note::new(key, values));
+                (readout, rows)
+            }
+        };
+        if recurrent.cell == CellKind::Rnn && nonlinearity.is_none() {
+            names
+                .notes
+                .push(Note::new("note_activation", [('f', "tanh".to_owned())]));
+        }
+        let network = NetworkConfig::Sequence(SequenceConfig {
+            recurrent,
+            readout,
+            outputs,
+            head_dropout: 0.0,
+            skip: None,
+        });
+        let network = network.build()?;
+        let mut params: Params<f64> = Params::try_zeros(Network::<f64>::layout(&network).clone())?;
+        let layout = params.layout().clone();
+        let mut unread: BTreeSet<&str> = file.names().into_iter().collect();
+        for entry in layout.entries() {
+            let stored = match (entry.name.strip_prefix("rnn."), head) {
+                (Some(part), _) => format!("{prefix}{part}"),
+                (None, Some((name, ..))) => entry.name.replacen("head", name, 1),
+                (None, None) => {
+                    let side = outputs + 1;
+                    let one =
+                        |(i, x): (usize, &mut f64)| *x = if i % side == 0 { 1.0 } else { 0.0 };
+                    if entry.shape.len() == 2 {
+                        params.values_mut()[entry.range.clone()]
+                            .iter_mut()
+                            .enumerate()
+                            .for_each(one);
+                    }
+                    continue;
+                }
+            };
+            unread.remove(stored.as_str());
+            match numbers(file, &stored)? {
+                Some(values) => params.set(&entry.name, &values)?,
+                None => names.notes.push(Note::new("note_no_bias", [])),
+            }
+        }
+        if let Some(name) = unread.first() {
+            return Err(Error::option(format!(
+                "model: {name} is of no recurrent layer and no linear head, which is all that is explained; save these by themselves, or run the whole with elman run --network"
+            )));
+        }
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target: target.iter().copied().collect(),
+            lr: self.lr,
+            scale: self.scale.unwrap_or(1.0),
+            seed: None,
+            names,
+        })
+    }
+
+    /// Input and target, without which a file cannot be explained.
+    fn given(&self) -> Result<(Array2<f64>, Array2<f64>)> {
         let (Some(input), Some(target)) = (&self.input, &self.target) else {
             let missing = if self.input.is_none() {
                 "input"
@@ -254,58 +436,48 @@ impl Request {
                 "--{missing} is missing: a model file needs --input, what it reads, and --target, what it should predict"
             )));
         };
-        if let Some(NetworkConfig::Sequence(SequenceConfig { skip: Some(s), .. })) =
-            network.config()
-        {
-            return Err(Error::option(format!(
-                "model: its skip connection reads {} numbers beside the sequence, as the models of `elman forecast` do; explain expects a network that reads the sequence alone",
-                s.inputs
-            )));
-        }
-        let input = parse_input("--input", input)?;
-        let target: Vec<f64> = parse_input("--target", target)?.iter().copied().collect();
-        let input = match network.config() {
-            Some(NetworkConfig::OneToMany(_)) => {
-                let row: Vec<f64> = input.iter().copied().collect();
-                Array2::from_shape_vec((1, row.len()), row)
-                    .map_err(|e| Error::shape(format!("--input: {e}")))?
-            }
-            _ => input,
-        };
-        self.finish(network, params, input, target, None, 1.0)
+        Ok((
+            parse_input("--input", input)?,
+            parse_input("--target", target)?,
+        ))
     }
 
-    fn finish(
-        &self,
-        network: AnyNetwork,
-        params: Params<f64>,
-        input: Array2<f64>,
-        target: Vec<f64>,
-        seed: Option<u64>,
-        scale: f64,
-    ) -> Result<Subject> {
-        let scale = self.scale.unwrap_or(scale);
+    /// A subject that was made elsewhere, with the learning rate and the numbers
+    /// that are asked for.
+    ///
+    /// # Errors
+    /// Where a number cannot be set, or shapes do not fit.
+    pub fn of(&self, subject: Subject) -> Result<Subject> {
+        self.finish(Subject {
+            lr: self.lr,
+            ..subject
+        })
+    }
+
+    /// Divides by the scale and sets numbers.
+    fn finish(&self, mut subject: Subject) -> Result<Subject> {
+        let scale = subject.scale;
         if !(scale.is_finite() && scale != 0.0) {
             return Err(Error::option(format!(
                 "--scale: expected a number other than 0, got {scale}"
             )));
         }
-        let mut subject = Subject {
-            network,
-            params,
-            input: input / scale,
-            skip: None,
-            target: target.into_iter().map(|y| y / scale).collect(),
-            lr: self.lr,
-            scale,
-            seed,
-        };
-        for set in &self.set {
-            assign(&mut subject.params, set)?;
-        }
+        subject.input /= scale;
+        subject.target.iter_mut().for_each(|y| *y /= scale);
         subject.check()?;
+        for set in &self.set {
+            assign(&mut subject, set)?;
+        }
         Ok(subject)
     }
+}
+
+/// Parameters in `f64`.
+pub fn widened(stored: &Params<f32>) -> Result<Params<f64>> {
+    let mut params = Params::try_zeros(stored.layout().clone())?;
+    let both = params.values_mut().iter_mut().zip(stored.values());
+    both.for_each(|(to, from)| *to = f64::from(*from));
+    Ok(params)
 }
 
 /// The first network of a model file and its parameters, in `f64` whatever they
@@ -320,23 +492,30 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
         return Ok((model.network().clone(), model.members()[0].clone()));
     }
     let model = Model::<f32>::from_tensors(file)?;
-    let stored = &model.members()[0];
-    let mut params = Params::try_zeros(stored.layout().clone())?;
-    let both = params.values_mut().iter_mut().zip(stored.values());
-    both.for_each(|(to, from)| *to = f64::from(*from));
-    Ok((model.network().clone(), params))
+    Ok((model.network().clone(), widened(&model.members()[0])?))
 }
 
-/// Sets one number of a parameter: `weight_hh_l0[0,1]=0.5`, counted from 0 as
-/// in PyTorch; `rnn.` may be left out before a name.
+/// The numbers of a tensor, whatever their precision.
+fn numbers(file: &TensorFile<'_>, name: &str) -> Result<Option<Vec<f64>>> {
+    if file.float_dtype(|n| n == name)? == Some(Dtype::F32) {
+        let stored = file.get::<f32>(name)?;
+        return Ok(stored.map(|all| all.iter().map(|x| f64::from(*x)).collect()));
+    }
+    let stored = file.get::<f64>(name)?;
+    Ok(stored.map(|all| all.iter().copied().collect()))
+}
+
+/// Sets one number of a parameter of a [checked](Subject::check) subject:
+/// `W_h[1,2]=0.5` as formulas show it, counted from 1, or by PyTorch's name,
+/// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out.
 ///
 /// # Errors
 /// Where the words are no such thing, or the parameter or the place does not
 /// exist.
-pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
+pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
     let wrong = || {
         Error::option(format!(
-            "--set: expected NAME[i,j]=VALUE, like weight_hh_l0[0,1]=0.5, got `{text}`"
+            "--set: expected NAME[i,j]=VALUE, like W_h[1,2]=0.5 or weight_hh_l0[1,0]=0.5, got `{text}`"
         ))
     };
     let (place, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -354,6 +533,17 @@ pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
             "--set {name}: expected a finite number, got {value}"
         )));
     }
+    let at = match by_name(&subject.params, name, &index)? {
+        Some(at) => at,
+        None => by_symbol(subject, name, &index)?,
+    };
+    subject.params.values_mut()[at] = value;
+    Ok(())
+}
+
+/// The place of a number by PyTorch's name of its parameter; none where no
+/// parameter has that name.
+fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<usize>> {
     let entries = params.layout().entries();
     let entry = entries.iter().find(|e| {
         let own = ["rnn.", "decoder."]
@@ -361,13 +551,7 @@ pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
             .find_map(|p| e.name.strip_prefix(p));
         e.name == name || own == Some(name)
     });
-    let Some(entry) = entry else {
-        let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-        return Err(Error::option(format!(
-            "--set: no parameter is named `{name}`; there are {}",
-            names.join(", ")
-        )));
-    };
+    let Some(entry) = entry else { return Ok(None) };
     let fits =
         index.len() == entry.shape.len() && index.iter().zip(&entry.shape).all(|(i, n)| i < n);
     if !fits {
@@ -385,7 +569,43 @@ pub fn assign(params: &mut Params<f64>, text: &str) -> Result<()> {
         .iter()
         .zip(&entry.shape)
         .fold(0, |at, (i, n)| at * n + i);
-    let at = entry.range.start + flat;
-    params.values_mut()[at] = value;
-    Ok(())
+    Ok(Some(entry.range.start + flat))
+}
+
+/// The same by the symbol that formulas have, counted from 1. The indices of
+/// sides that are 1 may be left out.
+fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
+    let forward = trace::forward(subject)?;
+    let nodes = forward.graph.nodes.iter();
+    let shown: Vec<_> = nodes.filter(|n| n.source.is_some()).collect();
+    let layout = subject.params.layout();
+    let Some(node) = shown.iter().find(|n| n.symbol == name) else {
+        let symbols: Vec<&str> = shown.iter().map(|n| n.symbol.as_str()).collect();
+        let names: Vec<&str> = layout.entries().iter().map(|e| e.name.as_str()).collect();
+        return Err(Error::option(format!(
+            "--set: no parameter is named `{name}`; there are {}, counted from 1, or by PyTorch's names {}, counted from 0",
+            symbols.join(", "),
+            names.join(", ")
+        )));
+    };
+    let (rows, columns) = node.shape;
+    let place = match *index {
+        [] if rows * columns == 1 => Some((1, 1)),
+        [j] if rows == 1 => Some((1, j)),
+        [i] if columns == 1 => Some((i, 1)),
+        [i, j] => Some((i, j)),
+        _ => None,
+    };
+    let inside = place.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
+    let found = inside
+        .zip(node.source.as_ref())
+        .and_then(|((i, j), (parameter, from))| {
+            let entry = layout.find(parameter)?;
+            Some(entry.range.start + from[(i - 1) * columns + j - 1])
+        });
+    found.ok_or_else(|| {
+        Error::shape(format!(
+            "--set {name}{index:?}: expected row and column counted from 1 inside the shape [{rows}, {columns}]"
+        ))
+    })
 }

@@ -1,5 +1,6 @@
 //! What is explained: a network, its parameters, one sequence and its target.
 
+use crate::words::Note;
 use elman::cell::{Bias, CellKind, full_name};
 use elman::layer::{Merge, Pass, RecurrentConfig};
 use elman::loss::Loss;
@@ -28,7 +29,29 @@ pub struct Subject {
     pub scale: f64,
     /// Whether the parameters are those that PyTorch draws with this seed.
     pub seed: Option<u64>,
+    /// What things are called.
+    pub names: Names,
 }
+
+/// What the parts of a subject are called; any of them may be empty.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The steps of the input, like their times.
+    pub steps: Vec<String>,
+    /// The features of a step.
+    pub features: Vec<String>,
+    /// The numbers beside the sequence.
+    pub beside: Vec<String>,
+    /// Remarks.
+    pub notes: Vec<Note>,
+}
+
+/// Recurrent layers that are explained at most.
+const LAYERS: usize = 64;
+/// Steps that are explained at most.
+const STEPS: usize = 4096;
+/// Steps times parameters: the work of a pass that is explained at most.
+const WORK: usize = 1 << 28;
 
 /// One pass of the engine.
 #[derive(Debug, Clone)]
@@ -56,9 +79,16 @@ impl Subject {
         match self.network.config() {
             Some(NetworkConfig::Sequence(c)) => Ok(c.recurrent),
             Some(NetworkConfig::OneToMany(c)) => Ok(c.recurrent),
-            _ => Err(Error::option(
-                "model: expected a sequence or a one-to-many network, got an encoder-decoder or a chain; explain one of its layers with --cell and --set",
-            )),
+            other => {
+                let got = match other {
+                    Some(NetworkConfig::EncoderDecoder(_)) => "an encoder and a decoder",
+                    Some(NetworkConfig::Chain(_)) => "a chain of layers",
+                    _ => "cells of its own",
+                };
+                Err(Error::option(format!(
+                    "model: expected one recurrent stack with a head, or one that reads its own output, got {got}; save the tensors of one recurrent layer by themselves to explain that one"
+                )))
+            }
         }
     }
 
@@ -103,7 +133,25 @@ impl Subject {
                 )));
             }
         }
+        if stack.num_layers > LAYERS {
+            return Err(Error::option(format!(
+                "--layers: at most {LAYERS} are explained, got {}",
+                stack.num_layers
+            )));
+        }
         let (steps, features) = self.input.dim();
+        let steps_in_all = steps.max(self.target.len());
+        if steps_in_all > STEPS {
+            return Err(Error::option(format!(
+                "input, target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
+            )));
+        }
+        let parameters = self.params.values().len();
+        if steps_in_all.saturating_mul(parameters) > WORK {
+            return Err(Error::option(format!(
+                "{steps_in_all} steps through {parameters} parameters are more than can be traced (at most {WORK} of them together); give fewer steps, or --hidden and --layers less"
+            )));
+        }
         if steps == 0 {
             return Err(Error::shape(
                 "input: expected at least one step, got none; give numbers like --input \"10 20 30\"",

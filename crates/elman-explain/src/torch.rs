@@ -6,7 +6,8 @@ use elman::cell::{Bias, CellKind, Nonlinearity};
 use elman::network::{NetworkConfig, Readout};
 use std::fmt::Write;
 
-/// Parameters beyond which the code does not spell them out.
+/// Parameters, or numbers of input and target, beyond which the code does not
+/// spell them out.
 const SPELLED: usize = 2000;
 
 /// Python code that runs the same training step: its `params` are tensors by
@@ -108,11 +109,21 @@ pub fn code(subject: &Subject) -> Result<String> {
     let rows: Vec<Vec<f64>> = input.rows().into_iter().map(|r| r.to_vec()).collect();
     let o = subject.outputs().max(1);
     let k = subject.target.len() / o;
-    let _ = writeln!(
-        text,
-        "\ny = torch.tensor({:?}).reshape({k}, {o})",
-        subject.target
-    );
+    let numbers = input.len() + subject.target.len();
+    if numbers > SPELLED {
+        let _ = writeln!(
+            text,
+            "\n# The {numbers} numbers of input and target are too many to spell out: put them here.\nx = torch.empty(1, {}, {})  # (B, T, I)\ny = torch.empty({k}, {o})",
+            input.nrows(),
+            input.ncols()
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "\ny = torch.tensor({:?}).reshape({k}, {o})",
+            subject.target
+        );
+    }
     if linear {
         text.push_str(LINEAR);
     }
@@ -123,7 +134,12 @@ pub fn code(subject: &Subject) -> Result<String> {
     };
     match subject.network.config() {
         Some(NetworkConfig::OneToMany(_)) => {
-            let _ = writeln!(text, "v = torch.tensor({:?}, requires_grad=True)", rows[0]);
+            let vector = if numbers > SPELLED {
+                "x[0, 0]".to_owned()
+            } else {
+                format!("torch.tensor({:?}, requires_grad=True)", rows[0])
+            };
+            let _ = writeln!(text, "v = {vector}");
             let _ = writeln!(
                 text,
                 "h = torch.tanh(start(v)).reshape({layers}, 1, {})",
@@ -144,10 +160,12 @@ pub fn code(subject: &Subject) -> Result<String> {
             );
         }
         Some(NetworkConfig::Sequence(c)) => {
-            let _ = writeln!(
-                text,
-                "x = torch.tensor([{rows:?}], requires_grad=True)  # (B, T, I)"
-            );
+            if numbers <= SPELLED {
+                let _ = writeln!(
+                    text,
+                    "x = torch.tensor([{rows:?}], requires_grad=True)  # (B, T, I)"
+                );
+            }
             let _ = writeln!(text, "output, h_n = {call}");
             if r.cell == CellKind::Lstm {
                 text.push_str("h_n, c_n = h_n\n");

@@ -3,12 +3,19 @@
 
 use elman::cell::CellKind;
 use elman_explain::norms::Verdict;
-use elman_explain::render::page::{self, WORDS};
 use elman_explain::render::terminal::{self, View};
+use elman_explain::render::{page, short};
 use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
-use elman_explain::trace::Trace;
+use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::Role;
+use elman_explain::trace::{Trace, step};
+use elman_explain::words::WORDS;
 use serde_json::Value;
+use std::collections::BTreeSet;
+
+#[allow(dead_code)] // its `main`, and what only it prints
+#[path = "../../elman/examples/worked_example.rs"]
+mod worked_example;
 
 fn trace(change: impl FnOnce(&mut Request)) -> Trace {
     let mut request = Request::default();
@@ -104,12 +111,209 @@ fn the_same_request_gives_the_same_page_without_outside_links() {
     assert!(trace(|_| {}).training.len() > 50);
 }
 
+/// The largest request below the limit of what is shown number by number, as
+/// one number grows.
+fn largest(request: &Request, grow: impl Fn(&mut Request, usize)) -> Option<Request> {
+    let fits = |n| {
+        let mut request = request.clone();
+        grow(&mut request, n);
+        let step = step(&request.subject().unwrap()).unwrap();
+        let numbers = step.forward.graph.numbers() + step.left_out;
+        (numbers <= READABLE).then_some(request)
+    };
+    (1..).map_while(fits).last()
+}
+
+/// The page stays below 1 MB for everything that is shown number by number,
+/// wide or long, and far beyond it.
+#[test]
+fn every_page_is_under_a_megabyte() {
+    let steps = |n: usize| {
+        let all: Vec<String> = (1..=n).map(|x| (x * 3).to_string()).collect();
+        all.join(" ")
+    };
+    let (mut pages, mut most) = (0, 0);
+    let mut hold = |request: &Request, readable: bool| {
+        let trace = Trace::new(&request.subject().unwrap()).unwrap();
+        assert_eq!(trace.about.readable, readable, "{request:?}");
+        let size = page::html(&trace).len();
+        assert!(size < 1_000_000, "{size} bytes: {request:?}");
+        assert!(trace.training.len() > 50, "{request:?}");
+        (pages, most) = (pages + 1, most.max(size));
+    };
+    for cell in CellKind::ALL {
+        for (layers, bidirectional) in [(1, false), (1, true), (2, false), (2, true)] {
+            for configuration in [
+                Configuration::ManyToOne,
+                Configuration::ManyToMany,
+                Configuration::OneToMany,
+            ] {
+                if bidirectional && configuration == Configuration::OneToMany {
+                    continue;
+                }
+                let request = Request {
+                    cell,
+                    layers,
+                    bidirectional,
+                    configuration,
+                    lr: 1e-3,
+                    ..Request::default()
+                };
+                let wide = largest(&request, |r, n| r.hidden = n);
+                let long = largest(&request, |r, n| {
+                    r.hidden = 1;
+                    let (input, target) = match configuration {
+                        Configuration::ManyToOne => (steps(n), "1".into()),
+                        Configuration::ManyToMany => (steps(n), steps(n)),
+                        Configuration::OneToMany => ("1".into(), steps(n)),
+                    };
+                    (r.input, r.target) = (Some(input), Some(target));
+                });
+                for request in [wide, long].into_iter().flatten() {
+                    hold(&request, true);
+                }
+            }
+        }
+    }
+    for (hidden, layers, count) in [(16, 1, 300), (80, 1, 60), (12, 8, 40)] {
+        let request = Request {
+            cell: CellKind::Lstm,
+            layers,
+            hidden,
+            bidirectional: true,
+            configuration: Configuration::ManyToMany,
+            input: Some(steps(count)),
+            target: Some(steps(count)),
+            lr: 1e-9,
+            ..Request::default()
+        };
+        hold(&request, false);
+    }
+    println!("{pages} pages, the largest of {most} bytes");
+    assert!(pages > 40, "{pages}");
+}
+
+/// What [`page::packed`] has written.
+fn unpacked(text: &Value) -> Vec<Option<f64>> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+    let chars: Vec<char> = text.as_str().unwrap().chars().collect();
+    let number = |five: &[char]| {
+        let digit = |c: &char| DIGITS.find(*c).unwrap() as u32;
+        let bits = five.iter().fold(0, |bits, c| bits << 6 | digit(c));
+        let (digits, power) = (bits & 0x3ffff, bits >> 18);
+        let text = format!("{}e{}", i64::from(digits) - 131072, i64::from(power) - 1024);
+        (power != 4095).then(|| text.parse().unwrap())
+    };
+    chars.chunks(5).map(number).collect()
+}
+
+fn assert_shown(name: &str, shown: &Value, all: impl IntoIterator<Item = f64>) {
+    let (shown, all): (_, Vec<f64>) = (unpacked(shown), all.into_iter().collect());
+    assert_eq!(shown.len(), all.len(), "{name}");
+    for (shown, x) in shown.into_iter().zip(all) {
+        let five = x.is_finite().then(|| format!("{x:.4e}").parse().unwrap());
+        assert_eq!(shown, five, "{name}: {x}");
+    }
+}
+
+#[test]
+fn packed_numbers_have_five_digits_of_any_size() {
+    let all = [
+        0.0, 1.0, -1.0, 0.123456, -9.99999e9, 1e-300, -1.7e308, 5e-324,
+    ];
+    assert_shown("sizes", &page::packed(all).into(), all);
+    let none = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    assert_shown("none", &page::packed(none).into(), none);
+}
+
+/// Every number of the page is one of the trace, which the JSON is.
+#[test]
+fn the_page_holds_the_numbers_of_the_trace() {
+    for t in [
+        trace(|_| {}),
+        trace(|r| r.cell = CellKind::Lstm),
+        trace(|r| r.hidden = 20),
+    ] {
+        let page = page::html(&t);
+        let (_, data) = page
+            .split_once("id=\"data\" type=\"application/json\">")
+            .unwrap();
+        let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+        for (k, f) in t.training.iter().enumerate() {
+            let shown = &data["training"][k];
+            assert_eq!(shown[0].as_f64(), Some(f.loss));
+            assert_shown("numbers", &shown[1], f.numbers.concat());
+            let norms = if k == 0 { &t.norms } else { &f.norms };
+            for (n, shown) in norms.iter().zip(shown[2].as_array().unwrap()) {
+                let whole = [n.factor, n.crossed_after.map(|n| n as f64)];
+                let whole = whole.map(|x| x.unwrap_or(f64::NAN));
+                let steps = n.steps.iter().flat_map(|s| {
+                    [
+                        s.norm,
+                        s.from_loss,
+                        s.from_next,
+                        s.factor.unwrap_or(f64::NAN),
+                    ]
+                });
+                assert_shown("norms", &shown[0], whole.into_iter().chain(steps));
+                let verdicts = n.steps.iter().map(|s| s.verdict);
+                let verdicts = [n.verdict].into_iter().chain(verdicts);
+                let letters = verdicts.map(|v| match v {
+                    Verdict::Vanishing => 'v',
+                    Verdict::Healthy => 'h',
+                    Verdict::Exploding => 'e',
+                });
+                assert_eq!(shown[1], letters.collect::<String>());
+            }
+            let rows = if k == 0 {
+                &t.connectivity.rows
+            } else {
+                &f.connectivity
+            };
+            assert_shown("connectivity", &shown[3], rows.concat());
+            if t.about.readable {
+                assert_shown("prediction", &shown[4], f.prediction.iter().copied());
+            }
+        }
+        for (v, row) in t
+            .values
+            .iter()
+            .zip(data["values"]["rows"].as_array().unwrap())
+        {
+            for (part, shown) in v.parts.iter().zip(row[12].as_array().unwrap()) {
+                assert_shown(&v.symbol, shown, part.iter().copied());
+            }
+            let finite = v.finite.iter().map(|x| x.unwrap_or(f64::NAN));
+            assert_shown(&v.symbol, &row[13], finite);
+        }
+        for (c, shown) in t
+            .landscape
+            .iter()
+            .zip(data["landscape"].as_array().unwrap())
+        {
+            let flat = |points: &[elman_explain::landscape::Point]| -> Vec<f64> {
+                points.iter().flat_map(|p| [p.w, p.loss]).collect()
+            };
+            assert_shown(&c.name, &shown["points"], flat(&c.points));
+            assert_shown(&c.name, &shown["path"], flat(&c.path));
+            assert_shown(&c.name, &shown["balls"][1], flat(&c.balls[1]));
+        }
+        for (h, shown) in t.heat.iter().zip(data["heat"].as_array().unwrap()) {
+            if !t.about.readable {
+                assert_shown(h.name, &shown["cells"], h.rows.concat());
+            }
+        }
+    }
+}
+
 #[test]
 fn every_sentence_is_there_in_both_languages_and_used() {
     let words: Value = serde_json::from_str(WORDS).unwrap();
     let page = concat!(
         include_str!("../src/render/page/page.js"),
-        include_str!("../src/render/page/mod.rs")
+        include_str!("../src/render/page/mod.rs"),
+        include_str!("../src/setup.rs"),
+        include_str!("../../elman-cli/src/explain.rs")
     );
     for (key, both) in words.as_object().unwrap() {
         let both = both.as_object().unwrap();
@@ -126,7 +330,7 @@ fn every_sentence_is_there_in_both_languages_and_used() {
         let [en, ja] = ["en", "ja"].map(|l| both[l].as_str().unwrap());
         assert!(!en.is_empty() && !ja.is_empty(), "{key}");
         assert_eq!(places(en), places(ja), "{key}");
-        let made = ["from_", "vanishing", "healthy", "exploding"];
+        let made = ["from_", "vanishing", "healthy", "exploding", "bias_", "is_"];
         let used = page.contains(&format!("\"{key}\"")) || made.iter().any(|m| key.starts_with(m));
         assert!(used, "{key} is not used");
     }
@@ -173,6 +377,70 @@ fn the_terminal_keeps_to_its_columns_and_shows_what_is_asked() {
     assert!(one.contains("h^2 = tanh(a^2)") && !one.contains("h^1 = tanh(a^1)"));
 }
 
+/// Every number in a trace, in the ways that the terminal writes numbers; those
+/// inside of texts as they are.
+fn written(json: &Value, all: &mut BTreeSet<String>) {
+    match json {
+        Value::Number(n) => {
+            let x = n.as_f64().unwrap();
+            let ways = [
+                short(x),
+                format!("{x}"),
+                format!("{x:e}"),
+                format!("{x:.1e}"),
+            ];
+            all.extend(ways.map(|text| text.replace('−', "-")));
+        }
+        Value::String(text) => all.extend(numbers(text)),
+        Value::Array(items) => items.iter().for_each(|item| written(item, all)),
+        Value::Object(fields) => fields.iter().for_each(|(_, item)| written(item, all)),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// The numbers of a text.
+fn numbers(text: &str) -> Vec<String> {
+    let text = text.replace('−', "-");
+    let inside = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let words = text.split(|c| !inside(c)).map(|w| w.trim_end_matches('.'));
+    let number = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let words = words.filter(number).filter(|w| w.parse::<f64>().is_ok());
+    words.map(str::to_owned).collect()
+}
+
+/// The terminal shows no number that the JSON does not have.
+#[test]
+fn every_number_of_the_terminal_is_in_the_json() {
+    let full = View {
+        full: true,
+        ..View::default()
+    };
+    let check = View {
+        check: true,
+        ..View::default()
+    };
+    let mut compared = 0;
+    let mut traces = grid();
+    traces.push(trace(|r| r.hidden = 24));
+    for t in traces {
+        let mut known = BTreeSet::new();
+        written(&serde_json::to_value(&t).unwrap(), &mut known);
+        let views = match t.about.readable {
+            true => vec![full, check],
+            false => vec![View::default()],
+        };
+        for view in views {
+            for line in terminal::render(&t, view).unwrap().lines() {
+                for number in numbers(line) {
+                    assert!(known.contains(&number), "{number} in {line}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 10_000, "{compared}");
+}
+
 #[test]
 fn verdicts_follow_their_thresholds() {
     let with = |w: &str| {
@@ -192,6 +460,28 @@ fn verdicts_follow_their_thresholds() {
         assert_eq!(norms.verdict, verdict, "{w}");
         assert!((norms.factor.unwrap() - factor).abs() < 1e-12, "{w}");
     }
+}
+
+/// The example of the library begins with the numbers that are explained.
+#[test]
+fn the_worked_example_is_the_librarys() {
+    let (t, outcome) = (trace(|_| {}), worked_example::run().unwrap());
+    let number = |label: &str| {
+        let mut found = t
+            .values
+            .iter()
+            .flat_map(|v| v.labels.iter().zip(&v.numbers));
+        *found.find(|(l, _)| *l == label).unwrap().1
+    };
+    for (step, state) in outcome.states.iter().enumerate() {
+        for (unit, x) in state.iter().enumerate() {
+            let label = format!("h^{}[{}]", step + 1, unit + 1);
+            assert!((number(&label) - x).abs() < 1e-15, "{label}");
+        }
+    }
+    let (prediction, loss) = outcome.first;
+    assert!((number("ŷ") - prediction).abs() < 1e-15);
+    assert!((number("L") - loss).abs() < 1e-15);
 }
 
 #[test]
@@ -251,9 +541,35 @@ fn wrong_words_are_refused_with_the_mend() {
     );
     assert_eq!(parse_input("x", "1 2 3").unwrap().dim(), (3, 1));
     assert_eq!(parse_input("x", "1 2, 3 4\n5 6").unwrap().dim(), (3, 2));
-    let mut params = Request::default().subject().unwrap().params;
-    assign(&mut params, "rnn.weight_hh_l0[1,0] = 7").unwrap();
-    assert_eq!(params.get("rnn.weight_hh_l0").unwrap()[[1, 0]], 7.0);
+    // By PyTorch's names from 0, by the formulas' symbols from 1, transposed.
+    let mut subject = Request::default().subject().unwrap();
+    assign(&mut subject, "rnn.weight_hh_l0[1,0] = 7").unwrap();
+    assign(&mut subject, "W_h[2,1]=8").unwrap();
+    assign(&mut subject, "W_x[2]=9").unwrap();
+    assign(&mut subject, "b_y=10").unwrap();
+    assign(&mut subject, "W_y[6]=11").unwrap();
+    let number = |name: &str| subject.params.get(name).unwrap();
+    assert_eq!(number("rnn.weight_hh_l0")[[1, 0]], 7.0);
+    assert_eq!(number("rnn.weight_hh_l0")[[0, 1]], 8.0);
+    assert_eq!(number("rnn.weight_ih_l0")[[1, 0]], 9.0);
+    assert_eq!(number("head.bias")[[0]], 10.0);
+    assert_eq!(number("head.weight")[[0, 5]], 11.0);
+    refused(
+        &|r| r.set = vec!["W_h[0,1]=1".into()],
+        "counted from 1 inside the shape [2, 2]",
+    );
+    refused(&|r| r.set = vec!["W_h[1]=1".into()], "row and column");
+    refused(
+        &|r| r.set = vec!["W_q[1]=1".into()],
+        "W_x, B, W_h, W_y, b_y, counted from 1",
+    );
+    let gru = Request {
+        cell: CellKind::Gru,
+        set: vec!["W_hz[2,1]=5".into()],
+        ..Request::default()
+    };
+    let params = gru.subject().unwrap().params;
+    assert_eq!(params.get("rnn.weight_hh_l0").unwrap()[[2, 1]], 5.0);
 
     let large = trace(|r| r.hidden = 24);
     let full = View {

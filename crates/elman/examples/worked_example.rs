@@ -1,4 +1,4 @@
-//! The article's example: a series that grows by ten, read three steps at a
+//! The worked example: a series that grows by ten, read three steps at a
 //! time by an RNN of two units, and trained by plain gradient descent.
 //!
 //! ```text
@@ -35,16 +35,26 @@ pub struct Outcome {
 
 /// Looks at one pass forward and back, trains, predicts.
 pub fn run() -> Result<Outcome> {
-    let mut recurrent = RecurrentConfig::new(CellKind::Rnn, 1, 2);
-    recurrent.bias = Bias::Single; // the one B of the theory
-    let network = Sequence::new(&SequenceConfig {
-        recurrent,
-        readout: Readout::AllStates(3), // the three states side by side, 1 x 6
-        outputs: 1,
-        head_dropout: 0.0,
-        skip: None,
-    })?;
-    let params: Params<f64> = network.init(0);
+    let network = |bias| {
+        let mut recurrent = RecurrentConfig::new(CellKind::Rnn, 1, 2);
+        recurrent.bias = bias;
+        Sequence::new(&SequenceConfig {
+            recurrent,
+            readout: Readout::AllStates(3), // the three states side by side, 1 x 6
+            outputs: 1,
+            head_dropout: 0.0,
+            skip: None,
+        })
+    };
+    // PyTorch draws two biases; of these the theory has the first, its B. So the
+    // numbers below are those of `elman explain`.
+    let drawn: Params<f64> = network(Bias::Both)?.init(0);
+    let network = network(Bias::Single)?;
+    let mut params = Params::zeros(Network::<f64>::layout(&network).clone());
+    for entry in params.layout().clone().entries() {
+        let values = drawn.layout().find(&entry.name).map(|e| e.range.clone());
+        params.set(&entry.name, &drawn.values()[values.unwrap_or_default()])?;
+    }
 
     // Windows [10 20 30] -> 40, ..., [60 70 80] -> 90, in hundredths.
     // Inputs are (T, windows, I) = (3, 6, 1), targets (1, 6, 1).
@@ -117,7 +127,7 @@ pub fn run() -> Result<Outcome> {
     })
 }
 
-/// The article's symbols, transposed where PyTorch stores (out, in).
+/// The theory's symbols, transposed where PyTorch stores (out, in).
 const SYMBOLS: [&str; 5] = ["W_x", "W_h", "B", "W_y", "b_y"];
 
 /// Times that each of the six windows is seen.

@@ -141,10 +141,10 @@ impl Text {
                 From::Next => Ok(()),
             };
         }
-        let room = self.view.width.saturating_sub(3 + shape.chars().count());
+        let left = self.view.width.saturating_sub(3 + shape.chars().count());
         let symbol = v.symbol.clone();
-        if head.chars().count() <= room {
-            let gap = " ".repeat(room - head.chars().count());
+        if head.chars().count() <= left {
+            let gap = " ".repeat(left - head.chars().count());
             let head = head.replacen(&symbol, &self.paint("1", &symbol), 1);
             let _ = writeln!(self.out, "  {head}{gap} {}", self.paint("2", &shape));
         } else {
@@ -333,6 +333,9 @@ fn about(t: &mut Text, trace: &Trace) {
             short(a.loss_after)
         ),
     );
+    for note in &a.notes {
+        t.words(2, &note.text);
+    }
     if !a.readable {
         t.words(2, &format!(
             "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place",
@@ -346,7 +349,14 @@ fn shapes(t: &mut Text, trace: &Trace) {
     for s in &trace.shapes {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
         let symbols = if trace.about.readable {
-            s.symbols.join(" ")
+            match s.rows.as_slice() {
+                [] => s.symbols.join(" "),
+                rows => {
+                    let both = s.symbols.iter().zip(rows);
+                    let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
+                    format!("rows {}", parts.collect::<Vec<_>>().join(", "))
+                }
+            }
         } else {
             String::new()
         };
@@ -386,6 +396,9 @@ fn word(v: Verdict) -> &'static str {
     }
 }
 
+/// Steps of a table of norms at most.
+const ROWS: usize = 24;
+
 fn norms(t: &mut Text, trace: &Trace) {
     t.heading("How large the gradient is at every step");
     for n in &trace.norms {
@@ -400,7 +413,9 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.out,
             "    step        norm   from loss   from next   a step back   verdict"
         );
-        for s in &n.steps {
+        // Every step, or as many at equal distances as can be read.
+        let every = n.steps.len().div_ceil(ROWS);
+        for s in n.steps.iter().rev().step_by(every).rev() {
             let factor = s
                 .factor
                 .map_or("-".to_owned(), |f| format!("× {}", short(f)));
@@ -460,7 +475,6 @@ fn heat(t: &mut Text, trace: &Trace) {
 /// The first units of a heat map, in the shades that a terminal has.
 fn lines(h: &Heat, width: usize) -> Vec<String> {
     const UNITS: usize = 12;
-    let shade = |level: &u8| [' ', '░', '▒', '▓', '█'][usize::from(*level)];
     let units = h.levels.first().map_or(0, Vec::len);
     let mut lines: Vec<String> = (0..units.min(UNITS))
         .map(|u| {
@@ -479,23 +493,31 @@ fn lines(h: &Heat, width: usize) -> Vec<String> {
 
 fn connectivity(t: &mut Text, trace: &Trace) {
     t.heading("Which input a prediction listens to: |dŷ/dx^t|, steps to the right");
-    for (name, levels) in trace
-        .connectivity
-        .outputs
-        .iter()
-        .zip(&trace.connectivity.levels)
-    {
-        let shades: String = levels
-            .iter()
-            .take(t.view.width - 12)
-            .map(|l| [' ', '░', '▒', '▓', '█'][usize::from(*l)])
-            .collect();
-        let _ = writeln!(t.out, "  {name:6} {shades}");
-    }
+    shaded(t, &trace.connectivity.outputs, &trace.connectivity.levels);
     t.words(
         2,
         &format!("The darkest is {}.", short(trace.connectivity.largest)),
     );
+    let Some(beside) = &trace.connectivity.beside else {
+        return;
+    };
+    t.heading("The same through the skip connection: its weights, the numbers to the right");
+    shaded(t, &trace.connectivity.outputs, &beside.levels);
+    t.words(2, &format!("The darkest is {}.", short(beside.largest)));
+}
+
+/// A line of shades for each output.
+fn shaded(t: &mut Text, outputs: &[String], levels: &[Vec<u8>]) {
+    for (name, levels) in outputs.iter().zip(levels) {
+        let width = t.view.width - 12;
+        let shades: String = levels.iter().take(width).map(shade).collect();
+        let _ = writeln!(t.out, "  {name:6} {shades}");
+    }
+}
+
+/// A shade that a terminal has.
+fn shade(level: &u8) -> char {
+    [' ', '░', '▒', '▓', '█'][usize::from(*level)]
 }
 
 fn training(t: &mut Text, trace: &Trace) {

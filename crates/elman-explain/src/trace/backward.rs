@@ -15,6 +15,9 @@ pub struct Step {
     pub grads: Vec<Option<Id>>,
     /// The first value of the backward pass, and of the update.
     pub begins: (Id, Id),
+    /// Numbers of the gradients and the update of parameters where these were
+    /// left out; 0 where they are there.
+    pub left_out: usize,
 }
 
 /// What one use of a value sends back.
@@ -76,8 +79,9 @@ fn origin(v: Place, role: Role, by: Place, last_layer: Option<usize>) -> From {
     }
 }
 
-/// Appends the backward pass and the update of a forward pass.
-pub fn backward(mut forward: Forward, lr: f64) -> Step {
+/// Appends the backward pass and the update of a forward pass; of a `lean` one
+/// the gradients of inputs, states and gates alone.
+pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
     let uses = forward.graph.uses();
     let (loss, last_layer) = {
         let layers = forward.graph.nodes.iter().filter_map(|n| n.place.layer);
@@ -86,10 +90,18 @@ pub fn backward(mut forward: Forward, lr: f64) -> Step {
     let begins = loss + 1;
     let graph = &mut forward.graph;
     let mut grads: Vec<Option<Id>> = vec![None; begins];
+    let mut left_out = 0;
     for v in (0..loss).rev() {
         let node = &graph.nodes[v];
         let (role, place, shape) = (node.role, node.place, node.shape);
         if role == Role::Target {
+            continue;
+        }
+        if lean && role == Role::Parameter {
+            // Its gradient, the part of each use where there are several, and
+            // the parameter after the update.
+            let parts = if uses[v].len() > 1 { uses[v].len() } else { 0 };
+            left_out += shape.0 * shape.1 * (parts + 2);
             continue;
         }
         // Every use, by where what it sends comes from.
@@ -124,11 +136,9 @@ pub fn backward(mut forward: Forward, lr: f64) -> Step {
         let symbol = match role {
             Role::Error => {
                 let mark = place.step.map_or(String::new(), |t| format!("^{t}"));
-                let y = graph
-                    .nodes
-                    .iter()
-                    .position(|n| n.symbol == format!("ŷ{mark}"));
-                let once = y.is_some_and(|y| uses[y].len() == 1);
+                // The gradient of a prediction that only the loss reads.
+                let once = matches!(graph.nodes[v].rule,
+                    Rule::Difference(y, _) if uses[y].len() == 1);
                 if once {
                     format!("dL/dŷ{mark}")
                 } else {
@@ -214,6 +224,7 @@ pub fn backward(mut forward: Forward, lr: f64) -> Step {
         forward,
         grads,
         begins: (begins, update),
+        left_out,
     }
 }
 

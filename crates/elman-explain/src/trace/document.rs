@@ -3,18 +3,23 @@
 use super::Step;
 use super::graph::{From, Id, Place, Role};
 use crate::check::{self, Check};
-use crate::landscape::{self, Curve};
+use crate::landscape::{self, Curve, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
 use crate::sketch::{self, Sketch};
 use crate::subject::Subject;
 use crate::torch;
+use crate::words::Note;
 use elman::Result;
 use serde::Serialize;
 
 /// The most numbers that are shown one by one; a larger step is shown as heat
 /// maps and norms.
 pub const READABLE: usize = 1500;
+
+/// Predicted times read numbers up to which connectivity is recorded at every
+/// training step, and not at the first alone.
+const FOLLOWED: usize = 200;
 
 /// Which of the three passes a value belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,8 +106,13 @@ pub struct Frame {
     /// The numbers of every value, in the order of the values; empty where the
     /// step is too large to be shown number by number.
     pub numbers: Vec<Vec<f64>>,
-    /// The norms at this step, as in [`Trace::norms`].
+    /// The prediction, multiplied by the scale again.
+    pub prediction: Vec<f64>,
+    /// The norms at this step, as in [`Trace::norms`]; empty where the step is
+    /// too large.
     pub norms: Vec<Norms>,
+    /// As [`Connectivity::rows`]; empty where the step or these are too large.
+    pub connectivity: Vec<Vec<f64>>,
 }
 
 /// A tensor as PyTorch has it.
@@ -112,10 +122,24 @@ pub struct Tensor {
     pub name: String,
     /// The symbols it is shown by.
     pub symbols: Vec<String>,
+    /// Where the symbols are parts of a parameter: the first and the last row of
+    /// each, counted from 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<[usize; 2]>,
     /// Its shape in PyTorch, with batch first.
     pub shape: Vec<usize>,
     /// The shape, in letters.
     pub letters: String,
+}
+
+/// Of the last layer, the states of its directions that PyTorch returns at the
+/// end, as places in the values; empty where these are not shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Ends {
+    /// In `h_n`: where each direction ends.
+    pub h_n: Vec<Id>,
+    /// In `output[:, -1]`: at the last step.
+    pub output: Vec<Id>,
 }
 
 /// What is explained, in short.
@@ -135,6 +159,8 @@ pub struct About {
     pub bidirectional: bool,
     /// Units of a layer.
     pub hidden: usize,
+    /// `both` as in PyTorch, `single` as in the theory, or `none`.
+    pub bias: String,
     /// Steps of the sequence, or predicted ones of a one-to-many network.
     pub steps: usize,
     /// Parameters.
@@ -155,6 +181,12 @@ pub struct About {
     pub lr: f64,
     /// Seed of the parameters, where they were drawn.
     pub seed: Option<u64>,
+    /// Names of the steps, where they have any: their times.
+    pub step_names: Vec<String>,
+    /// Names of the features of a step, where they have any.
+    pub feature_names: Vec<String>,
+    /// Remarks on what is explained.
+    pub notes: Vec<Note>,
     /// Numbers of the whole step, shown or not.
     pub numbers: usize,
     /// Whether they are shown one by one.
@@ -176,6 +208,8 @@ pub struct Trace {
     pub values: Vec<Value>,
     /// The finite differences; none where there are too many values.
     pub check: Option<Check>,
+    /// What PyTorch returns at the end.
+    pub ends: Ends,
     /// The network unrolled over time.
     pub sketch: Sketch,
     /// Norms of the gradients of states, step by step.
@@ -199,14 +233,18 @@ impl Trace {
     /// What [`Subject::check`] and the engine refuse.
     pub fn new(subject: &Subject) -> Result<Self> {
         let step = super::step(subject)?;
-        let total = step.forward.graph.nodes.iter().map(|n| n.numbers.len());
-        let total: usize = total.sum();
+        let total = step.forward.graph.numbers() + step.left_out;
         let readable = total <= READABLE;
-        let recorded = landscape::train(subject)?;
-        let landscape = if readable {
-            landscape::curves(subject, &recorded)?
+        let (training, landscape) = if readable {
+            let recorded = landscape::train(subject)?;
+            let mut training = vec![frame(subject, 0, &recorded[0])?];
+            let later = recorded.iter().enumerate().skip(1);
+            // Training may lead to numbers that cannot be traced; it ends there.
+            training.extend(later.map_while(|(i, r)| frame(subject, i, r).ok()));
+            let curves = landscape::curves(subject, &recorded, &step)?;
+            (training, curves)
         } else {
-            Vec::new()
+            (losses(subject)?, Vec::new())
         };
         let (check, values) = if readable {
             let (check, finite) = check::check(subject, &step)?;
@@ -214,39 +252,22 @@ impl Trace {
         } else {
             (None, Vec::new())
         };
-        let frames = if readable {
-            landscape::frames(subject, &recorded)?
-        } else {
-            Vec::new()
-        };
-        let training = recorded.iter().enumerate().map(|(i, r)| Frame {
-            step: i,
-            loss: r.loss,
-            numbers: frames.get(i).map_or_else(Vec::new, |frame| {
-                let nodes = &frame.forward.graph.nodes;
-                nodes.iter().map(|n| n.numbers.clone()).collect()
-            }),
-            norms: frames.get(i).map_or_else(Vec::new, norms::norms),
-        });
-        let training: Vec<Frame> = match readable {
-            true => training.take(frames.len()).collect(),
-            false => training.collect(),
-        };
         let recurrent = subject.recurrent()?;
-        let names = ["linear", "relu"];
         let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
-            ([_, ..], _) => names[0],
-            (_, elman::cell::Nonlinearity::Relu) => names[1],
+            ([_, ..], _) => "linear",
+            (_, elman::cell::Nonlinearity::Relu) => "relu",
             _ => "tanh",
         };
-        let graph = &step.forward.graph;
-        let predictions = step.forward.predictions.iter();
-        let predictions = predictions.flat_map(|y| graph.nodes[*y].numbers.iter());
         let configuration = match subject.readout() {
             None => "one-to-many",
             Some(elman::network::Readout::EveryStep) => "many-to-many",
             Some(elman::network::Readout::LastSteps(k)) if k > 1 => "many-to-many",
             Some(_) => "many-to-one",
+        };
+        let bias = match recurrent.bias {
+            elman::cell::Bias::Both => "both",
+            elman::cell::Bias::Single => "single",
+            elman::cell::Bias::None => "none",
         };
         let about = About {
             network: subject.describe()?,
@@ -256,6 +277,7 @@ impl Trace {
             layers: recurrent.stack.num_layers,
             bidirectional: recurrent.stack.bidirectional,
             hidden: recurrent.hidden_size,
+            bias: bias.to_owned(),
             steps: match configuration {
                 "one-to-many" => subject.target.len() / subject.outputs().max(1),
                 _ => subject.input.nrows(),
@@ -268,12 +290,15 @@ impl Trace {
                 .map(|r| r.iter().map(|x| x * subject.scale).collect())
                 .collect(),
             target: subject.target.iter().map(|y| y * subject.scale).collect(),
-            prediction: predictions.map(|y| y * subject.scale).collect(),
+            prediction: training[0].prediction.clone(),
             scale: subject.scale,
-            loss: recorded[0].loss,
-            loss_after: recorded.get(1).map_or(f64::NAN, |r| r.loss),
+            loss: training[0].loss,
+            loss_after: training.get(1).map_or(f64::NAN, |f| f.loss),
             lr: subject.lr,
             seed: subject.seed,
+            step_names: subject.names.steps.clone(),
+            feature_names: subject.names.features.clone(),
+            notes: subject.names.notes.clone(),
             numbers: total,
             readable,
             most: READABLE,
@@ -281,6 +306,10 @@ impl Trace {
         Ok(Self {
             format: "elman explain 1",
             shapes: shapes(subject, &step)?,
+            ends: match readable {
+                true => ends(&step, about.steps),
+                false => Ends::default(),
+            },
             sketch: match readable {
                 true => sketch::sketch(&step, about.steps),
                 false => Sketch::default(),
@@ -303,6 +332,50 @@ impl Trace {
     }
 }
 
+/// A recorded training step.
+fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
+    let at = Subject {
+        params: recorded.params.clone(),
+        ..subject.clone()
+    };
+    let traced = super::step(&at)?;
+    let nodes = traced.forward.graph.nodes.iter();
+    let followed = subject.target.len() * subject.input.len() <= FOLLOWED;
+    Ok(Frame {
+        step,
+        loss: recorded.loss,
+        prediction: scaled(subject, &recorded.prediction),
+        numbers: nodes.map(|n| n.numbers.clone()).collect(),
+        norms: norms::norms(&traced),
+        connectivity: if followed {
+            overview::connectivity(&at)?.rows
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// The recorded training steps where they are too large to be read.
+fn losses(subject: &Subject) -> Result<Vec<Frame>> {
+    let mut all = Vec::new();
+    landscape::descend(subject, |_, passed| {
+        all.push(Frame {
+            step: all.len(),
+            loss: passed.loss,
+            prediction: scaled(subject, &passed.prediction),
+            numbers: Vec::new(),
+            norms: Vec::new(),
+            connectivity: Vec::new(),
+        });
+    })?;
+    Ok(all)
+}
+
+/// Predictions in the units of the input.
+fn scaled(subject: &Subject, numbers: &[f64]) -> Vec<f64> {
+    numbers.iter().map(|x| x * subject.scale).collect()
+}
+
 /// A place in a parameter, counted from 0.
 fn place_in(subject: &Subject, name: &str, i: usize) -> String {
     let entry = subject.params.layout().find(name);
@@ -321,10 +394,25 @@ fn fill(template: &str, operands: &[(Id, usize)], show: impl Fn((Id, usize)) -> 
     text
 }
 
-/// A number inside a formula: a negative one in brackets.
-fn signed(x: f64) -> String {
-    let text = crate::render::short(x);
-    if x < 0.0 { format!("({text})") } else { text }
+/// A template with numbers, negative ones in brackets unless they stand in those
+/// of a function.
+fn fill_numbers(
+    template: &str,
+    operands: &[(Id, usize)],
+    get: impl Fn((Id, usize)) -> f64,
+) -> String {
+    let mut text = template.to_owned();
+    for (k, at) in operands.iter().enumerate() {
+        let number = crate::render::short(get(*at));
+        text = text.replace(&format!("({{{k}}})"), &format!("({number})"));
+        let signed = if number.starts_with('−') {
+            format!("({number})")
+        } else {
+            number
+        };
+        text = text.replace(&format!("{{{k}}}"), &signed);
+    }
+    text
 }
 
 fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
@@ -367,7 +455,7 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
                 .collect(),
             filled: elements
                 .iter()
-                .map(|e| fill(&e.template(), &e.operands(), |at| signed(get(at))))
+                .map(|e| fill_numbers(&e.template(), &e.operands(), get))
                 .collect(),
             operands: elements.iter().map(|e| e.operands()).collect(),
             labels: (0..count).map(|i| graph.symbol_at((id, i))).collect(),
@@ -382,6 +470,25 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
         }
     };
     finite.iter().enumerate().map(of).collect()
+}
+
+/// The last layer's states at the end.
+fn ends(step: &Step, steps: usize) -> Ends {
+    let named = &step.forward.named;
+    let last = named.iter().map(|(layer, ..)| *layer).max().unwrap_or(0);
+    let mut ends = Ends::default();
+    for (layer, reverse, t, name, id) in named {
+        if (*layer, *name) != (last, "h") {
+            continue;
+        }
+        if *t == steps {
+            ends.output.push(*id);
+        }
+        if *t == if *reverse { 1 } else { steps } {
+            ends.h_n.push(*id);
+        }
+    }
+    ends
 }
 
 /// The layer's tensors with PyTorch's names and shapes.
@@ -410,6 +517,7 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
         Tensor {
             name: "input".into(),
             symbols: symbols(&|n| n.role == Role::Input && n.place.step.is_some()),
+            rows: Vec::new(),
             shape: vec![1, steps, features],
             letters: "(B, T, I)".into(),
         },
@@ -418,18 +526,21 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
             symbols: symbols(&|n| {
                 n.role == Role::Start && n.symbol.starts_with('h') && !n.symbol.ends_with('°')
             }),
+            rows: Vec::new(),
             shape: vec![slots, 1, r],
             letters: "(L·D, B, H)".into(),
         },
         Tensor {
             name: "output".into(),
             symbols: Vec::new(),
+            rows: Vec::new(),
             shape: vec![1, steps, directions * r],
             letters: "(B, T, D·H)".into(),
         },
         Tensor {
             name: "h_n".into(),
             symbols: Vec::new(),
+            rows: Vec::new(),
             shape: vec![slots, 1, r],
             letters: "(L·D, B, H)".into(),
         },
@@ -439,9 +550,22 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
             let source = n.source.as_ref().filter(|_| n.role == Role::Parameter);
             source.is_some_and(|(name, _)| *name == entry.name)
         };
+        let columns: usize = entry.shape.iter().skip(1).product();
+        let parts = graph.nodes.iter().filter(|n| of(n));
+        let rows = parts.filter_map(|n| {
+            let (_, index) = n.source.as_ref()?;
+            let row = |i: &usize| i / columns.max(1) + 1;
+            Some([index.iter().map(row).min()?, index.iter().map(row).max()?])
+        });
+        let symbols = symbols(&of);
         all.push(Tensor {
             name: entry.name.clone(),
-            symbols: symbols(&of),
+            rows: if symbols.len() > 1 {
+                rows.collect()
+            } else {
+                Vec::new()
+            },
+            symbols,
             shape: entry.shape.clone(),
             letters: String::new(),
         });

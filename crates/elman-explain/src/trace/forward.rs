@@ -45,12 +45,15 @@ struct Builder<'a> {
     out: Forward,
 }
 
-/// Gates of a side: names, and the block of rows of each.
+/// Gates of a side: names, and the block of rows of each, in the order of the
+/// rows.
 fn gates(saved: &'static [&'static str], side: Side) -> Vec<(&'static str, usize)> {
     let blocks = side.gates.iter().enumerate();
-    blocks
+    let mut all: Vec<_> = blocks
         .map(|(k, block)| (saved[side.first + k], *block))
-        .collect()
+        .collect();
+    all.sort_by_key(|(_, block)| *block);
+    all
 }
 
 impl Builder<'_> {

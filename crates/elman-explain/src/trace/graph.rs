@@ -299,15 +299,9 @@ impl Graph {
             from: None,
             source: None,
         });
-        let numbers = self.nodes[..id].iter().map(|n| n.numbers.as_slice());
-        let numbers: Vec<&[f64]> = numbers.collect();
-        let new: Vec<f64> = (0..shape.0 * shape.1)
-            .map(|i| {
-                let element = self.element(id, i);
-                element.number(0.0, |(v, i)| numbers[v][i])
-            })
-            .collect();
-        self.nodes[id].numbers = new;
+        let get = |(v, i): At| self.nodes[v].numbers[i];
+        let numbers = (0..shape.0 * shape.1).map(|i| self.element(id, i).number(0.0, get));
+        self.nodes[id].numbers = numbers.collect();
         id
     }
 
@@ -320,9 +314,15 @@ impl Graph {
         shape: (usize, usize),
         numbers: Vec<f64>,
     ) -> Id {
-        let id = self.push(symbol, role, place, shape, Rule::Given);
+        let id = self.push(symbol, role, place, (0, 0), Rule::Given);
+        self.nodes[id].shape = shape;
         self.nodes[id].numbers = numbers;
         id
+    }
+
+    /// Numbers of all values.
+    pub fn numbers(&self) -> usize {
+        self.nodes.iter().map(|n| n.numbers.len()).sum()
     }
 
     /// Columns of a value.

@@ -14,9 +14,9 @@ const BAR: f64 = 1e-9;
 /// zero are differences of numbers that are not.
 const LEAST: f64 = 1e-2;
 
-/// Compares predictions, loss, every state and gate, every gradient of a
-/// parameter, of the input and of the first states, and the parameters after
-/// the update with the engine's.
+/// Compares predictions, loss, every state and gate, every gradient of the input
+/// and of the first states and, where they are there, of a parameter, and the
+/// parameters after the update with the engine's.
 ///
 /// # Errors
 /// Where a number differs.
@@ -53,6 +53,9 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
             let ours: Vec<f64> = ids.iter().flat_map(|id| gradient(*id)).collect();
             same("gradient of the first states", &ours, &passed.d_start[slot])?;
         }
+    }
+    if step.left_out > 0 {
+        return Ok(());
     }
     let (mut grads, mut updated) = (subject.params.clone(), subject.params.clone());
     grads.clear();

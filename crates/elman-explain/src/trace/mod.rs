@@ -12,16 +12,20 @@ pub use forward::{Forward, forward};
 pub use hold::hold;
 
 use crate::subject::Subject;
+use document::READABLE;
 use elman::Result;
 
 /// The training step of a subject, forward, back and update, held against the
-/// engine.
+/// engine. Where the forward pass alone has more than [`READABLE`] numbers, the
+/// gradients of parameters and the update are left out.
 ///
 /// # Errors
 /// What [`Subject::check`] and the engine refuse.
 pub fn step(subject: &Subject) -> Result<Step> {
     subject.check()?;
-    let step = backward(forward(subject)?, subject.lr);
+    let forward = forward(subject)?;
+    let lean = forward.graph.numbers() > READABLE;
+    let step = backward(forward, subject.lr, lean);
     hold(subject, &step)?;
     Ok(step)
 }

@@ -107,6 +107,24 @@ impl Calendar {
         self.0.iter().map(|f| f.width()).sum()
     }
 
+    /// What each column is.
+    pub fn columns(&self) -> Vec<String> {
+        let name = |feature: &Feature, column: usize| match feature {
+            Feature::Weekday => format!("weekday {}", column + 1),
+            other => {
+                let wave = if column.is_multiple_of(2) {
+                    "sin"
+                } else {
+                    "cos"
+                };
+                format!("{other}, {wave} {}", column / 2 + 1)
+            }
+        };
+        let all = self.0.iter();
+        all.flat_map(|f| (0..f.width()).map(move |column| name(f, column)))
+            .collect()
+    }
+
     /// The columns of one step after the other, for `len` steps; `first` is the
     /// number of the first one in the series that a season is counted from.
     pub fn rows(&self, axis: &TimeAxis, first: i64, len: usize) -> Vec<f32> {
@@ -159,6 +177,7 @@ mod tests {
         let calendar = Calendar(features.to_vec());
         let rows = calendar.rows(&axis, 0, 11);
         assert_eq!(rows.len(), 11 * calendar.width());
+        assert_eq!(calendar.columns().len(), calendar.width());
         // Integer steps have a phase and nothing else.
         let phase = |step: usize| &rows[step * calendar.width() + 19..][..4];
         assert_eq!(phase(0), phase(5));

@@ -5,12 +5,15 @@ use crate::conformal::Bands;
 use crate::learner::Learned;
 use crate::outcome::{Fact, ForecastRow};
 use crate::plan::Plan;
+use crate::series::Series;
 use crate::table::{ReadOptions, Table};
 use crate::time::TimeAxis;
-use crate::windows::Scale;
+use crate::windows::{Prepared, Scale, Windows};
 use crate::{Error, Result};
-use elman::network::{ChainLayer, Network};
-use elman::train::Threads;
+use elman::ndarray::{Array2, Axis};
+use elman::network::{ChainLayer, Network, NetworkConfig};
+use elman::params::Params;
+use elman::train::{Batch, Examples, Threads};
 use elman::weights::{Model, network_layers, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -57,6 +60,43 @@ pub struct Prediction {
     pub newest: String,
     /// Remarks, each a sentence.
     pub notes: Vec<String>,
+}
+
+/// A window as the network reads it, in its units.
+#[derive(Debug, Clone)]
+pub struct NewestWindow {
+    /// The network.
+    pub network: NetworkConfig,
+    /// Its parameters.
+    pub params: Params<f32>,
+    /// What it reads, (look_back + steps, features).
+    pub input: Array2<f32>,
+    /// What it reads beside that, as long as `beside`.
+    pub skip: Vec<f32>,
+    /// What it should predict, `steps` numbers.
+    pub target: Vec<f32>,
+    /// The time of each step of the input.
+    pub steps: Vec<String>,
+    /// What each feature of a step is.
+    pub features: Vec<String>,
+    /// What each number beside the sequence is.
+    pub beside: Vec<String>,
+    /// What the network calls 0, in the units of the table.
+    pub centre: f64,
+    /// What it calls 1 is so much more.
+    pub spread: f64,
+    /// Remarks on the table, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// A newer table.
+struct Read {
+    table: Table,
+    series: Series,
+    /// The number of its first step in the series that the model was trained
+    /// on.
+    offset: i64,
+    prepared: Prepared,
 }
 
 impl ForecastModel {
@@ -171,18 +211,12 @@ impl ForecastModel {
             axis,
             ..
         } = &self.app;
-        let options = ReadOptions {
-            time: Some(time_column.clone()),
-            like: Some(axis.clone()),
-            ..ReadOptions::default()
-        };
-        let table = Table::open(file, &options)?;
-        let series = table.series(&plan.target)?;
-        let offset = axis.step_of(&series.axis).unwrap_or(0);
-        let column = || format!("{}: column {}", file.display(), plan.target);
-        let prepared = plan
-            .prepare(&series.values, &series.axis, offset)
-            .map_err(|e| e.at(column()))?;
+        let Read {
+            table,
+            series,
+            offset,
+            prepared,
+        } = self.read(file)?;
         let (rows_there, needed) = (series.len() - prepared.first(), plan.shape.look_back);
         if rows_there < needed {
             return Err(Error::input(format!(
@@ -210,6 +244,87 @@ impl ForecastModel {
             frequency: series.axis.frequency().to_string(),
             newest: series.axis.label(origin - 1),
             notes,
+        })
+    }
+
+    /// A newer table, made ready for windows.
+    fn read(&self, file: &Path) -> Result<Read> {
+        let App {
+            plan,
+            time_column,
+            axis,
+            ..
+        } = &self.app;
+        let options = ReadOptions {
+            time: Some(time_column.clone()),
+            like: Some(axis.clone()),
+            ..ReadOptions::default()
+        };
+        let table = Table::open(file, &options)?;
+        let series = table.series(&plan.target)?;
+        let offset = axis.step_of(&series.axis).unwrap_or(0);
+        let column = || format!("{}: column {}", file.display(), plan.target);
+        let prepared = plan
+            .prepare(&series.values, &series.axis, offset)
+            .map_err(|e| e.at(column()))?;
+        Ok(Read {
+            table,
+            series,
+            offset,
+            prepared,
+        })
+    }
+
+    /// The newest window of a table whose next steps are known, as the first
+    /// network reads it: what to look inside the forecaster with.
+    ///
+    /// # Errors
+    /// Where the table has not the columns and the frequency that the model was
+    /// trained on, or no window with all of the steps after it.
+    pub fn newest_window(&self, file: &Path) -> Result<NewestWindow> {
+        let plan = &self.app.plan;
+        let Read {
+            table,
+            series,
+            prepared,
+            ..
+        } = self.read(file)?;
+        let (look_back, steps) = (plan.shape.look_back, plan.shape.steps);
+        let known = |origin: &usize| {
+            let truth = prepared.truth(*origin..*origin + steps);
+            truth.iter().all(|value| !value.is_nan())
+        };
+        let first = prepared.first() + look_back;
+        let origins = first..(series.len() + 1).saturating_sub(steps).max(first);
+        let origin = origins.rev().find(known).ok_or_else(|| {
+            Error::input(format!(
+                "{}: too few rows: {} have a value or lie behind one; a window of {look_back} and {steps} known values after it are needed",
+                file.display(),
+                series.len() - prepared.first()
+            ))
+        })?;
+        let windows = Windows::new(&prepared, plan.shape, self.learned.scale(), vec![origin]);
+        let mut batch = Batch::default();
+        windows.gather(&[0], &mut batch);
+        let label = |step: usize| series.axis.label(step);
+        let mut features = vec![plan.target.clone(), "to be forecast".to_owned()];
+        features.extend(plan.calendar.columns());
+        let window =
+            (origin - look_back..origin).map(|step| format!("{} {}", plan.target, label(step)));
+        let unit = windows.unscale(0, [0.0, 1.0].into_iter());
+        let skip = batch.skip.map(|skip| skip.row(0).to_vec());
+        Ok(NewestWindow {
+            network: plan.network(),
+            params: self.learned.members()[0].clone(),
+            input: batch.input.index_axis_move(Axis(1), 0),
+            skip: skip.unwrap_or_default(),
+            target: batch.target.into_iter().collect(),
+            steps: (origin - look_back..origin + steps).map(label).collect(),
+            features,
+            beside: window.chain(plan.calendar.columns()).collect(),
+            centre: unit[0],
+            spread: unit[1] - unit[0],
+            notes: table.notes(),
         })
     }
 

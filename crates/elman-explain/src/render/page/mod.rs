@@ -1,32 +1,25 @@
 //! A trace as one self-contained page: no network, no other file. Its script
 //! shows what the trace holds and computes none of it.
 
+mod data;
+
+pub use data::packed;
+
 use crate::trace::Trace;
+use crate::words::WORDS;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Every sentence of the page, in English and in Japanese.
-pub const WORDS: &str = include_str!("words.json");
 /// Begins the generator's meta tag, by which a page of elman's is known.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"elman ";
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
     viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%231f5fbf'/%3E\
     %3Cpath d='M3 8h6a3 3 0 1 0-3-3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
 
-/// Fields that the page puts together from others.
-const LEFT_OUT: [&str; 4] = ["symbols", "filled", "index", "levels"];
-
 /// The page. The same trace gives the same bytes.
 pub fn html(trace: &Trace) -> String {
-    let mut data = serde_json::to_value(trace).unwrap_or_default();
-    if let Some(values) = data["values"].as_array_mut() {
-        for value in values {
-            slim(value);
-        }
-    }
-    shorten(&mut data);
+    let data = data::data(trace);
     let steps = trace.about.steps;
     let last = trace.training.len().saturating_sub(1);
     let readable = trace.about.readable;
@@ -51,7 +44,7 @@ pub fn html(trace: &Trace) -> String {
                     header {
                         div {
                             h1 data-w="title" {}
-                            p.sub { (trace.about.network) ", " (trace.about.configuration) }
+                            p.sub #network {}
                         }
                         div.tools style="flex:none" {
                             button.btn #lang data-w="language" {}
@@ -60,15 +53,16 @@ pub fn html(trace: &Trace) -> String {
                     }
                     p data-w=(if readable { "intro" } else { "large_intro" }) {}
                     dl.tiles #tiles {}
-                    div.controls {
-                        @if readable {
+                    div.soft #notes {}
+                    @if readable {
+                        div.controls {
                             label { (word("time_step"))
                                 input #step type="range" min="0" max=(steps) value="0";
                                 output #step_out {} }
+                            label { (word("train_step"))
+                                input #frame type="range" min="0" max=(last) value="0";
+                                output #frame_out { "0" } }
                         }
-                        label { (word("train_step"))
-                            input #frame type="range" min="0" max=(last) value="0";
-                            output #frame_out { "0" } }
                     }
                     @if readable { (numbers()) }
                     section {
@@ -76,11 +70,14 @@ pub fn html(trace: &Trace) -> String {
                         p.soft data-w="heat_note" {}
                         div.heats #heats {}
                     }
-                    @if !readable {
-                        section {
-                            h2 data-w="connect" {}
-                            p.soft #connect_note {}
-                            div #connect {}
+                    section {
+                        h2 data-w="connect" {}
+                        p.soft #connect_note {}
+                        div #connect {}
+                        @if trace.connectivity.beside.is_some() {
+                            h3 data-w="beside" {}
+                            p.soft data-w="beside_note" {}
+                            div #beside {}
                         }
                     }
                     section {
@@ -117,7 +114,7 @@ pub fn html(trace: &Trace) -> String {
                     section {
                         h2 data-w="questions" {}
                         @for (q, a) in [("q1", "a1"), ("q2", "a2"), ("q3", "a3"), ("q4", "a4"), ("q5", "a5"), ("q6", "a6")] {
-                            details { summary data-w=(q) {} p data-w=(a) {} }
+                            details id=(q) { summary data-w=(q) {} p data-w=(a) {} p.here {} }
                         }
                     }
                     section {
@@ -174,32 +171,4 @@ fn numbers() -> Markup {
 /// Text that cannot end the script element that it stands in.
 fn embedded(json: &str) -> String {
     json.replace('<', "\\u003c")
-}
-
-fn slim(value: &mut Value) {
-    if let Some(fields) = value.as_object_mut() {
-        for name in LEFT_OUT {
-            fields.remove(name);
-        }
-        // The first recorded training step has them.
-        fields.remove("numbers");
-        if let Some(source) = fields.get_mut("source").and_then(Value::as_object_mut) {
-            source.remove("index");
-        }
-    }
-}
-
-/// Numbers to the five digits that can be seen.
-fn shorten(data: &mut Value) {
-    match data {
-        Value::Array(all) => all.iter_mut().for_each(shorten),
-        Value::Object(all) => all.values_mut().for_each(shorten),
-        Value::Number(n) if !n.is_u64() && !n.is_i64() => {
-            let short = n.as_f64().and_then(|x| format!("{x:.4e}").parse().ok());
-            if let Some(short) = short.and_then(serde_json::Number::from_f64) {
-                *n = short;
-            }
-        }
-        _ => {}
-    }
 }

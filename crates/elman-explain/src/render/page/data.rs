@@ -1,0 +1,290 @@
+//! What the page's script reads: the trace, each thing said once and in few
+//! bytes. Labels follow from symbols and shapes, and numbers are written by
+//! [`packed`].
+
+use crate::landscape::{Curve, Point};
+use crate::norms::{Norms, Verdict};
+use crate::overview::Heat;
+use crate::trace::Trace;
+use crate::trace::document::{Frame, Tensor, Value};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+/// The digits of [`packed`]: base64's, without what JSON or HTML would escape.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+/// Added to the five digits of a number, so that none is negative.
+const MIDDLE: i64 = 1 << 17;
+/// Added to its power of ten.
+const POWER: i64 = 1 << 10;
+/// The power of what is no number.
+const NONE: i64 = (1 << 12) - 1;
+
+/// Heat maps, and norms over the steps, that a page has at most.
+const MAPS: usize = 48;
+/// Cells of all heat maps together, and of the map of connectivity.
+const CELLS: [usize; 2] = [40_000, 20_000];
+/// Steps of a heat map, the newest ones.
+const STEPS: usize = 400;
+/// Steps of all norms together.
+const NORMS: usize = 10_000;
+
+/// Numbers to the five digits that are shown, five characters each: of 30 bits
+/// the lower 18 are the digits, plus 2^17, the upper 12 the power of ten, plus
+/// 2^10. What is not finite is none.
+pub fn packed(numbers: impl IntoIterator<Item = f64>) -> String {
+    let mut text = String::new();
+    for x in numbers {
+        let (digits, power) = five_digits(x).unwrap_or((0, NONE - POWER));
+        let bits = (power + POWER) << 18 | (digits + MIDDLE);
+        for k in (0..5).rev() {
+            text.push(char::from(DIGITS[(bits >> (6 * k) & 63) as usize]));
+        }
+    }
+    text
+}
+
+/// `digits * 10^power`.
+fn five_digits(x: f64) -> Option<(i64, i64)> {
+    let text = x.is_finite().then(|| format!("{x:.4e}"))?;
+    let (digits, power) = text.split_once('e')?;
+    let digits = digits.replace('.', "").parse().ok()?;
+    Some((digits, power.parse::<i64>().ok()? - 4))
+}
+
+/// The place of a text in a list of texts that are said once.
+fn once(texts: &mut Vec<String>, text: &str) -> usize {
+    texts.iter().position(|t| t == text).unwrap_or_else(|| {
+        texts.push(text.to_owned());
+        texts.len() - 1
+    })
+}
+
+/// A word of the trace: `forward`, `gradient`, `from_next`.
+fn word(of: impl Serialize) -> String {
+    let json = serde_json::to_value(of).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
+}
+
+/// The page's data.
+pub fn data(trace: &Trace) -> Json {
+    let readable = trace.about.readable;
+    let mut about = json!(trace.about);
+    if let Some(about) = about.as_object_mut() {
+        about.remove("prediction");
+        if !readable {
+            about.remove("input");
+            about.remove("target");
+        }
+    }
+    let frames = trace.training.iter().map(|f| frame(trace, f));
+    json!({
+        "about": about,
+        "check": trace.check,
+        "values": values(&trace.values),
+        "ends": trace.ends,
+        "sketch": sketch(trace),
+        "heat": heat(trace),
+        "norms": norms(&trace.norms),
+        "connectivity": {
+            "outputs": trace.connectivity.outputs,
+            "largest": trace.connectivity.largest,
+            "beside": trace.connectivity.beside.as_ref().map(|b| json!({
+                "names": b.names, "largest": b.largest,
+                "count": b.rows.first().map_or(0, |row| row.len().min(connected(trace))),
+                "rows": packed(b.rows.iter().flat_map(|row| row.iter().copied().take(connected(trace)))),
+            })),
+            "first": trace.connectivity.rows.first().map_or(0, |r| first_of(r.len(), connected(trace))),
+        },
+        "training": frames.collect::<Vec<_>>(),
+        "landscape": landscape(trace),
+        "shapes": shapes(trace),
+        "code": trace.code,
+    })
+}
+
+/// The first of `there` steps, where the newest `shown` are.
+fn first_of(there: usize, shown: usize) -> usize {
+    there.saturating_sub(shown)
+}
+
+/// The values: `words`, and a row for each value: symbol; formula (1 where it
+/// is the symbol, 0 where there is none); rows; columns; pass, role and template
+/// as places in `words`; step; from where a share comes; what it is the gradient
+/// of; for each number its operands, value and place in turn; places in PyTorch's
+/// tensors; addends; finite differences; how far these are off.
+fn values(values: &[Value]) -> Json {
+    let mut words = Vec::new();
+    let mut row = |v: &Value| {
+        let formula = match &v.formula {
+            f if f.is_empty() => json!(0),
+            f if *f == v.symbol => json!(1),
+            f => json!(f),
+        };
+        let flat = |all: &Vec<(usize, usize)>| -> Vec<usize> {
+            all.iter().flat_map(|(v, i)| [*v, *i]).collect()
+        };
+        let operands: Vec<Vec<usize>> = v.operands.iter().map(flat).collect();
+        let finite = v.finite.iter().map(|x| x.unwrap_or(f64::NAN));
+        let row = [
+            json!(v.symbol),
+            formula,
+            json!(v.shape[0]),
+            json!(v.shape[1]),
+            json!(once(&mut words, &word(v.pass))),
+            json!(once(&mut words, &word(v.role))),
+            json!(once(&mut words, &v.template)),
+            json!(v.place.step),
+            json!(v.from.map(|from| once(&mut words, &word(from)))),
+            json!(v.of),
+            json!(operands),
+            json!(v.source.as_ref().map(|s| s.place.join(";"))),
+            json!(
+                v.parts
+                    .iter()
+                    .map(|p| packed(p.iter().copied()))
+                    .collect::<Vec<_>>()
+            ),
+            json!(packed(finite)),
+            json!(v.difference),
+        ];
+        Json::from(row.to_vec())
+    };
+    let rows: Vec<Json> = values.iter().map(&mut row).collect();
+    json!({"words": words, "rows": rows})
+}
+
+/// A recorded training step: loss; every number of every value; norms;
+/// connectivity, output after output; prediction.
+fn frame(trace: &Trace, frame: &Frame) -> Json {
+    // A step that is too large to be read has these of the first pass only.
+    let (norms, rows) = match frame.step {
+        0 => (&trace.norms, &trace.connectivity.rows),
+        _ => (&frame.norms, &frame.connectivity),
+    };
+    let norm = |n: &Norms| norm(n, first_of(n.steps.len(), measured(norms)));
+    let rows = rows.iter().flat_map(|row| {
+        let first = first_of(row.len(), connected(trace));
+        row[first..].iter().copied()
+    });
+    let prediction = match trace.about.readable {
+        true => frame.prediction.as_slice(),
+        false => &[],
+    };
+    json!([
+        frame.loss,
+        packed(frame.numbers.iter().flatten().copied()),
+        norms.iter().take(MAPS).map(norm).collect::<Vec<_>>(),
+        packed(rows),
+        packed(prediction.iter().copied()),
+    ])
+}
+
+/// Steps of the map of connectivity at most.
+fn connected(trace: &Trace) -> usize {
+    CELLS[1] / trace.connectivity.outputs.len().max(1)
+}
+
+/// Steps of each of the norms at most.
+fn measured(norms: &[Norms]) -> usize {
+    NORMS / norms.len().clamp(1, MAPS)
+}
+
+/// What the norms are of: layer, direction, state, the first step shown (from
+/// 0) and the number of steps.
+fn norms(all: &[Norms]) -> Json {
+    let one = |n: &Norms| {
+        let first = first_of(n.steps.len(), measured(all));
+        json!([n.layer, n.reverse, n.state, first, n.steps.len()])
+    };
+    all.iter().take(MAPS).map(one).collect()
+}
+
+/// The numbers of one of them: the mean factor and after how many steps the
+/// threshold is crossed, then four a step (norm, from the loss, from the next
+/// step, factor); and the first letter of each verdict, the whole's before the
+/// steps'.
+fn norm(n: &Norms, first: usize) -> Json {
+    let none = f64::NAN;
+    let crossed = n.crossed_after.map_or(none, |steps| steps as f64);
+    let steps = &n.steps[first..];
+    let each = steps.iter().flat_map(|s| {
+        let factor = s.factor.unwrap_or(none);
+        [s.norm, s.from_loss, s.from_next, factor]
+    });
+    let letter = |v: Verdict| word(v).chars().next();
+    let verdicts = [n.verdict]
+        .into_iter()
+        .chain(steps.iter().map(|s| s.verdict));
+    json!([
+        packed([n.factor.unwrap_or(none), crossed].into_iter().chain(each)),
+        verdicts.filter_map(letter).collect::<String>(),
+    ])
+}
+
+/// The drawing: nodes (value, column, row), wires (from, to), columns, rows.
+fn sketch(trace: &Trace) -> Json {
+    let s = &trace.sketch;
+    let nodes = s.nodes.iter().map(|n| json!([n.id, n.column, n.row]));
+    let wires = s.wires.iter().map(|w| json!([w.from, w.to]));
+    json!({
+        "nodes": nodes.collect::<Vec<_>>(),
+        "wires": wires.collect::<Vec<_>>(),
+        "columns": s.columns,
+        "rows": s.rows,
+    })
+}
+
+/// Heat maps: those of values that are shown have these; the others bring the
+/// newest steps and the first units, and say which.
+fn heat(trace: &Trace) -> Json {
+    let count = trace.heat.len().clamp(1, MAPS);
+    let one = |h: &Heat| {
+        let units = h.rows.first().map_or(0, Vec::len);
+        let mut map = json!({
+            "name": h.name, "layer": h.layer, "reverse": h.reverse, "span": h.span,
+            "percent": h.percent, "steps": h.rows.len(), "units": units, "first": 0,
+        });
+        if trace.about.readable {
+            map["ids"] = json!(h.ids);
+            return map;
+        }
+        let budget = CELLS[0] / count;
+        let steps = h.rows.len().min(STEPS).min(budget);
+        let shown = units.min((budget / steps.max(1)).max(1));
+        let first = first_of(h.rows.len(), steps);
+        let cells = h.rows[first..].iter().flat_map(|row| &row[..shown]);
+        map["first"] = json!(first);
+        map["shown"] = json!(shown);
+        map["cells"] = json!(packed(cells.copied()));
+        map
+    };
+    trace.heat.iter().take(MAPS).map(one).collect()
+}
+
+/// The tensors; their symbols where these are shown.
+fn shapes(trace: &Trace) -> Vec<Tensor> {
+    let mut all = trace.shapes.clone();
+    if !trace.about.readable {
+        all.iter_mut().for_each(|t| {
+            t.symbols.clear();
+            t.rows.clear();
+        });
+    }
+    all
+}
+
+/// The loss along weights: points, balls and path as weight and loss in turn.
+fn landscape(trace: &Trace) -> Json {
+    let flat = |points: &[Point]| packed(points.iter().flat_map(|p| [p.w, p.loss]));
+    let one = |c: &Curve| {
+        json!({
+            "name": c.name,
+            "symbol": c.symbol,
+            "points": flat(&c.points),
+            "balls": c.balls.iter().map(|b| flat(b)).collect::<Vec<_>>(),
+            "path": flat(&c.path),
+            "turns": c.turns,
+        })
+    };
+    trace.landscape.iter().map(one).collect()
+}
