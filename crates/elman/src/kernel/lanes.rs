@@ -199,9 +199,8 @@ impl<F: Float, const N: usize> Lanes<F> for Plain<F, N> {
 
     #[inline(always)]
     fn store_whole(self, to: &mut [i16]) {
-        let to = &mut to[..N];
-        for i in 0..N {
-            to[i] = nearest(self.0[i]);
+        for (to, x) in to[..N].iter_mut().zip(self.0) {
+            *to = nearest(x);
         }
     }
 

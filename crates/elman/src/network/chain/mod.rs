@@ -111,7 +111,7 @@ pub struct ChainCache<F: Float> {
 enum LayerCache<F: Float> {
     None,
     Recurrent(Box<RecurrentCache<F>>),
-    Linear(LinearCache<F>),
+    Linear(Box<LinearCache<F>>),
     LayerNorm(LayerNormCache<F>),
     /// A mask; empty where nothing is dropped.
     Dropout(Vec<F>),
@@ -263,7 +263,7 @@ impl Chain {
                     x: Array3::zeros((0, 0, 0)),
                     y: Array3::zeros((0, 0, 0)),
                 })),
-                Layer::Linear(_) => LayerCache::Linear(LinearCache::default()),
+                Layer::Linear(_) => LayerCache::Linear(Box::default()),
                 Layer::LayerNorm(_) => LayerCache::LayerNorm(LayerNormCache::default()),
                 Layer::Dropout(..) => LayerCache::Dropout(Vec::new()),
                 _ => LayerCache::None,
