@@ -462,7 +462,7 @@ pub struct ExplainArgs {
     /// Only the finite differences of all gradients
     #[arg(long, help_heading = "Output", conflicts_with_all = ["step", "full", "only"])]
     pub check: bool,
-    /// Write it as one page of HTML, too
+    /// Write one page of HTML in place of the text
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
     /// Replace FILE even where elman did not write it

@@ -51,6 +51,12 @@ pub fn run(plan: &ConvertPlan, console: &Console) -> Result<(), Failure> {
         true => probe(&input, &output, rename, &options).map_err(failed)?,
         false => None,
     };
+    if let Some(probed) = outputs.as_ref().filter(|probed| probed.not_finite > 0) {
+        converted.notes.push(format!(
+            "{} of {} outputs are not finite numbers: are the weights in order?",
+            probed.not_finite, probed.numbers
+        ));
+    }
     let proof = Proof {
         tensors: compare(&input, &output, &plan.options).map_err(failed)?,
         outputs,

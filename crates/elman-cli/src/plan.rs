@@ -346,6 +346,12 @@ impl BenchPlan {
         } else {
             Case::grid(&args.row, cell, mode)
         };
+        if cases.is_empty() && args.weights != Storage::Full {
+            return Err(Failure::Input(format!(
+                "--weights {}: weights are kept so in inference only, which none of these rows has; choose other rows",
+                args.weights.name()
+            )));
+        }
         if cases.is_empty() {
             return Err(Failure::Input(
                 "--row: none of these rows has that --cell and --mode; end-to-end is an lstm in train, and a row of one sequence is never packed".into(),

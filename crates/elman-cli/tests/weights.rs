@@ -180,7 +180,7 @@ fn a_converted_file_is_the_same() {
         object["verdict"]
             .as_str()
             .unwrap()
-            .starts_with("Rounded: 4 tensors differ by at most")
+            .starts_with("Rounded: 4 of 4 tensors differ, at the worst by")
     );
 
     let again = convert(&["gru.pt", "half.pth"]);
@@ -662,4 +662,37 @@ fn inspect_tells_of_the_plain_loop() {
         let shown = elman(folder.path(), &["inspect", "model.safetensors"]);
         assert_eq!(text(&shown.stdout).contains("plain loop"), layer_norm);
     }
+}
+
+#[test]
+fn numbers_that_are_none_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let bytes =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let mut w_hh = [0.5; 16];
+    w_hh[13] = f32::NAN;
+    let (w_ih, w_hh) = (bytes(&[0.25; 4]), bytes(&w_hh));
+    let view = |shape, data| TensorView::new(Dtype::F32, shape, data).unwrap();
+    let tensors = [
+        ("weight_ih_l0", view(vec![4, 1], &w_ih)),
+        ("weight_hh_l0", view(vec![4, 4], &w_hh)),
+    ];
+    let file = safetensors::serialize(tensors, None).unwrap();
+    fs::write(at.join("nan.safetensors"), file).unwrap();
+    let copied = elman(at, &["convert", "nan.safetensors", "copy.safetensors"]);
+    let said = text(&copied.stderr);
+    assert!(said.contains("outputs are not finite numbers"), "{said}");
+    let explain = [
+        "explain",
+        "nan.safetensors",
+        "--input",
+        "1 2 3",
+        "--target",
+        "1 1 1 1",
+    ];
+    let refused = elman(at, &explain);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("weight_hh_l0[3,1] is NaN"), "{said}");
 }

@@ -29,7 +29,8 @@ pub struct AtStep {
     pub step: usize,
     /// ||dL/dh||.
     pub norm: f64,
-    /// Of the part from the loss here, or from the layer above.
+    /// Of the part from the same step: from the loss here, from the layer above
+    /// or, of a cell state, through the gates.
     pub from_loss: f64,
     /// Of the part from the next step.
     pub from_next: f64,

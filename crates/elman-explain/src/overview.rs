@@ -69,10 +69,10 @@ pub struct Beside {
     pub largest: f64,
 }
 
-/// A number as a shade from 0 to 4.
+/// A number as a shade from 0, which is nothing at all, to 4.
 fn shade(x: f64, most: f64) -> u8 {
     if most > 0.0 {
-        (4.0 * x / most).round().clamp(0.0, 4.0) as u8
+        (4.0 * x / most).ceil().clamp(0.0, 4.0) as u8
     } else {
         0
     }

@@ -406,6 +406,7 @@ impl Request {
                 None => names.notes.push(Note::new("note_no_bias", [])),
             }
         }
+        check_finite(&params)?;
         if let Some(name) = unread.first() {
             return Err(Error::option(format!(
                 "model: {name} is of no recurrent layer and no linear head, which is all that is explained; save these by themselves, or run the whole with elman run --network"
@@ -489,10 +490,13 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
     let single = file.float_dtype(|_| true)? == Some(Dtype::F32);
     if !single {
         let model = Model::<f64>::from_tensors(file)?;
+        check_finite(&model.members()[0])?;
         return Ok((model.network().clone(), model.members()[0].clone()));
     }
     let model = Model::<f32>::from_tensors(file)?;
-    Ok((model.network().clone(), widened(&model.members()[0])?))
+    let params = widened(&model.members()[0])?;
+    check_finite(&params)?;
+    Ok((model.network().clone(), params))
 }
 
 /// The numbers of a tensor, whatever their precision.
@@ -608,4 +612,26 @@ fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
             "--set {name}{index:?}: expected row and column counted from 1 inside the shape [{rows}, {columns}]"
         ))
     })
+}
+
+/// Refuses a model with a number that is none.
+fn check_finite(params: &Params<f64>) -> Result<()> {
+    for entry in params.layout().entries() {
+        let values = &params.values()[entry.range.clone()];
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            let mut place = Vec::new();
+            let mut rest = at;
+            for side in entry.shape.iter().rev() {
+                place.insert(0, (rest % side).to_string());
+                rest /= side;
+            }
+            return Err(Error::file(format!(
+                "{}[{}] is {}, expected finite numbers; was the model trained to its end?",
+                entry.name,
+                place.join(","),
+                values[at]
+            )));
+        }
+    }
+    Ok(())
 }

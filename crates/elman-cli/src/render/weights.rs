@@ -141,9 +141,10 @@ pub fn verdict(proof: &Proof) -> String {
         1 => "1 tensor".to_owned(),
         n => format!("{} tensors", grouped(n)),
     };
-    let worst = proof.tensors.iter().fold((0.0_f64, 0.0_f64), |(a, r), t| {
-        (a.max(t.largest_absolute), r.max(t.largest_relative))
-    });
+    let worst = (proof.tensors.iter())
+        .max_by(|a, b| a.largest_relative.total_cmp(&b.largest_relative))
+        .map_or((0.0, 0.0), |t| (t.largest_absolute, t.largest_relative));
+    let differ = proof.tensors.iter().filter(|t| !t.bit_for_bit).count();
     let outputs = match &proof.outputs {
         None => String::new(),
         Some(probed) if probed.largest == 0.0 => ", and so are the outputs".to_owned(),
@@ -155,7 +156,9 @@ pub fn verdict(proof: &Proof) -> String {
         format!("The same: {tensors}, every number equal in its new type{outputs}.")
     } else {
         format!(
-            "Rounded: {tensors} differ by at most {} ({} of the largest number){outputs}.",
+            "Rounded: {} of {tensors} differ{}, at the worst by {} ({} of the largest number){outputs}.",
+            grouped(differ),
+            if differ == 1 { "s" } else { "" },
             tiny(worst.0),
             tiny(worst.1)
         )

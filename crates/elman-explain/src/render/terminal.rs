@@ -411,7 +411,7 @@ fn norms(t: &mut Text, trace: &Trace) {
         let _ = writeln!(t.out, "  {title}: {verdict}");
         let _ = writeln!(
             t.out,
-            "    step        norm   from loss   from next   a step back   verdict"
+            "    step        norm   this step   next step   a step back   verdict"
         );
         // Every step, or as many at equal distances as can be read.
         let every = n.steps.len().div_ceil(ROWS);

@@ -18,6 +18,8 @@ pub struct Probed {
     pub what: String,
     /// Numbers that were compared.
     pub numbers: usize,
+    /// Numbers that are not finite in one of them or both.
+    pub not_finite: usize,
     /// max|a - b| over outputs and final states.
     pub largest: f64,
 }
@@ -84,6 +86,7 @@ pub fn probe(
             arrays.rows, arrays.steps
         ),
         numbers: 0,
+        not_finite: 0,
         largest: 0.0,
     };
     for member in 0..members {
@@ -114,6 +117,7 @@ pub fn probe(
         for (x, y) in ours?.iter().zip(&theirs?) {
             probed.largest = probed.largest.max(difference(*x, *y));
             probed.numbers += 1;
+            probed.not_finite += usize::from(!(x.is_finite() && y.is_finite()));
         }
     }
     Ok(Some(probed))

@@ -270,7 +270,7 @@ function norms() {
     const v = x => `<span class="${x === "healthy" ? "ok" : "bad"}">${w(x)}</span>`;
     box.append(el("h3", "", `dL/d${layerName({ ...n, name: n.state })}: ${v(n.verdict)}`));
     if (n.steps.length > 24) {
-      const line = (name, ink) => ({ name: w(name === "norm" ? "norm" : name), ink, points: n.steps.filter(s => s[name] > 0).map(s => [s.step, s[name]]) });
+      const line = (name, ink) => ({ name: w(name === "from_loss" ? "part_here" : name), ink, points: n.steps.filter(s => s[name] > 0).map(s => [s.step, s[name]]) });
       const card = el("div", "card");
       card.innerHTML = plot([line("norm", "--accent"), line("from_loss", "--upd"), line("from_next", "--back")], [], "t", w("norm"), { log: true });
       box.append(card);
@@ -278,7 +278,7 @@ function norms() {
       const most = Math.max(...n.steps.map(s => Math.max(s.norm, s.from_loss, s.from_next))) || 1;
       const bar = (x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${num(x)}`;
       const rows = n.steps.map(s => `<tr><td>${s.step}</td><td class="l">${bar(s.norm, "--accent")}</td><td class="l">${bar(s.from_loss, "--upd")}</td><td class="l">${bar(s.from_next, "--back")}</td><td>${s.factor === null ? "–" : "× " + num(s.factor)}</td><td>${v(s.verdict)}</td></tr>`).join("");
-      const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("from_loss")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
+      const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       card.tabIndex = 0;
       box.append(card);
     }
