@@ -7,7 +7,7 @@ use crate::files;
 use crate::plan::ConvertPlan;
 use crate::render::{self, json};
 use crate::weights::Weights;
-use elman::run::{Probed, RunOptions, probe};
+use elman::run::{Probed, RunOptions, infer, probe};
 use elman::weights::{Compared, compare, convert};
 
 /// What was found out about the two files.
@@ -31,7 +31,16 @@ pub fn run(plan: &ConvertPlan, console: &Console) -> Result<(), Failure> {
     let probed = probe(&input, &input, |name| Ok(name.to_owned()), &options);
     let mut converted = convert(&input, plan.format, &plan.options).map_err(at_input)?;
     let runs = match probed {
-        Ok(probed) => probed.is_some(),
+        Ok(Some(_)) => true,
+        Ok(None) => {
+            // Worth a word where somebody expects it to run.
+            let recurrent = input.names().iter().any(|n| n.contains("weight_hh_l"));
+            if let Some(e) = infer(&input, &options).err().filter(|_| recurrent) {
+                let note = format!("no outputs are compared, the model cannot be run: {e}");
+                converted.notes.push(note);
+            }
+            false
+        }
         Err(e) if options.network.is_some() => return Err(at_input(e)),
         Err(e) => {
             let note = format!("no outputs are compared, the model cannot be run: {e}");

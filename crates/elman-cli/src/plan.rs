@@ -220,7 +220,10 @@ impl ExplainPlan {
                 )));
             }
         }
-        let words = |text: &str| text.chars().any(char::is_alphabetic);
+        // A number may have letters too: 1e3.
+        let word = |w: &str| w.chars().any(char::is_alphabetic) && w.parse::<f64>().is_err();
+        let ends = |c: char| c.is_whitespace() || [',', ';'].contains(&c);
+        let words = |text: &str| text.split(ends).any(word);
         let table = args.input.as_deref().filter(|text| words(text));
         let table = table.map(PathBuf::from);
         if let Some(html) = &args.html {

@@ -102,7 +102,7 @@ pub fn code(subject: &Subject) -> Result<String> {
         }
     } else if !changed.is_empty() {
         text.push_str(
-            "\n# The parameters are those of the model file: params[name].data.copy_(...)\n",
+            "\n# The parameters of the model file; of several networks, those of the first.\nfrom safetensors.torch import load_file\nweights = load_file(\"model.safetensors\")\nwith torch.no_grad():\n    for name, value in params.items():\n        value.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n",
         );
     }
     let input = &subject.input;
