@@ -119,7 +119,8 @@ pub enum Storage {
     /// As whole numbers up to 127 in one byte, with a scale for each row of a
     /// weight (PyTorch's output channel). What is multiplied with them is
     /// rounded as well, each row of it to a scale of its own that is found at
-    /// every step; the sums are exact.
+    /// every step; the sums are exact. Where a number of such a row is not
+    /// finite, neither is any of its sums.
     Int8,
 }
 

@@ -98,8 +98,8 @@ const BLOCK_BYTES: usize = 16 << 10;
 const fn tile_rows(vectors: usize) -> usize {
     match vectors {
         1 | 2 => 6,
-        // With four, one sum more is put away than there are registers.
-        3 => 3,
+        // Four rows of three vectors would fit, but the compiler runs out of
+        // registers and puts a sum away at every step.
         _ => 3,
     }
 }
@@ -198,11 +198,8 @@ impl<F: Float> Packed<F> {
     pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize, alone: bool) {
         (self.rows, self.groups, self.cols) = (rows, groups, cols);
         self.repeats = if alone && groups == 1 { 2 } else { 1 };
-        let (panels, len, padded) = (
-            self.panels(),
-            self.panel_len(),
-            !cols.is_multiple_of(self.width()),
-        );
+        let (panels, len) = (self.panels(), self.panel_len());
+        let padded = !cols.is_multiple_of(self.width());
         let data = self.full();
         data.resize(panels * len, F::zero());
         if padded {
