@@ -14,7 +14,8 @@
 
 use super::dispatch::Task;
 use super::lanes::{Lanes, Whole};
-use super::product::{Matrix, SUMS};
+use super::product::Matrix;
+use super::tile::SUMS;
 use crate::Float;
 use crate::float::{Apart, half};
 use std::marker::PhantomData;
@@ -186,6 +187,15 @@ impl<F: Float> Task<F> for Round<'_, '_, F> {
             // `f64` has fewer in a vector than a row is filled up to.
             to[at.min(self.to.stride)..].fill(0);
         }
+    }
+}
+
+/// Rows of a tile by vectors of a panel of one byte a number: whole numbers need
+/// registers of their own.
+pub(super) const fn tile_rows(vectors: usize) -> usize {
+    match vectors {
+        1 | 2 => 6,
+        _ => 3,
     }
 }
 

@@ -85,6 +85,29 @@ pub trait Lanes<F>: Scalar {
 
     /// `N` times the same number.
     fn splat(x: F) -> Self;
+
+    /// Says that a slice is going to be read, so that it is on its way into the
+    /// second-level cache meanwhile. Changes nothing else.
+    #[inline(always)]
+    fn fetch<T>(_: &[T]) {}
+
+    /// Adds the products of `depth` numbers of `R` rows of `a` with as many rows
+    /// of `N` vectors of `b` to the sums, where this vector has instructions of
+    /// its own for it; whether it has. `a` has strides of rows and columns, the
+    /// sums one of rows.
+    ///
+    /// # Safety
+    /// `a` has number `(R - 1) row_stride + (depth - 1) col_stride`, `b` has
+    /// `depth` times `N` vectors, and the sums have `(R - 1) stride + N`.
+    #[inline(always)]
+    unsafe fn steps<const N: usize, const R: usize>(
+        _: (&[F], usize, usize),
+        _: &[F],
+        _: usize,
+        _: (&mut [Self], usize),
+    ) -> bool {
+        false
+    }
 }
 
 /// An array; the compiler makes vector instructions of it where it can.
@@ -297,6 +320,7 @@ pub(super) mod avx2 {
     //! uses them only after it has asked the processor: this is what every
     //! `SAFETY` line below rests on.
 
+    use super::super::steps;
     use super::{Add, Apart, Div, Lanes, Mul, Neg, Scalar, Sub, Whole};
     use std::arch::x86_64::*;
 
@@ -399,6 +423,9 @@ pub(super) mod avx2 {
         task.run();
     }
 
+    /// Bytes of a line of the caches.
+    const LINE: usize = 64;
+
     /// From entry `N - n` on: a mask of the first `n` numbers.
     const MASK_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     const MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
@@ -408,9 +435,11 @@ pub(super) mod avx2 {
          $add:ident $sub:ident $mul:ident $div:ident $fma:ident $set:ident $load:ident $store:ident
          $load_part:ident $store_part:ident $mask:ident
          $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
-         $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal) => {
+         $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal,
+         $five:ident $six:ident $four:ident $three:ident) => {
             #[doc = $doc]
             #[derive(Debug, Clone, Copy)]
+            #[repr(transparent)]
             pub struct $name($raw);
 
             impl Add for $name {
@@ -580,6 +609,42 @@ pub(super) mod avx2 {
                     // SAFETY: the processor has AVX2 and FMA, see above.
                     Self(unsafe { $set(x) })
                 }
+
+                #[inline(always)]
+                fn fetch<T>(from: &[T]) {
+                    let start = from.as_ptr().cast::<i8>();
+                    for at in (0..size_of_val(from)).step_by(LINE) {
+                        // SAFETY: inside of the slice; nothing is read.
+                        unsafe { _mm_prefetch::<_MM_HINT_T1>(start.add(at)) };
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn steps<const N: usize, const R: usize>(
+                    (a, row, col): (&[$base], usize, usize),
+                    b: &[$base],
+                    depth: usize,
+                    (sums, stride): (&mut [Self], usize),
+                ) -> bool {
+                    let steps = match (N, R, col) {
+                        (2, 5, 1) => steps::$five::<{ size_of::<$base>() }>,
+                        (2, 6, 1) => steps::$six::<{ size_of::<$base>() }>,
+                        (2, 6, 6) => steps::$six::<{ 6 * size_of::<$base>() }>,
+                        (3, 4, 1) => steps::$four::<{ size_of::<$base>() }>,
+                        (4, 3, 1) => steps::$three::<{ size_of::<$base>() }>,
+                        _ => return false,
+                    };
+                    let factors = steps::Factors {
+                        a: a.as_ptr(),
+                        row: row * size_of::<$base>(),
+                        b: b.as_ptr(),
+                        depth,
+                    };
+                    // SAFETY: the caller's; this type is nothing but its vector;
+                    // and the processor has AVX2 and FMA, see above.
+                    unsafe { steps(factors, sums.as_mut_ptr().cast(), stride) };
+                    true
+                }
             }
         };
     }
@@ -590,7 +655,8 @@ pub(super) mod avx2 {
         _mm256_maskload_ps _mm256_maskstore_ps MASK_32
         _mm256_cmp_ps _mm256_blendv_ps _mm256_max_ps _mm256_min_ps
         _mm256_and_ps _mm256_xor_ps,
-        _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23);
+        _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23,
+        f32_5x2 f32_6x2 f32_4x3 f32_3x4);
 
     vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
         _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
@@ -598,7 +664,8 @@ pub(super) mod avx2 {
         _mm256_maskload_pd _mm256_maskstore_pd MASK_64
         _mm256_cmp_pd _mm256_blendv_pd _mm256_max_pd _mm256_min_pd
         _mm256_and_pd _mm256_xor_pd,
-        _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52);
+        _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52,
+        f64_5x2 f64_6x2 f64_4x3 f64_3x4);
 }
 
 #[cfg(test)]

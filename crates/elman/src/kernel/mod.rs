@@ -19,7 +19,10 @@ mod product;
 pub mod roof;
 mod rows;
 mod step;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 mod team;
+mod tile;
 
 pub use compact::WholeRows;
 pub use dispatch::{Dispatch, Task};

@@ -13,13 +13,14 @@
 //! Every sum is one chain in the order of `k`, whatever the tile: a row has the
 //! same bits in any batch.
 
-use super::compact::{Bf16Tile, Int8, Int8Tile, Panels, WholeRows, Widen, to_bf16, to_int8};
+use super::compact::{self, Bf16Tile, Int8, Int8Tile, Panels, WholeRows, Widen};
+use super::compact::{to_bf16, to_int8};
 use super::dispatch::Task;
 use super::lanes::Lanes;
 use super::parts::{Blocks, Parts, share};
 use super::team::Team;
+use super::tile::{SUMS, Tile, tile_rows};
 use crate::Float;
-use crate::float::Apart;
 use crate::params::Storage;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -92,17 +93,6 @@ const VECTOR_BYTES: usize = 32;
 /// Bytes of a panel that one block of `K` may have, so that it stays in the
 /// first-level cache while the rows go by.
 const BLOCK_BYTES: usize = 16 << 10;
-
-/// Rows of a tile by vectors of a panel: with what goes into them, the sums fit
-/// the sixteen registers of AVX2.
-const fn tile_rows(vectors: usize) -> usize {
-    match vectors {
-        1 | 2 => 6,
-        // Four rows of three vectors would fit, but the compiler runs out of
-        // registers and puts a sum away at every step.
-        _ => 3,
-    }
-}
 
 /// The right factor of a product, copied into panels, the last one filled up
 /// with zeros.
@@ -811,7 +801,10 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             (2, 2..=3) | (3, 2) | (4, 1) => 2,
             _ => 1,
         };
-        let tile = tile_rows(vectors);
+        let tile = match factor.b.storage() {
+            Storage::Int8 => compact::tile_rows(vectors),
+            _ => tile_rows(vectors),
+        };
         let count = rows.div_ceil(tile);
         let tiles = match factor.a.tile_stride {
             // Tiles of about the same size: a small one has too few chains.
@@ -936,7 +929,12 @@ impl<F: Float> PartOf<'_, F> {
         let mut k = 0;
         while k < a.cols {
             let depth = depth.min(a.cols - k);
+            let mut next = self.after::<V>(data, k, depth);
+            let each = next.len().div_ceil(self.group.len());
             for (tile, room) in self.group.clone().zip(&mut *room) {
+                let (now, later) = next.split_at(each.min(next.len()));
+                V::fetch(now);
+                next = later;
                 let rows = self.tiles.rows(tile);
                 let at = match a.tile_stride {
                     Some(stride) => tile * stride,
@@ -958,6 +956,20 @@ impl<F: Float> PartOf<'_, F> {
             }
             k += depth;
         }
+    }
+
+    /// What follows a block, as much again: the next one, or the first of the
+    /// next panel, which would be waited for where it is not in the second-level
+    /// cache by then. Empty where a panel is not divided.
+    #[inline(always)]
+    fn after<'a, V: Lanes<F>>(&self, data: &'a [F], k: usize, depth: usize) -> &'a [F] {
+        let b = self.factor.b;
+        if depth == b.rows {
+            return &[];
+        }
+        let len = depth * b.vectors() * V::N;
+        let end = self.panels.start * b.panel_len() + k * b.vectors() * V::N + len;
+        &data[end..data.len().min(end + len)]
     }
 
     /// As [`add`](Self::add), with panels of two bytes a number.
@@ -1072,138 +1084,9 @@ impl Tiles {
     }
 }
 
-/// Vectors of sums that a tile may have.
-pub(super) const SUMS: usize = 16;
-
 /// Tiles that one block of a panel goes past: as many as have room for their
 /// sums in the first-level cache beside it.
 const TILES: usize = 24;
-
-/// Some rows times some panels, the sums `[row][panel][stride]`, from `first`
-/// on the vectors of the product.
-struct Tile<'a, F, V> {
-    a: &'a [F],
-    row_stride: usize,
-    col_stride: usize,
-    b: &'a [F],
-    panel_stride: usize,
-    depth: usize,
-    /// Vectors of a panel, rows, panels.
-    shape: (usize, usize, usize),
-    sums: &'a mut [V; SUMS],
-    first: usize,
-    stride: usize,
-}
-
-impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
-    /// Compiled once for every vector, not in every product that uses it.
-    #[inline(always)]
-    fn run(self) {
-        match self.shape {
-            (1, 1, 1) => self.of::<1, 1, 1>(),
-            (1, 2, 1) => self.of::<1, 2, 1>(),
-            (1, 3, 1) => self.of::<1, 3, 1>(),
-            (1, 4, 1) => self.of::<1, 4, 1>(),
-            (1, 5, 1) => self.of::<1, 5, 1>(),
-            (1, 6, 1) => self.of::<1, 6, 1>(),
-            (2, 1, 1) => self.of::<2, 1, 1>(),
-            (2, 2, 1) => self.of::<2, 2, 1>(),
-            (2, 3, 1) => self.of::<2, 3, 1>(),
-            (2, 4, 1) => self.of::<2, 4, 1>(),
-            (2, 5, 1) => self.of::<2, 5, 1>(),
-            (2, 6, 1) => self.of::<2, 6, 1>(),
-            (2, 1, 4) => self.of::<2, 1, 4>(),
-            (2, 2, 2) => self.of::<2, 2, 2>(),
-            (2, 3, 2) => self.of::<2, 3, 2>(),
-            (3, 1, 1) => self.of::<3, 1, 1>(),
-            (3, 2, 1) => self.of::<3, 2, 1>(),
-            (3, 3, 1) => self.of::<3, 3, 1>(),
-            (3, 1, 3) => self.of::<3, 1, 3>(),
-            (3, 2, 2) => self.of::<3, 2, 2>(),
-            (4, 1, 1) => self.of::<4, 1, 1>(),
-            (4, 2, 1) => self.of::<4, 2, 1>(),
-            (4, 3, 1) => self.of::<4, 3, 1>(),
-            (4, 1, 2) => self.of::<4, 1, 2>(),
-            shape => unreachable!("no tile of {shape:?}"),
-        }
-    }
-}
-
-impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
-    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
-    #[inline(always)]
-    fn of<const N: usize, const R: usize, const P: usize>(self) {
-        let (row_stride, col_stride, depth) = (self.row_stride, self.col_stride, self.depth);
-        let step = N * V::N;
-        assert!(self.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
-        let (first, stride) = (self.first, self.stride);
-        assert!((R * P - 1) * stride + first + N <= SUMS);
-        let panels: [&[F]; P] =
-            std::array::from_fn(|p| &self.b[p * self.panel_stride..][..depth * step]);
-        // Loops and no closures, which would be compiled without the features
-        // of their surroundings.
-        let mut sums = [[[V::lit(0.0); N]; P]; R];
-        for r in 0..R {
-            for p in 0..P {
-                for v in 0..N {
-                    // SAFETY: the largest index is below SUMS, as asserted.
-                    let sum = unsafe { self.sums.get_unchecked((r * P + p) * stride + first + v) };
-                    sums[r][p][v] = *sum;
-                }
-            }
-        }
-        for k in 0..depth {
-            // SAFETY: r < R and k < depth, so the assertion above holds for the
-            // largest of both; a panel has `depth * step` numbers; the products
-            // are places in slices and do not overflow.
-            unsafe {
-                // The smaller side waits in registers for the other, of which
-                // one at a time is enough: with the sums, sixteen.
-                if R <= N * P {
-                    let mut x = [V::lit(0.0); R];
-                    for r in 0..R {
-                        x[r] = V::splat(*self.a.get_unchecked(r * row_stride + k * col_stride));
-                    }
-                    for p in 0..P {
-                        for v in 0..N {
-                            let at = k * step + v * V::N;
-                            let b: V = V::load(panels[p].get_unchecked(at..at + V::N));
-                            for r in 0..R {
-                                sums[r][p][v] = x[r].mul_add(b, sums[r][p][v]);
-                            }
-                        }
-                    }
-                } else {
-                    let mut b = [[V::lit(0.0); N]; P];
-                    for p in 0..P {
-                        for v in 0..N {
-                            let at = k * step + v * V::N;
-                            b[p][v] = V::load(panels[p].get_unchecked(at..at + V::N));
-                        }
-                    }
-                    for r in 0..R {
-                        let x = *self.a.get_unchecked(r * row_stride + k * col_stride);
-                        let x = V::splat(x);
-                        for p in 0..P {
-                            for v in 0..N {
-                                sums[r][p][v] = x.mul_add(b[p][v], sums[r][p][v]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        for r in 0..R {
-            for p in 0..P {
-                for v in 0..N {
-                    let at = (r * P + p) * stride + first + v;
-                    // SAFETY: as above.
-                    unsafe { *self.sums.get_unchecked_mut(at) = sums[r][p][v] };
-                }
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
