@@ -16,6 +16,14 @@ unsafe impl<T: Send> Sync for Parts<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Parts<'_, T> {}
 
+impl<T> Clone for Parts<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Parts<'_, T> {}
+
 impl<'a, T> Parts<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {
         Self {

@@ -314,6 +314,10 @@ impl<F: Float> PackedLeft<F> {
 /// there is one sum a column, two vectors, of `col..` and of the columns after
 /// them.
 pub trait Ends<F> {
+    /// Vectors of sums of a row and a panel, where they are always as many: their
+    /// loops go away.
+    const VECTORS: Option<usize> = None;
+
     /// The sums before the first product.
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
 
@@ -599,7 +603,7 @@ pub fn product_left<F: Float>(
                 cols: a.cols,
                 row_stride: 1,
                 col_stride: tile,
-                tile_stride: Some(tile * a.cols),
+                tiled: true,
             },
             b,
             first: 0,
@@ -707,10 +711,10 @@ impl<'a, F: Float> Factor<'a, F> {
     }
 
     /// That it has so many rows and columns a group, and that panels have two
-    /// vectors of a group only where it is `alone`.
+    /// vectors of a group where it is `alone`.
     pub(super) fn check(&self, rows: usize, cols: usize, alone: bool) {
         assert!(self.a.rows == rows && self.b.cols == cols);
-        assert!(alone || self.b.repeats == 1);
+        assert!(self.b.repeats == if alone { 2 } else { 1 });
     }
 
     /// Bytes of one panel.
@@ -733,8 +737,8 @@ struct Left<'a, F> {
     cols: usize,
     row_stride: usize,
     col_stride: usize,
-    /// From one full tile to the next; `None` where rows follow each other.
-    tile_stride: Option<usize>,
+    /// Whether whole tiles follow each other, and not rows.
+    tiled: bool,
 }
 
 impl<'a, F: Float> Left<'a, F> {
@@ -746,7 +750,7 @@ impl<'a, F: Float> Left<'a, F> {
             cols: a.cols,
             row_stride: a.row_stride,
             col_stride: a.col_stride,
-            tile_stride: None,
+            tiled: false,
         }
     }
 }
@@ -779,11 +783,12 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
                 assert!(rows >= f.a.rows && cols >= f.a.cols, "no whole numbers");
             }
             let full = matches!(f.b.data, Panels::Full(_));
-            assert!(full || (f.a.tile_stride.is_none() && f.a.col_stride == 1));
+            assert!(full || (!f.a.tiled && f.a.col_stride == 1));
             #[cfg(debug_assertions)]
             super::count::product();
         }
         debug_assert_eq!(V::N, Packed::<F>::LANES);
+        assert!(E::VECTORS.is_none_or(|vectors| vectors == self.sums));
         let rows = factor.a.rows;
         if rows == 0 {
             return;
@@ -806,16 +811,14 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             _ => tile_rows(vectors),
         };
         let count = rows.div_ceil(tile);
-        let tiles = match factor.a.tile_stride {
+        let tiles = match factor.a.tiled {
             // Tiles of about the same size: a small one has too few chains.
-            None => Tiles {
-                count,
+            false => Tiles {
                 all: rows,
                 rows: rows / count,
                 larger: rows % count,
             },
-            Some(_) => Tiles {
-                count,
+            true => Tiles {
                 all: rows,
                 rows: tile,
                 larger: 0,
@@ -825,48 +828,83 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             start: mut panel,
             end: panels,
         } = self.panels.clone();
+        // A panel that is too large goes by in blocks, each of them past many
+        // rows; one that is to be widened does so too.
+        let whole = bytes <= BLOCK_BYTES && !widens;
+        let depth = BLOCK_BYTES / (vectors * VECTOR_BYTES);
+        // Not filled where no tile is: that takes longer than a small product.
+        let mut room = [const { MaybeUninit::<[V; SUMS]>::uninit() }; TILES];
+        let room = fill(&mut room[..if whole || most > 1 { 1 } else { count.min(TILES) }]);
         while panel < panels {
             let together = if panel + most <= panels { most } else { 1 };
             let at = panel..panel + together;
             panel += together;
-            // A panel that is too large goes by in blocks, each of them past
-            // many rows; one that is to be widened does so too.
-            let whole = together > 1 || bytes <= BLOCK_BYTES && !widens;
-            let (depth, group) = match whole {
-                true => (usize::MAX, 1),
-                false => (BLOCK_BYTES / (vectors * VECTOR_BYTES), TILES),
-            };
-            for first in (0..tiles.count).step_by(group) {
-                let group = first..tiles.count.min(first + group);
-                self.rows::<V>(at.clone(), &tiles, group, depth);
+            if together > 1 || whole {
+                for tile in 0..count {
+                    self.tile::<V>(at.clone(), &tiles, tile, room);
+                }
+                continue;
+            }
+            for first in (0..count).step_by(room.len()) {
+                let group = first..count.min(first + room.len());
+                self.tiles::<V>(at.clone(), &tiles, group, depth, room);
             }
         }
     }
 }
 
+/// Writes zeros to all.
+#[inline(always)]
+fn fill<F, V: Lanes<F>>(room: &mut [MaybeUninit<[V; SUMS]>]) -> &mut [[V; SUMS]] {
+    for sums in &mut *room {
+        sums.write([V::lit(0.0); SUMS]);
+    }
+    // SAFETY: all of them have been written.
+    unsafe { &mut *(std::ptr::from_mut(room) as *mut [[V; SUMS]]) }
+}
+
 impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
+    /// The rows of one tile times some panels, which go by whole.
+    #[inline(always)]
+    fn tile<V: Lanes<F>>(
+        &mut self,
+        panels: Range<usize>,
+        tiles: &Tiles,
+        tile: usize,
+        room: &mut [[V; SUMS]],
+    ) {
+        let rows = tiles.rows(tile);
+        self.begin(rows.clone(), panels.clone(), &mut room[0]);
+        for factor in [self.before.as_ref(), Some(&self.factor)] {
+            let Some(factor) = factor else { continue };
+            let part = PartOf {
+                factor,
+                tiles,
+                panels: panels.clone(),
+                group: tile..tile + 1,
+                stride: self.vectors(),
+            };
+            match &factor.b.data {
+                Panels::Full(data) => part.add_whole(data, rows.clone(), &mut room[0]),
+                Panels::Bf16(data) => part.add_bf16(data, room),
+                Panels::Int8(data) => part.add_int8(data, room),
+            }
+        }
+        self.end(rows, panels, &room[0]);
+    }
+
     /// The rows of some tiles times some panels, over blocks of `K`.
     #[inline(always)]
-    fn rows<V: Lanes<F>>(
+    fn tiles<V: Lanes<F>>(
         &mut self,
         panels: Range<usize>,
         tiles: &Tiles,
         group: Range<usize>,
         depth: usize,
+        room: &mut [[V; SUMS]],
     ) {
-        let (all, cols, width) = (self.sums, self.factor.b.cols, self.factor.b.width());
-        // Not filled where no tile is: that takes longer than a small product.
-        let mut room = [const { MaybeUninit::<[V; SUMS]>::uninit() }; TILES];
-        for (tile, room) in group.clone().zip(&mut room) {
-            let sums = room.write([V::lit(0.0); SUMS]);
-            let mut at_sum = 0;
-            for row in tiles.rows(tile) {
-                for p in panels.clone() {
-                    let (col, sums) = (p * width, &mut sums[at_sum..at_sum + all]);
-                    self.ends.begin(row, col, width.min(cols - col), sums);
-                    at_sum += all;
-                }
-            }
+        for (tile, sums) in group.clone().zip(&mut *room) {
+            self.begin(tiles.rows(tile), panels.clone(), sums);
         }
         for factor in self.before.iter().chain([&self.factor]) {
             let part = PartOf {
@@ -874,29 +912,58 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
                 tiles,
                 panels: panels.clone(),
                 group: group.clone(),
-                stride: all,
+                stride: self.vectors(),
             };
-            // SAFETY: written above, for the same tiles.
-            unsafe {
-                match &factor.b.data {
-                    Panels::Full(data) => part.add(data, depth, &mut room),
-                    Panels::Bf16(data) => part.add_bf16(data, &mut room),
-                    Panels::Int8(data) => part.add_int8(data, &mut room),
-                }
+            match &factor.b.data {
+                Panels::Full(data) => part.add(data, depth, room),
+                Panels::Bf16(data) => part.add_bf16(data, room),
+                Panels::Int8(data) => part.add_int8(data, room),
             }
         }
-        for (tile, room) in group.zip(&room) {
-            // SAFETY: as above.
-            let sums = unsafe { room.assume_init_ref() };
-            let mut at_sum = 0;
-            for row in tiles.rows(tile) {
-                for p in panels.clone() {
-                    let (col, sums) = (p * width, &sums[at_sum..at_sum + all]);
-                    self.ends.end(row, col, width.min(cols - col), sums);
-                    at_sum += all;
-                }
+        for (tile, sums) in group.zip(room) {
+            self.end(tiles.rows(tile), panels.clone(), sums);
+        }
+    }
+
+    /// Vectors of sums of a row and a panel.
+    #[inline(always)]
+    fn vectors(&self) -> usize {
+        E::VECTORS.unwrap_or(self.sums)
+    }
+
+    /// Fills the sums of a tile.
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(&self, rows: Range<usize>, panels: Range<usize>, sums: &mut [V; SUMS]) {
+        let count = self.vectors();
+        for (i, p) in panels.clone().enumerate() {
+            let (col, width) = self.columns(p);
+            let mut at = i * count;
+            for row in rows.clone() {
+                self.ends.begin(row, col, width, &mut sums[at..at + count]);
+                at += panels.len() * count;
             }
         }
+    }
+
+    /// Hands over the sums of a tile.
+    #[inline(always)]
+    fn end<V: Lanes<F>>(&mut self, rows: Range<usize>, panels: Range<usize>, sums: &[V; SUMS]) {
+        let count = self.vectors();
+        for (i, p) in panels.clone().enumerate() {
+            let (col, width) = self.columns(p);
+            let mut at = i * count;
+            for row in rows.clone() {
+                self.ends.end(row, col, width, &sums[at..at + count]);
+                at += panels.len() * count;
+            }
+        }
+    }
+
+    /// The first column of a panel in every group, and how many exist.
+    #[inline(always)]
+    fn columns(&self, panel: usize) -> (usize, usize) {
+        let (cols, width) = (self.factor.b.cols, self.factor.b.width());
+        (panel * width, width.min(cols - panel * width))
     }
 }
 
@@ -910,20 +977,35 @@ struct PartOf<'a, F> {
     stride: usize,
 }
 
-/// Sums of the tiles of a group.
-type Sums<V> = [MaybeUninit<[V; SUMS]>; TILES];
-
 /// Rows whose panels of two bytes a number are widened in registers; for more,
 /// a block of a panel is widened once.
 const WIDENED: usize = 2;
 
 impl<F: Float> PartOf<'_, F> {
-    /// Adds the products to the sums, over blocks of `depth` rows.
-    ///
-    /// # Safety
-    /// The room of these tiles has been written. The same holds below.
+    /// Adds the products of some rows to their sums.
     #[inline(always)]
-    unsafe fn add<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut Sums<V>) {
+    fn add_whole<V: Lanes<F>>(&self, data: &[F], rows: Range<usize>, sums: &mut [V; SUMS]) {
+        let Factor { a, b, first, .. } = *self.factor;
+        if a.cols == 0 {
+            return;
+        }
+        V::apart(Tile {
+            a: &a.data[self.first(&rows)..],
+            row_stride: a.row_stride,
+            col_stride: a.col_stride,
+            b: &data[self.panels.start * b.panel_len()..],
+            panel_stride: b.panel_len(),
+            depth: a.cols,
+            shape: (b.vectors(), rows.len(), self.panels.len()),
+            sums,
+            first,
+            stride: self.stride,
+        });
+    }
+
+    /// Adds the products to the sums, over blocks of `depth` rows.
+    #[inline(always)]
+    fn add<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut [[V; SUMS]]) {
         let Factor { a, b, first, .. } = *self.factor;
         let (vectors, panel_len) = (b.vectors(), b.panel_len());
         let mut k = 0;
@@ -931,30 +1013,35 @@ impl<F: Float> PartOf<'_, F> {
             let depth = depth.min(a.cols - k);
             let mut next = self.after::<V>(data, k, depth);
             let each = next.len().div_ceil(self.group.len());
-            for (tile, room) in self.group.clone().zip(&mut *room) {
+            for (tile, sums) in self.group.clone().zip(&mut *room) {
                 let (now, later) = next.split_at(each.min(next.len()));
                 V::fetch(now);
                 next = later;
                 let rows = self.tiles.rows(tile);
-                let at = match a.tile_stride {
-                    Some(stride) => tile * stride,
-                    None => rows.start * a.row_stride,
-                };
                 V::apart(Tile {
-                    a: &a.data[at + k * a.col_stride..],
+                    a: &a.data[self.first(&rows) + k * a.col_stride..],
                     row_stride: a.row_stride,
                     col_stride: a.col_stride,
                     b: &data[self.panels.start * panel_len + k * vectors * V::N..],
                     panel_stride: panel_len,
                     depth,
                     shape: (vectors, rows.len(), self.panels.len()),
-                    // SAFETY: the caller's.
-                    sums: unsafe { room.assume_init_mut() },
+                    sums,
                     first,
                     stride: self.stride,
                 });
             }
             k += depth;
+        }
+    }
+
+    /// Where the numbers of some rows begin, which are a tile.
+    #[inline(always)]
+    fn first(&self, rows: &Range<usize>) -> usize {
+        let a = self.factor.a;
+        match a.tiled {
+            true => rows.start * a.cols,
+            false => rows.start * a.row_stride,
         }
     }
 
@@ -973,11 +1060,8 @@ impl<F: Float> PartOf<'_, F> {
     }
 
     /// As [`add`](Self::add), with panels of two bytes a number.
-    ///
-    /// # Safety
-    /// As there.
     #[inline(always)]
-    unsafe fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut Sums<V>) {
+    fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut [[V; SUMS]]) {
         let Factor { a, b, first, .. } = *self.factor;
         let vectors = b.vectors();
         let (pairs, width) = (b.rows.div_ceil(2), vectors * V::N);
@@ -989,8 +1073,7 @@ impl<F: Float> PartOf<'_, F> {
                 cols: a.cols,
                 b: &data[self.panels.start * panel_len..],
                 shape: (vectors, a.rows, self.panels.len()),
-                // SAFETY: the caller's.
-                sums: unsafe { room[0].assume_init_mut() },
+                sums: &mut room[0],
                 first,
                 stride: self.stride,
             });
@@ -1010,7 +1093,7 @@ impl<F: Float> PartOf<'_, F> {
                     to: &mut widened,
                     vector: PhantomData::<V>,
                 });
-                for (tile, room) in self.group.clone().zip(&mut *room) {
+                for (tile, sums) in self.group.clone().zip(&mut *room) {
                     let rows = self.tiles.rows(tile);
                     V::apart(Tile {
                         a: &a.data[rows.start * a.row_stride + k..],
@@ -1020,8 +1103,7 @@ impl<F: Float> PartOf<'_, F> {
                         panel_stride: 0,
                         depth,
                         shape: (vectors, rows.len(), 1),
-                        // SAFETY: the caller's.
-                        sums: unsafe { room.assume_init_mut() },
+                        sums,
                         first: first + p * self.stride,
                         stride: self.panels.len() * self.stride,
                     });
@@ -1032,11 +1114,8 @@ impl<F: Float> PartOf<'_, F> {
     }
 
     /// As [`add`](Self::add), with panels of one byte a number.
-    ///
-    /// # Safety
-    /// As there.
     #[inline(always)]
-    unsafe fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut Sums<V>) {
+    fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut [[V; SUMS]]) {
         let Factor {
             b, first, whole, ..
         } = *self.factor;
@@ -1045,7 +1124,7 @@ impl<F: Float> PartOf<'_, F> {
         };
         let (vectors, pairs) = (b.vectors(), b.rows.div_ceil(2));
         let width = vectors * V::N;
-        for (tile, room) in self.group.clone().zip(room) {
+        for (tile, sums) in self.group.clone().zip(room) {
             let rows = self.tiles.rows(tile);
             let (a, a_scales) = whole.from(skipped + rows.start);
             V::apart(Int8Tile {
@@ -1056,8 +1135,7 @@ impl<F: Float> PartOf<'_, F> {
                 b_scales: &data.scales[self.panels.start * width..],
                 pairs,
                 shape: (vectors, rows.len(), self.panels.len()),
-                // SAFETY: the caller's.
-                sums: unsafe { room.assume_init_mut() },
+                sums,
                 first,
                 stride: self.stride,
             });
@@ -1067,7 +1145,6 @@ impl<F: Float> PartOf<'_, F> {
 
 /// How rows are divided into tiles.
 struct Tiles {
-    count: usize,
     /// Rows in all.
     all: usize,
     /// Rows of a tile, one more in the first `larger`.

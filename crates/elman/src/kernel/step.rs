@@ -155,7 +155,7 @@ impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
             shape,
             update: &self.update,
             biases: self.biases,
-            prepared: self.prepared,
+            prepared: (self.prepared.start, self.prepared.end),
             unit: self.unit,
             prev: self.prev,
             next: Parts::new(self.next),
@@ -167,7 +167,7 @@ impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
                 input: self.input,
                 hidden: self.hidden,
                 panels: share(self.hidden.panels(), jobs, job),
-                ends: &fused,
+                ends: fused,
             });
         });
     }
@@ -178,8 +178,16 @@ struct Panels<'a, U, F> {
     input: Option<Factor<'a, F>>,
     hidden: Factor<'a, F>,
     panels: Range<usize>,
-    ends: &'a Fused<'a, U, F>,
+    ends: Fused<'a, U, F>,
 }
+
+impl<U, F> Clone for Fused<'_, U, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, F> Copy for Fused<'_, U, F> {}
 
 impl<F: Float, U: Update<F>> Task<F> for Panels<'_, U, F> {
     type Out = ();
@@ -196,33 +204,20 @@ impl<F: Float, U: Update<F>> Task<F> for Panels<'_, U, F> {
     }
 }
 
-/// A [`Step`] whose sizes have been checked. Threads take disjoint units.
+/// A [`Step`] whose sizes have been checked. Threads take disjoint units, each
+/// with a copy of its own: what is behind a reference would be read again after
+/// every store.
 struct Fused<'a, U, F> {
     shape: StepShape,
     update: &'a U,
     biases: &'a [F],
-    prepared: Range<usize>,
+    /// The first of them, and the one after the last.
+    prepared: (usize, usize),
     unit: &'a [F],
     prev: &'a [F],
     next: Parts<'a, F>,
     keeps: bool,
     saved: Parts<'a, F>,
-}
-
-impl<F: Float, U: Update<F>> Fused<'_, U, F> {
-    /// Where vector `v` of the sums of a row and a panel begins in the blocks of
-    /// the row, and how many numbers it has: units of one sum, or, of the only
-    /// one, more of them.
-    #[inline(always)]
-    fn place<V: Lanes<F>>(&self, col: usize, width: usize, v: usize) -> (usize, usize) {
-        match U::SUMS {
-            1 => {
-                let (_, count) = units::<F, V>(col, width, v);
-                (if count > 0 { col + v * V::N } else { col }, count)
-            }
-            _ => (v * self.shape.h + col, width.min(V::N)),
-        }
-    }
 }
 
 /// The units of the `repeat`-th vector of a panel, and how many there are.
@@ -235,17 +230,38 @@ fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usi
 // SAFETY of every access below: the products call these with `row < n` and
 // `col + width <= h`, and the sizes have been checked against the arrays; no two
 // threads have the same units.
-impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
+impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
+    /// Two of the only sum of a unit.
+    const VECTORS: Option<usize> = Some(if U::SUMS == 1 { 2 } else { U::SUMS });
+
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
-        let start = row * self.shape.v;
-        for (v, value) in sums.iter_mut().enumerate() {
-            let sum = if U::SUMS == 1 { 0 } else { v };
-            let (at, count) = self.place::<V>(col, width, v);
+        let StepShape { h, v, .. } = self.shape;
+        let repeats = sums.len() / U::SUMS;
+        let whole = width == repeats * V::N;
+        if whole && self.prepared.1 == 0 {
+            for (i, value) in sums.iter_mut().enumerate() {
+                let at = i / repeats * h + col + i % repeats * V::N;
+                // SAFETY: see above.
+                *value = unsafe { load(self.biases, at, V::N) };
+            }
+            return;
+        }
+        for (i, value) in sums.iter_mut().enumerate() {
+            let (sum, repeat) = (i / repeats, i % repeats);
+            let (j, count) = match whole {
+                true => (col + repeat * V::N, V::N),
+                false => units::<F, V>(col, width, repeat),
+            };
+            if count == 0 {
+                *value = V::lit(0.0);
+                continue;
+            }
+            let at = sum * h + j;
             // SAFETY: see above.
             *value = unsafe {
-                match self.prepared.contains(&sum) {
-                    true => load(self.saved.at(start + at, count), 0, count),
+                match self.prepared.0 <= sum && sum < self.prepared.1 {
+                    true => load(self.saved.at(row * v + at, count), 0, count),
                     false => load(self.biases, at, count),
                 }
             };
@@ -259,8 +275,12 @@ impl<F: Float, U: Update<F>> Ends<F> for &Fused<'_, U, F> {
             h, r, projected, ..
         } = self.shape;
         let (state, saved) = (row * self.shape.s, row * self.shape.v);
-        for repeat in 0..sums.len() / U::SUMS {
-            let (j, count) = units::<F, V>(col, width, repeat);
+        let repeats = sums.len() / U::SUMS;
+        for repeat in 0..repeats {
+            let (j, count) = match width == repeats * V::N {
+                true => (col + repeat * V::N, V::N),
+                false => units::<F, V>(col, width, repeat),
+            };
             if count == 0 {
                 break;
             }
