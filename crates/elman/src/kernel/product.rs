@@ -318,6 +318,15 @@ pub trait Ends<F> {
     /// loops go away.
     const VECTORS: Option<usize> = None;
 
+    /// Whether [`soon`](Self::soon) is worth its time also for panels that go by
+    /// whole.
+    const FAR: bool = false;
+
+    /// Says what [`begin`](Self::begin) and [`end`](Self::end) are going to read
+    /// and write, which may be far away.
+    #[inline(always)]
+    fn soon<V: Lanes<F>>(&self, _row: usize, _col: usize, _width: usize) {}
+
     /// The sums before the first product.
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
 
@@ -432,6 +441,15 @@ pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: us
 }
 
 impl<F: Float> Ends<F> for InPlace<'_, F> {
+    const FAR: bool = true;
+
+    #[inline(always)]
+    fn soon<V: Lanes<F>>(&self, row: usize, col: usize, width: usize) {
+        for group in 0..self.groups {
+            V::fetch(self.at(row, group * self.cols + col, width));
+        }
+    }
+
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
         let (repeat, group) = self.strides::<V>();
@@ -841,6 +859,9 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             panel += together;
             if together > 1 || whole {
                 for tile in 0..count {
+                    if E::FAR && tile + 1 < count {
+                        self.soon::<V>(tiles.rows(tile + 1), at.clone());
+                    }
                     self.tile::<V>(at.clone(), &tiles, tile, room);
                 }
                 continue;
@@ -904,6 +925,7 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
         room: &mut [[V; SUMS]],
     ) {
         for (tile, sums) in group.clone().zip(&mut *room) {
+            self.soon::<V>(tiles.rows(tile), panels.clone());
             self.begin(tiles.rows(tile), panels.clone(), sums);
         }
         for factor in self.before.iter().chain([&self.factor]) {
@@ -929,6 +951,17 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
     #[inline(always)]
     fn vectors(&self) -> usize {
         E::VECTORS.unwrap_or(self.sums)
+    }
+
+    /// Says that the ends of a tile are near.
+    #[inline(always)]
+    fn soon<V: Lanes<F>>(&self, rows: Range<usize>, panels: Range<usize>) {
+        for p in panels {
+            let (col, width) = self.columns(p);
+            for row in rows.clone() {
+                self.ends.soon::<V>(row, col, width);
+            }
+        }
     }
 
     /// Fills the sums of a tile.

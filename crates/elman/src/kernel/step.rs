@@ -235,6 +235,29 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
     const VECTORS: Option<usize> = Some(if U::SUMS == 1 { 2 } else { U::SUMS });
 
     #[inline(always)]
+    fn soon<V: Lanes<F>>(&self, row: usize, col: usize, width: usize) {
+        let StepShape { h, r, s, v, .. } = self.shape;
+        let (state, saved) = (row * s, row * v);
+        // SAFETY: see above; nothing is read.
+        unsafe {
+            if !self.shape.projected {
+                V::fetch(self.next.at(state + col, width));
+            }
+            if U::STATES > 1 {
+                V::fetch(self.next.at(state + r + col, width));
+            }
+            if self.keeps {
+                for i in 0..U::SUMS {
+                    V::fetch(self.saved.at(saved + i * h + col, width));
+                }
+            }
+        }
+        if U::STATES > 1 {
+            V::fetch(&self.prev[state + r + col..][..width]);
+        }
+    }
+
+    #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
         let StepShape { h, v, .. } = self.shape;
         let repeats = sums.len() / U::SUMS;
