@@ -129,7 +129,7 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
     }
     let Some(width) = rows.first().map(Vec::len) else {
         return Err(Error::option(format!(
-            "{what}: expected numbers, like \"10 20 30\", got none"
+            "{what}: expected numbers, like \"10 20 30\", got nothing"
         )));
     };
     if let Some(at) = rows.iter().position(|r| r.len() != width) {
@@ -174,12 +174,12 @@ impl Request {
             Configuration::OneToMany => ("10", "20 30 40"),
             Configuration::ManyToMany => ("10 20 30", "20 30 40"),
         };
+        let input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
         if self.input.is_some() && self.target.is_none() {
             return Err(Error::option(
                 "--target is missing: what the network should predict for this input, like --target 40",
             ));
         }
-        let input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
         let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
         let (steps, features) = input.dim();
         let (_, outputs) = target.dim();
@@ -328,8 +328,9 @@ impl Request {
             _ => {
                 let all = found.iter().map(|f| format!("`{}`", f.prefix));
                 return Err(Error::option(format!(
-                    "model: expected one recurrent layer and at most one linear head, got {}; elman run takes them with --network, and one of the layers can be saved by itself to explain it",
-                    all.collect::<Vec<_>>().join(", ")
+                    "model: expected one recurrent layer and at most one linear head, got {}; elman run takes them with --network; {}",
+                    all.collect::<Vec<_>>().join(", "),
+                    by_itself(recurrent.first().map_or("", |f| f.prefix.as_str()))
                 )));
             }
         };
@@ -409,7 +410,8 @@ impl Request {
         check_finite(&params)?;
         if let Some(name) = unread.first() {
             return Err(Error::option(format!(
-                "model: {name} is of no recurrent layer and no linear head, which is all that is explained; save these by themselves, or run the whole with elman run --network"
+                "model: {name} is of no recurrent layer and no linear head, which is all that is explained; elman run takes the whole with --network; {}",
+                by_itself(prefix.trim_end_matches('.'))
             )));
         }
         self.finish(Subject {
@@ -473,6 +475,17 @@ impl Request {
     }
 }
 
+/// How a layer of a module of PyTorch's comes into a file of its own.
+fn by_itself(prefix: &str) -> String {
+    let (layer, name) = match prefix {
+        "" => ("layer", "layer"),
+        own => (own, own.rsplit('.').next().unwrap_or(own)),
+    };
+    format!(
+        "to explain the recurrent layer alone, save it by itself: torch.save(model.{layer}.state_dict(), \"{name}.pt\")"
+    )
+}
+
 /// Parameters in `f64`.
 pub fn widened(stored: &Params<f32>) -> Result<Params<f64>> {
     let mut params = Params::try_zeros(stored.layout().clone())?;
@@ -523,31 +536,39 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
         ))
     };
     let (place, value) = text.split_once('=').ok_or_else(wrong)?;
-    let value: f64 = value.trim().parse().map_err(|_| wrong())?;
-    let (name, index) = match place.trim().strip_suffix(']') {
+    let (place, value) = (place.trim(), value.trim());
+    let number: f64 = value.parse().map_err(|_| wrong())?;
+    let (name, index) = match place.strip_suffix(']') {
         Some(place) => place.split_once('[').ok_or_else(wrong)?,
-        None => (place.trim(), ""),
+        None => (place, ""),
     };
-    let index = index.split(',').map(str::trim).filter(|i| !i.is_empty());
-    let index: Vec<usize> = index
-        .map(|i| i.parse().map_err(|_| wrong()))
-        .collect::<Result<_>>()?;
-    if !value.is_finite() {
+    let index = match index.trim() {
+        "" => Vec::new(),
+        several => several
+            .split(',')
+            .map(|i| i.trim().parse().map_err(|_| wrong()))
+            .collect::<Result<Vec<usize>>>()?,
+    };
+    if !number.is_finite() {
         return Err(Error::option(format!(
-            "--set {name}: expected a finite number, got {value}"
+            "--set {place}: expected a finite number, got {value}"
         )));
     }
-    let at = match by_name(&subject.params, name, &index)? {
+    let at = match by_name(&subject.params, (place, name), &index)? {
         Some(at) => at,
-        None => by_symbol(subject, name, &index)?,
+        None => by_symbol(subject, (place, name), &index)?,
     };
-    subject.params.values_mut()[at] = value;
+    subject.params.values_mut()[at] = number;
     Ok(())
 }
 
 /// The place of a number by PyTorch's name of its parameter; none where no
-/// parameter has that name.
-fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<usize>> {
+/// parameter has that name. `place` is the name with its indices, as it was given.
+fn by_name(
+    params: &Params<f64>,
+    (place, name): (&str, &str),
+    index: &[usize],
+) -> Result<Option<usize>> {
     let entries = params.layout().entries();
     let entry = entries.iter().find(|e| {
         let own = ["rnn.", "decoder."]
@@ -559,12 +580,14 @@ fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<u
     let fits =
         index.len() == entry.shape.len() && index.iter().zip(&entry.shape).all(|(i, n)| i < n);
     if !fits {
+        let last = entry.shape.iter().map(|n| n.saturating_sub(1).to_string());
+        let last = last.collect::<Vec<_>>().join(",");
         return Err(Error::shape(format!(
-            "--set {name}{index:?}: expected {} counted from 0 inside the shape {:?}",
+            "--set {place}: expected {} counted from 0 inside the shape {:?}, up to {name}[{last}]",
             if entry.shape.len() == 1 {
                 "one index"
             } else {
-                "two indices"
+                "row and column"
             },
             entry.shape
         )));
@@ -576,9 +599,9 @@ fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<u
     Ok(Some(entry.range.start + flat))
 }
 
-/// The same by the symbol that formulas have, counted from 1. The indices of
-/// sides that are 1 may be left out.
-fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
+/// The same by the symbol that formulas have, counted from 1: a row has one
+/// index, a matrix two; a single number needs none.
+fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) -> Result<usize> {
     let forward = trace::forward(subject)?;
     let nodes = forward.graph.nodes.iter();
     let shown: Vec<_> = nodes.filter(|n| n.source.is_some()).collect();
@@ -593,24 +616,29 @@ fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
         )));
     };
     let (rows, columns) = node.shape;
-    let place = match *index {
+    let found = match *index {
         [] if rows * columns == 1 => Some((1, 1)),
-        [j] if rows == 1 => Some((1, j)),
-        [i] if columns == 1 => Some((i, 1)),
-        [i, j] => Some((i, j)),
+        [j] if !node.matrix => Some((1, j)),
+        [i, j] if node.matrix => Some((i, j)),
         _ => None,
     };
-    let inside = place.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
-    let found = inside
+    let inside = found.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
+    let at = inside
         .zip(node.source.as_ref())
         .and_then(|((i, j), (parameter, from))| {
             let entry = layout.find(parameter)?;
             Some(entry.range.start + from[(i - 1) * columns + j - 1])
         });
-    found.ok_or_else(|| {
-        Error::shape(format!(
-            "--set {name}{index:?}: expected row and column counted from 1 inside the shape [{rows}, {columns}]"
-        ))
+    at.ok_or_else(|| {
+        let expected = match node.matrix {
+            true => format!(
+                "row and column counted from 1 inside the shape [{rows}, {columns}], up to {name}[{rows},{columns}]"
+            ),
+            false => format!(
+                "one index counted from 1 inside the shape [{columns}], up to {name}[{columns}]"
+            ),
+        };
+        Error::shape(format!("--set {place}: expected {expected}"))
     })
 }
 

@@ -21,6 +21,8 @@ pub struct Forward {
     pub named: Vec<(usize, bool, usize, &'static str, Id)>,
     /// The inputs of the steps.
     pub inputs: Vec<Id>,
+    /// The last layer's output at each step, its directions side by side.
+    pub outputs: Vec<Id>,
     /// The states before the first step, by slot.
     pub starts: Vec<Vec<Id>>,
 }
@@ -85,6 +87,7 @@ impl Builder<'_> {
         let graph = &mut self.out.graph;
         let id = graph.give(symbol, Role::Parameter, place, shape, numbers);
         graph.nodes[id].source = Some((name.to_owned(), from));
+        graph.nodes[id].matrix = entry.shape.len() == 2;
         Ok(id)
     }
 
@@ -418,7 +421,7 @@ impl Builder<'_> {
                         } else {
                             String::new()
                         };
-                        let symbol = format!("o{layer}^{}", t + 1);
+                        let symbol = format!("H{layer}^{}", t + 1);
                         self.out
                             .graph
                             .push(symbol, Role::Join, place, (1, width), Rule::Join(both))
@@ -467,6 +470,7 @@ impl Builder<'_> {
     fn sequence(&mut self, readout: Readout, outputs: usize, skips: bool) -> Result<()> {
         let xs = self.inputs();
         let (states, last) = self.stack(&xs)?;
+        self.out.outputs.clone_from(&states);
         let head = self.linear("head", "y", outputs)?;
         let none = Place::default();
         let k = match readout {
@@ -588,6 +592,7 @@ impl Builder<'_> {
                 states[layer] = self.step(&weights[layer], x, &prev, place);
                 x = states[layer][0];
             }
+            self.out.outputs.push(x);
             x = self.predict(x, head, Some(t), None);
         }
         Ok(())
@@ -635,6 +640,7 @@ pub fn forward(subject: &Subject) -> Result<Forward> {
             predictions: Vec::new(),
             named: Vec::new(),
             inputs: Vec::new(),
+            outputs: Vec::new(),
             starts: Vec::new(),
         },
     };
