@@ -245,6 +245,27 @@ fn other_networks_are_refused_with_a_way_to_one_layer() {
         let args = [&args[..], &["1 2"]].concat();
         let mend = format!("n.removeprefix(\"{prefix}\")");
         assert_refused_once(folder.path(), &args, &[what, &mend, "layer.safetensors"]);
+        // What the mend writes is explained.
+        let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        let own = file.names().into_iter().filter_map(|name| {
+            let short = name.strip_prefix(prefix)?.to_owned();
+            Some((short, file.get::<f32>(name).unwrap().unwrap()))
+        });
+        let own: Vec<(String, ArrayD<f32>)> = own.collect();
+        let views = own.iter().map(|(name, array)| (name.clone(), array.view()));
+        let layer = write_tensors(views, None).unwrap();
+        fs::write(folder.path().join("layer.safetensors"), layer).unwrap();
+        let args = [
+            "explain",
+            "layer.safetensors",
+            "--input",
+            "1 2",
+            "--target",
+            "1 2",
+        ];
+        let shown = elman(folder.path(), &args);
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
     }
 }
 

@@ -66,7 +66,7 @@ const stop = () => { clearInterval(S.timer); S.timer = 0; document.querySelector
 function texts() {
   document.documentElement.lang = S.lang;
   document.title = w(A.readable ? "title" : "large_title");
-  $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, "<code>$1</code>");
+  $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, (m, code) => `<code>${code.split(" ").map(word => `<span>${word}</span>`).join(" ")}</code>`);
   $("heat_note").textContent = w("heat_note") + (A.readable ? "" : " " + w("map_hint"));
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
   const sizes = { l: A.layers, h: A.hidden };
@@ -116,7 +116,7 @@ function sketch() {
   for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
   $("sketch").innerHTML = s + "</svg>";
 }
-const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="10">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="10">$1</tspan><tspan dy="-4"> </tspan>');
+const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
 
 function value(v) {
   const same = v.formula === v.symbol || !v.formula;
