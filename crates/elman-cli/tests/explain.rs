@@ -186,7 +186,7 @@ fn full_shows_all_of_it_in_readable_numbers() {
         .filter(|l| l.contains("   healthy") || l.contains("   vanishing"));
     assert_eq!(rows.count(), 30);
     assert_eq!(
-        full.lines().filter(|l| l.contains("steps: loss")).count(),
+        full.lines().filter(|l| l.starts_with("  after ")).count(),
         61
     );
     for line in full.lines() {

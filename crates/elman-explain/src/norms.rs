@@ -33,7 +33,8 @@ pub enum Verdict {
 pub struct AtStep {
     /// Counted from 1.
     pub step: usize,
-    /// dL/dh, as a place in the values; none where no gradient arrives.
+    /// dL/dh, as a place in the values, where these are shown; none where no
+    /// gradient arrives.
     pub gradient: Option<Id>,
     /// Its parts: from the same step, and from the next one.
     pub parts: [Option<Id>; 2],

@@ -169,6 +169,11 @@ impl Request {
             ));
         }
         let one_to_many = self.configuration == Configuration::OneToMany;
+        if one_to_many && self.bidirectional {
+            return Err(Error::option(
+                "--bidirectional: a network that reads its own output goes forward in time only; leave it out",
+            ));
+        }
         let (worked_input, worked_target) = match self.configuration {
             Configuration::ManyToOne => ("10 20 30", "40"),
             Configuration::OneToMany => ("10", "20 30 40"),

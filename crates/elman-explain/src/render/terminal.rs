@@ -352,17 +352,13 @@ fn shapes(t: &mut Text, trace: &Trace) {
     t.heading("Shapes, in PyTorch with batch_first=True");
     for s in &trace.shapes {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
-        let symbols = if trace.about.readable {
-            match s.rows.as_slice() {
-                [] => s.symbols.join(" "),
-                rows => {
-                    let both = s.symbols.iter().zip(rows);
-                    let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
-                    format!("rows {}", parts.collect::<Vec<_>>().join(", "))
-                }
+        let symbols = match s.rows.as_slice() {
+            [] => s.shown().join(" "),
+            rows => {
+                let both = s.symbols.iter().zip(rows);
+                let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
+                format!("rows {}", parts.collect::<Vec<_>>().join(", "))
             }
-        } else {
-            String::new()
         };
         let line = format!(
             "{:24} {:12} {:14} {symbols}",
@@ -570,8 +566,9 @@ fn training(t: &mut Text, trace: &Trace) {
     for frame in frames {
         let _ = writeln!(
             t.out,
-            "  after {:3} steps: loss {}",
+            "  after {:3} {:6} loss {}",
             frame.step,
+            if frame.step == 1 { "step:" } else { "steps:" },
             short(frame.loss)
         );
     }

@@ -135,6 +135,25 @@ pub struct Tensor {
     pub letters: String,
 }
 
+impl Tensor {
+    /// Symbols that are all shown.
+    const SYMBOLS: usize = 8;
+
+    /// The symbols that are shown: all of them or, of a long sequence's steps, the
+    /// first ones and the last.
+    pub fn shown(&self) -> Vec<String> {
+        match self.symbols.as_slice() {
+            [first, second, .., last]
+                if self.rows.is_empty() && self.symbols.len() > Self::SYMBOLS =>
+            {
+                let shown = [first.as_str(), second, "…", last];
+                shown.map(str::to_owned).to_vec()
+            }
+            _ => self.symbols.clone(),
+        }
+    }
+}
+
 /// Of the last layer, the states of its directions that PyTorch returns at the
 /// end, as places in the values; empty where these are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -25,8 +25,6 @@ const MAPS: usize = 48;
 const CELLS: [usize; 2] = [40_000, 20_000];
 /// Steps of a heat map, the newest ones.
 const STEPS: usize = 400;
-/// Symbols of a tensor that are all shown.
-const SYMBOLS: usize = 8;
 /// Steps of all norms together.
 const NORMS: usize = 10_000;
 
@@ -272,18 +270,13 @@ fn heat(trace: &Trace) -> Json {
     trace.heat.iter().take(MAPS).map(one).collect()
 }
 
-/// The tensors; of many symbols, a tensor's steps, the first and the last ones.
+/// The tensors.
 fn shapes(trace: &Trace) -> Vec<Tensor> {
-    let mut all = trace.shapes.clone();
-    for tensor in &mut all {
-        if tensor.rows.is_empty() && tensor.symbols.len() > SYMBOLS {
-            let last = tensor.symbols.split_off(tensor.symbols.len() - 1);
-            tensor.symbols.truncate(2);
-            tensor.symbols.push("…".into());
-            tensor.symbols.extend(last);
-        }
-    }
-    all
+    let shown = |t: &Tensor| Tensor {
+        symbols: t.shown(),
+        ..t.clone()
+    };
+    trace.shapes.iter().map(shown).collect()
 }
 
 /// The loss along weights: points, balls and path as weight and loss in turn.
