@@ -255,6 +255,8 @@ for (const { name, flags } of CASES) {
   assert((await symbols()).includes("h1") && (await symbols()).includes("h2"));
   await page.fill("#step", "2");
   assert(!(await symbols()).includes("h1") && (await symbols()).includes("h2"), "only step 2");
+  assert.deepEqual(await page.$$eval(".node.at", (all) => all.map((e) => e.getAttribute("aria-label"))), ["x^2", "h^2"], "step 2 in the drawing");
+  assert.equal(await page.textContent("#norms tr.at td"), "2");
   await page.fill("#step", "0");
 
   // Point at h^2[1]: its formula, and its operand lit.
@@ -315,9 +317,11 @@ for (const { name, flags } of CASES) {
     await page.click(`[data-play="${pass}"]`);
     await page.waitForSelector(".value.now");
     const first = await page.getAttribute(".value.now", "data-box");
+    assert.match(await page.textContent("#playing"), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
     await page.waitForFunction((f) => document.querySelector(".value.now")?.dataset.box !== f, first);
     await page.click(`[data-play="${pass}"]`);
     assert.equal(await page.$(".value.now"), null, `${pass} stops`);
+    assert.equal(await page.textContent("#playing"), "");
   }
 
   // The balls roll; another weight has another curve.

@@ -148,6 +148,7 @@ fn numbers() -> Markup {
                     }
                 }
             }
+            p.playing #playing {}
             div.card.scroll #sketch tabindex="0" data-label="network" {}
         }
         section {

@@ -61,7 +61,7 @@ const num = x => {
 const tiny = x => x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
-const stop = () => { clearInterval(S.timer); S.timer = 0; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
+const stop = () => { clearInterval(S.timer); S.timer = 0; if (A.readable) $("playing").textContent = ""; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
 
 function texts() {
   document.documentElement.lang = S.lang;
@@ -113,7 +113,7 @@ function sketch() {
     labels += `<text class="wlabel" x="${x1 + (x2 - x1) * p}" y="${y1 + (y2 - y1) * p + (a.row === b.row ? -7 : 3)}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
   }
   s += labels;
-  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
+  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
   $("sketch").innerHTML = s + "</svg>";
 }
 const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
@@ -149,9 +149,12 @@ function numbers() {
     row.append(value(v));
   }
   document.querySelectorAll(".mat").forEach(shade);
+  atStep();
   document.querySelectorAll("[data-pass]").forEach(b => { b.classList.toggle("on", b.dataset.pass === S.pass); b.setAttribute("aria-pressed", b.dataset.pass === S.pass); });
   mark();
 }
+// The step that the slider has chosen, wherever it is drawn.
+function atStep() { document.querySelectorAll("[data-t]").forEach(e => e.classList.toggle("at", S.step > 0 && Number(e.dataset.t) === S.step)); }
 function light(operands = [], held) {
   document.querySelectorAll(".lit,.held").forEach(e => e.classList.remove("lit", "held"));
   for (const [a, k] of operands) {
@@ -264,10 +267,12 @@ function play(pass) {
   let k = 0;
   const tick = () => {
     document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
-    if (k >= all.length) { stop(); return; }
+    if (k >= all.length) { stop(); mark(); return; }
     const v = all[k++], of = v.of !== undefined ? v.of : v.id;
     document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
     light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
+    const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
+    $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${k} / ${all.length}</span>`;
   };
   S.timer = setInterval(tick, 450); tick();
 }
@@ -281,7 +286,7 @@ function heat() {
     const saturated = h.percent === null ? "" : w("saturated", { p: num(h.percent) });
     const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
     if (A.readable) {
-      const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span>t = ${i + 1}</span>`).join(""));
+      const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}</span>`).join(""));
       g.style.gridTemplateColumns = `auto repeat(${h.steps}, auto)`;
       for (let u = 0; u < h.units; u++) {
         g.append(el("span", "", w("unit", { n: u + 1 })));
@@ -367,7 +372,7 @@ function norms() {
       // A number that says what it is the norm of, where that is shown.
       const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
       const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
-      const rows = n.steps.map((s, t) => `<tr><td>${s.step}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
       const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       card.tabIndex = 0;
       box.append(card);
@@ -442,7 +447,7 @@ function edges(e) {
 }
 const hints = () => document.querySelectorAll(".scroll").forEach(edges);
 function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
-function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) stepText(); hints(); }
+function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
 
 document.addEventListener("pointerover", point);
 document.addEventListener("focusin", point);
@@ -481,10 +486,10 @@ if (A.readable) {
   S.weight = Math.max(0, valley(true) < 0 ? valley(false) : valley(true));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
-  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); hints(); };
+  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
 }
 // Charts are drawn at the width of their place.
 let wide = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); hints(); } });
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); } });
 $("codetext").textContent = D.code;
 all();
