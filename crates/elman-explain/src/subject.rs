@@ -53,6 +53,28 @@ const STEPS: usize = 4096;
 /// Steps times parameters: the work of a pass that is explained at most.
 const WORK: usize = 1 << 28;
 
+/// Refuses options that PyTorch's layers do not have.
+fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
+    let stack = &recurrent.stack;
+    let mut options = recurrent.options.clone();
+    options.activations.clear();
+    options.init = Default::default();
+    for (name, beyond) in [
+        ("options", options != Default::default()),
+        ("merge", stack.bidirectional && stack.merge != Merge::Concat),
+        ("residual", stack.residual),
+        ("zoneout", stack.zoneout_hidden + stack.zoneout_cell > 0.0),
+        ("learn_initial_state", stack.learn_initial_state),
+    ] {
+        if beyond {
+            return Err(Error::option(format!(
+                "{name}: only what PyTorch's cells and stacks have is explained number by number; expected it off"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// `1 step`, `2 steps`.
 fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -95,7 +117,7 @@ impl Subject {
                     .filter_map(|e| e.name.strip_suffix("weight_ih_l0"))
                     .next();
                 Err(Error::option(format!(
-                    "model: expected one recurrent stack with a head, or one that reads its own output, got {got}; to explain one recurrent layer, save its tensors by themselves, in Python: save_file({{n.removeprefix(\"{0}\"): t for n, t in load_file(\"model.safetensors\").items() if n.startswith(\"{0}\")}}, \"layer.safetensors\") from safetensors.numpy",
+                    "expected one recurrent stack with a head, or one that reads its own output, got {got}; to explain one recurrent layer, save its tensors by themselves, in Python: save_file({{n.removeprefix(\"{0}\"): t for n, t in load_file(\"model.safetensors\").items() if n.startswith(\"{0}\")}}, \"layer.safetensors\") from safetensors.numpy",
                     prefix.unwrap_or("rnn.")
                 )))
             }
@@ -126,27 +148,11 @@ impl Subject {
     /// target another length, or an option of the network is none of PyTorch's.
     pub fn check(&self) -> Result<()> {
         let recurrent = self.recurrent()?;
-        let stack = &recurrent.stack;
-        let mut options = recurrent.options.clone();
-        options.activations.clear();
-        options.init = Default::default();
-        for (name, beyond) in [
-            ("options", options != Default::default()),
-            ("merge", stack.bidirectional && stack.merge != Merge::Concat),
-            ("residual", stack.residual),
-            ("zoneout", stack.zoneout_hidden + stack.zoneout_cell > 0.0),
-            ("learn_initial_state", stack.learn_initial_state),
-        ] {
-            if beyond {
-                return Err(Error::option(format!(
-                    "{name}: only what PyTorch's cells and stacks have is explained number by number; expected it off"
-                )));
-            }
-        }
-        if stack.num_layers > LAYERS {
+        only_pytorchs(&recurrent)?;
+        let layers = recurrent.stack.num_layers;
+        if layers > LAYERS {
             return Err(Error::option(format!(
-                "--layers: at most {LAYERS} are explained, got {}",
-                stack.num_layers
+                "--layers: at most {LAYERS} are explained, got {layers}"
             )));
         }
         let (steps, features) = self.input.dim();

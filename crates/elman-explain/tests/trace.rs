@@ -313,6 +313,7 @@ fn every_sentence_is_there_in_both_languages_and_used() {
         include_str!("../src/render/page/page.js"),
         include_str!("../src/render/page/mod.rs"),
         include_str!("../src/setup.rs"),
+        include_str!("../src/checkpoint.rs"),
         include_str!("../src/trace/document.rs"),
         include_str!("../../elman-cli/src/explain.rs")
     );
