@@ -158,6 +158,9 @@ for (const { name, flags } of CASES) {
     const columns = await map.locator(".columns span").allTextContents();
     columns.forEach((c) => assert.match(c, /^step \d+ \(\d{4}-\d\d\)$/));
   }
+  const dates = await page.$$eval("#norms tbody td:first-child", (all) => all.map((e) => e.textContent));
+  assert(dates.length > 3);
+  dates.forEach((d, t) => assert.match(d, new RegExp(`^${t + 1} \\d{4}-\\d\\d$`)));
   assert.match(await page.locator("#connect .rows span").first().textContent(), /^ŷ\d+ \(\d{4}-\d\d\)$/);
   await context.close();
 }

@@ -127,7 +127,10 @@ fn no_flag_is_dropped() {
     // The page and the check go together.
     let both = elman(folder.path(), &["explain", "--html", "new.html", "--check"]);
     assert!(both.status.success(), "{}", text(&both.stderr));
-    assert!(text(&both.stdout).contains("largest relative difference: "));
+    let lines: Vec<&str> = text(&both.stdout).lines().collect();
+    assert_eq!(lines[0], "wrote new.html");
+    let last = lines[lines.len() - 1];
+    assert!(last.starts_with("largest relative difference: "), "{last}");
     assert!(folder.path().join("new.html").is_file());
     // Another seed draws other parameters; a model file draws none.
     let drawn = |seed: &str| {

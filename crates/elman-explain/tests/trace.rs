@@ -462,6 +462,25 @@ fn verdicts_follow_their_thresholds() {
         assert_eq!(norms.verdict, verdict, "{w}");
         assert!((norms.factor.unwrap() - factor).abs() < 1e-12, "{w}");
     }
+    // Where the loss enters at every step, what it adds does not hide that nothing
+    // of the last step's is left at the first.
+    let everywhere = trace(|r| {
+        (r.nonlinearity, r.hidden) = (Shape::Linear, 1);
+        r.configuration = Configuration::ManyToMany;
+        r.input = Some("10 20 30 40 50 60".into());
+        r.target = Some("90 80 70 60 50 40".into());
+        r.set = vec!["W_h=0.1".into()];
+    });
+    let steps = &everywhere.norms[0].steps;
+    assert!(steps.iter().all(|s| s.norm > 1e-3 * steps[5].norm));
+    for (t, s) in steps.iter().enumerate() {
+        assert!(
+            (s.ratio / 0.1_f64.powi(5 - t as i32) - 1.0).abs() < 1e-12,
+            "{s:?}"
+        );
+    }
+    assert_eq!(steps[1].verdict, Verdict::Vanishing);
+    assert_eq!(steps[3].verdict, Verdict::Healthy);
 }
 
 /// The example of the library begins with the numbers that are explained.

@@ -122,7 +122,7 @@ pub fn html(trace: &Trace) -> String {
                         button.btn #copy data-w="copy" {}
                         pre.scroll tabindex="0" { code #codetext {} }
                     }
-                    aside.card.tipbox #tip role="tooltip" hidden {}
+                    aside.card.tipbox #tip role="tooltip" aria-live="polite" hidden {}
                     footer { (word("made")) " elman " (env!("CARGO_PKG_VERSION")) }
                 }
                 script #data type="application/json" { (PreEscaped(embedded(&data.to_string()))) }

@@ -286,7 +286,7 @@ function heat() {
     const saturated = h.percent === null ? "" : w("saturated", { p: num(h.percent) });
     const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
     if (A.readable) {
-      const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}</span>`).join(""));
+      const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}${dated(i + 1)}</span>`).join(""));
       g.style.gridTemplateColumns = `auto repeat(${h.steps}, auto)`;
       for (let u = 0; u < h.units; u++) {
         g.append(el("span", "", w("unit", { n: u + 1 })));
@@ -306,13 +306,15 @@ function heat() {
     box.append(d);
   }
 }
+// The time of a step, where the steps have any.
+const dated = t => A.step_names[t - 1] ? ` <small>${esc(A.step_names[t - 1])}</small>` : "";
 const stepName = t => w("step_n", { n: t }) + (A.step_names[t - 1] ? " (" + esc(A.step_names[t - 1]) + ")" : "");
 // A row for each prediction, a column for each step of the input.
 function connectivity() {
   const now = F().connectivity, c = D.connectivity, flat = now.length ? now : frame(0).connectivity, steps = flat.length / c.outputs.length, span = [0, c.largest];
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
-    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1))}</th>`).join("");
+    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
     const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
   } else {
@@ -372,7 +374,7 @@ function norms() {
       // A number that says what it is the norm of, where that is shown.
       const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
       const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
-      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}${dated(s.step)}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
       const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       card.tabIndex = 0;
       box.append(card);
