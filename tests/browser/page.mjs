@@ -79,6 +79,15 @@ async function tidy(page, what) {
         const size = parseFloat(getComputedStyle(t).fontSize) * scale;
         if (size < 11) wrong.push(`"${t.textContent}" has ${size} px`);
       }
+    // Numbers on colours can be read: 4.5 is what WCAG asks for.
+    const rgba = (text) => text.match(/[\d.]+/g).map(Number);
+    const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    for (const e of document.querySelectorAll(".cells button,#connect td")) {
+      const under = rgba(getComputedStyle(e.closest(".card") ?? document.body).backgroundColor), [r, g, b, a = 1] = rgba(getComputedStyle(e).backgroundColor);
+      const both = [[r, g, b].map((c, i) => c * a + under[i] * (1 - a)), rgba(getComputedStyle(e).color).slice(0, 3)].map(light);
+      const contrast = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+      if (contrast < 4.5) wrong.push(`"${e.textContent}" has a contrast of ${contrast.toFixed(1)}`);
+    }
     const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
     const [dot, ...words] = [...document.querySelectorAll("#losses circle,#losses text")].sort((a, b) => a.tagName.localeCompare(b.tagName)).map((e) => e.getBoundingClientRect());
     if (!words.length || !words.every((w) => apart(dot, w))) wrong.push("the loss covers its label");
@@ -313,6 +322,16 @@ for (const { name, flags } of CASES) {
   assert.match(await page.textContent("#inspector"), /\[loss\]/);
   await page.keyboard.press("Enter");
   assert(await page.isVisible("#list .held"));
+  // Enter again goes to the first operand, Escape back from the operands.
+  const focused = () => page.evaluate(() => ({ ...document.activeElement.dataset }));
+  assert.equal((await focused()).go, value("dL/dh^1[loss][1]"));
+  await page.keyboard.press("Enter");
+  assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
+  assert.match(await page.textContent("#inspector .sym"), /\[loss\]\[1\]/);
+  await page.keyboard.press("Enter");
+  assert((await focused()).go);
+  await page.keyboard.press("Escape");
+  assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Escape");
 
   // The three passes play, and stop.

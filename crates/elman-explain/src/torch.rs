@@ -137,7 +137,7 @@ fn predicted(subject: &Subject) -> (usize, usize) {
     (subject.target.len() / o, o)
 }
 
-/// `y`, (K, O); where there are too many numbers, room for these and the input.
+/// `y`, (K, O); where there are too many numbers, empty tensors for it and the input.
 fn target(subject: &Subject) -> String {
     let (k, o) = predicted(subject);
     if spelled(subject) {

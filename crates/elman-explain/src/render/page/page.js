@@ -277,7 +277,9 @@ function play(pass) {
   S.timer = setInterval(tick, 450); tick();
 }
 
-const colour = (x, [lo, hi]) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * .85).toFixed(3)})`; };
+// A number as a colour; under words it is weaker, so that they can be read.
+const UNDER_WORDS = .5;
+const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * opaque).toFixed(3)})`; };
 const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + (A.bidirectional ? (h.reverse ? " ←" : " →") : "");
 function heat() {
   const box = $("heats");
@@ -292,12 +294,12 @@ function heat() {
         g.append(el("span", "", w("unit", { n: u + 1 })));
         h.ids.forEach(id => {
           const b = el("button", "", num(at(id, u)));
-          b.dataset.n = id + ":" + u; b.style.background = colour(at(id, u), h.span);
+          b.dataset.n = id + ":" + u; b.style.background = colour(at(id, u), h.span, UNDER_WORDS);
           b.setAttribute("aria-label", V[id].labels[u] + " = " + b.textContent);
           g.append(b);
         });
       }
-      d.append(g, legend(h.span));
+      d.append(g, legend(h.span, UNDER_WORDS));
     } else {
       const flat = unpack(h.cells), steps = flat.length / h.shown;
       d.append(map(steps, h.shown, (t, u) => flat[t * h.shown + u], h.span, layerName(h), t => stepName(h.first + t + 1), u => w("unit", { n: u + 1 })));
@@ -315,7 +317,7 @@ function connectivity() {
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
     const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
-    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
+    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
   } else {
     $("connect").replaceChildren(map(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, output));
@@ -328,9 +330,9 @@ function connectivity() {
   $("connect_note").textContent = w("connect_note") + (follows ? "" : " " + w("connect_first"));
 }
 // What the colours of a span mean.
-function legend(span) {
+function legend(span, opaque) {
   const [lo, hi] = span, middle = lo < 0 ? ", transparent" : "";
-  return el("div", "legend soft", `${num(lo)} <span style="background:linear-gradient(to right,${colour(lo, span)}${middle},${colour(hi, span)})"></span> ${num(hi)}`);
+  return el("div", "legend soft", `${num(lo)} <span style="background:linear-gradient(to right,${colour(lo, span, opaque)}${middle},${colour(hi, span, opaque)})"></span> ${num(hi)}`);
 }
 // A map of colours with its axes. The number that is pointed at, or that the
 // arrow keys have reached, stands below it.
@@ -451,7 +453,14 @@ const hints = () => document.querySelectorAll(".scroll").forEach(edges);
 function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
 function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
 
-document.addEventListener("pointerover", point);
+// Only a pointer that moves points: what scrolls under one that rests does not
+// take the place of what the keyboard has reached.
+document.addEventListener("pointermove", e => {
+  if (e.clientX === S.x && e.clientY === S.y) return;
+  [S.x, S.y] = [e.clientX, e.clientY];
+  const over = e.target.closest && e.target.closest(POINTED);
+  if (over !== S.over) { S.over = over; point(e); }
+}, { passive: true });
 document.addEventListener("focusin", point);
 document.addEventListener("scroll", beside, { passive: true, capture: true });
 document.addEventListener("click", e => {
@@ -462,7 +471,14 @@ document.addEventListener("click", e => {
     $("tip").hidden = true;
     const [v, i] = pointed(b).to;
     if (!b.closest(".lab")) go(v, i);
-    else { S.held = S.held && S.held[0] === v && S.held[1] === i ? null : [v, i]; mark(); }
+    else {
+      // A second click lets go; the keyboard goes on to the operands, and Escape
+      // leads back.
+      const keyboard = e.detail === 0, again = S.held && S.held[0] === v && S.held[1] === i;
+      S.held = again && !keyboard ? null : [v, i];
+      mark();
+      if (keyboard) $("inspector").querySelector("button").focus();
+    }
   }
   else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
   else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0); }
@@ -477,7 +493,12 @@ document.addEventListener("click", e => {
 document.addEventListener("keydown", e => {
   const b = e.target.closest && e.target.closest(".node");
   if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
-  if (e.key === "Escape") { stop(); $("tip").hidden = true; S.held = null; if (A.readable) mark(); }
+  if (e.key === "Escape") {
+    const back = S.held && $("inspector").contains(document.activeElement) && document.querySelector(`.lab [data-n="${S.held[0]}:${S.held[1]}"]`);
+    stop(); $("tip").hidden = true; S.held = null;
+    if (A.readable) mark();
+    if (back) back.focus();
+  }
 });
 if (A.readable) {
   $("step").oninput = e => { S.step = Number(e.target.value); stepText(); numbers(); };
