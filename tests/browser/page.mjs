@@ -38,6 +38,8 @@ const browser = await chromium.launch({
 async function open(file, size, scheme, problems) {
   const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale: "en-US" });
   const page = await context.newPage();
+  // A machine that is busy with other things proves nothing.
+  page.setDefaultTimeout(600_000);
   page.on("console", (m) => ["error", "warning"].includes(m.type()) && problems.push(m.text()));
   page.on("pageerror", (e) => problems.push(String(e)));
   page.on("request", (r) => /^(file|data):/.test(r.url()) || problems.push(`asks for ${r.url()}`));
@@ -65,6 +67,30 @@ async function tidy(page, what) {
           if (x > 1 && y > 1 && !apart) wrong.push(`${family}: "${boxes[i][0].textContent}" on "${boxes[j][0].textContent}"`);
         }
     }
+    // What scrolls says so, and drawn words can be read.
+    for (const e of document.querySelectorAll(".scroll")) {
+      const over = e.scrollWidth - e.clientWidth > 1, hint = e.nextElementSibling;
+      if (e.classList.contains("goes-right") !== over) wrong.push(`${e.id || e.className}: the shade`);
+      if (!hint?.classList.contains("hint") || hint.hidden === over || !hint.textContent) wrong.push(`${e.id || e.className}: the hint`);
+    }
+    for (const svg of document.querySelectorAll("svg"))
+      for (const t of svg.querySelectorAll("text,tspan")) {
+        const scale = svg.getBoundingClientRect().width / svg.width.baseVal.value;
+        const size = parseFloat(getComputedStyle(t).fontSize) * scale;
+        if (size < 11) wrong.push(`"${t.textContent}" has ${size} px`);
+      }
+    // Numbers on colours can be read: 4.5 is what WCAG asks for.
+    const rgba = (text) => text.match(/[\d.]+/g).map(Number);
+    const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    for (const e of document.querySelectorAll(".cells button,#connect td")) {
+      const under = rgba(getComputedStyle(e.closest(".card") ?? document.body).backgroundColor), [r, g, b, a = 1] = rgba(getComputedStyle(e).backgroundColor);
+      const both = [[r, g, b].map((c, i) => c * a + under[i] * (1 - a)), rgba(getComputedStyle(e).color).slice(0, 3)].map(light);
+      const contrast = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+      if (contrast < 4.5) wrong.push(`"${e.textContent}" has a contrast of ${contrast.toFixed(1)}`);
+    }
+    const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+    const [dot, ...words] = [...document.querySelectorAll("#losses circle,#losses text")].sort((a, b) => a.tagName.localeCompare(b.tagName)).map((e) => e.getBoundingClientRect());
+    if (!words.length || !words.every((w) => apart(dot, w))) wrong.push("the loss covers its label");
     return wrong.slice(0, 5);
   });
   assert.deepEqual(found, [], what);
@@ -97,18 +123,68 @@ for (const { name, flags } of CASES) {
 }
 
 // A model that is too large to be read is shown by maps that stand for the first
-// pass: there is nothing to slide.
+// pass: there is nothing to slide. It says so, and its answers speak of what is
+// there.
 {
   const problems = [];
   const { context, page } = await open(`${folder}/large.html`, SIZES.desktop, "light", problems);
   assert.equal(await page.$("#frame"), null);
+  assert.equal(await page.textContent("h1"), "One training step, as a whole");
+  assert.equal(await page.title(), "One training step, as a whole");
   const trace = JSON.parse(execFileSync(elman, ["explain", "--cell", "lstm", "--hidden", "24", "--json"], { maxBuffer: 1 << 28 }));
   await page.locator("#heats canvas").first().scrollIntoViewIfNeeded();
   await page.locator("#heats canvas").first().hover({ position: { x: 1, y: 1 } });
   const shown = await page.locator("#heats .tip").first().textContent();
   assert(near(shown.split(": ")[1], trace.heat[0].rows[0][0]), shown);
   assert.equal(await page.locator("#connect canvas").count(), 1);
+  const intro = await page.textContent("#intro");
+  for (const part of [`has ${trace.about.numbers} numbers`, `Up to ${trace.about.most} `, "elman explain --cell lstm --hidden 2"]) assert(intro.includes(part), `${part}: ${intro}`);
+  // The arrow keys read the map as pointing does.
+  await page.focus("#heats canvas >> nth=0");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  const reached = await page.locator("#heats .tip").first().textContent();
+  assert(reached.startsWith("step 2, unit 2: ") && near(reached.split(": ")[1], trace.heat[0].rows[1][1]), reached);
+  const map = page.locator("#heats .map").first();
+  assert.deepEqual(await map.locator(".rows span").allTextContents(), ["unit 1", "unit 24"]);
+  assert.deepEqual(await map.locator(".columns span").allTextContents(), ["step 1", "step 3"]);
+  assert.match(await map.locator(".legend").textContent(), /0\s+1/);
+  const answers = await page.$$eval("details", (all) => all.map((d) => d.textContent.replace(/\s+/g, " ")));
+  assert.match(answers[1], /one direction, and both are the same: the last column of the map h above/);
+  assert.match(answers[2], /table of shapes above.*weight_ih_l0: rows 1–24 Wxi, rows 25–48 Wxf, rows 49–72 Wxg, rows 73–96 Wxo/);
+  assert.match(answers[3], /column “a step back”/);
+  assert((await page.textContent("#norms thead")).includes("a step back"));
+  const rows = await page.$$eval("#shapes tbody tr", (all) => all.map((r) => [...r.cells].at(-1).textContent));
+  rows.forEach((text) => assert(text.trim(), "shown as nothing"));
   assert.deepEqual(problems, []);
+  await context.close();
+}
+
+// A forecaster's maps have its dates.
+{
+  const { context, page } = await open(`${folder}/forecaster.html`, SIZES.phone, "light", []);
+  for (const map of await page.locator("#heats .map, #connect .map").all()) {
+    const columns = await map.locator(".columns span").allTextContents();
+    columns.forEach((c) => assert.match(c, /^step \d+ \(\d{4}-\d\d\)$/));
+  }
+  const dates = await page.$$eval("#norms tbody td:first-child", (all) => all.map((e) => e.textContent));
+  assert(dates.length > 3);
+  dates.forEach((d, t) => assert.match(d, new RegExp(`^${t + 1} \\d{4}-\\d\\d$`)));
+  assert.match(await page.locator("#connect .rows span").first().textContent(), /^ŷ\d+ \(\d{4}-\d\d\)$/);
+  await context.close();
+}
+
+// A map of connectivity that is not recorded at every training step says so.
+{
+  const numbers = (first) => Array.from({ length: 20 }, (_, i) => first + i).join(" ");
+  const flags = ["--hidden", "1", "--configuration", "many-to-many", "--input", numbers(1), "--target", numbers(2)];
+  const file = `${folder}/unfollowed.html`;
+  execFileSync(elman, ["explain", ...flags, "--html", file, "--force"], { stdio: "pipe" });
+  const { context, page } = await open(file, SIZES.desktop, "light", []);
+  for (const step of ["0", "50"]) {
+    await page.fill("#frame", step);
+    assert.match(await page.textContent("#connect_note"), /at training step 0.*not recorded at later steps/);
+  }
   await context.close();
 }
 
@@ -191,6 +267,8 @@ for (const { name, flags } of CASES) {
   assert((await symbols()).includes("h1") && (await symbols()).includes("h2"));
   await page.fill("#step", "2");
   assert(!(await symbols()).includes("h1") && (await symbols()).includes("h2"), "only step 2");
+  assert.deepEqual(await page.$$eval(".node.at", (all) => all.map((e) => e.getAttribute("aria-label"))), ["x^2", "h^2"], "step 2 in the drawing");
+  assert.equal(await page.textContent("#norms tr.at td"), "2");
   await page.fill("#step", "0");
 
   // Point at h^2[1]: its formula, and its operand lit.
@@ -214,12 +292,46 @@ for (const { name, flags } of CASES) {
   assert.equal(await page.getAttribute('[data-pass="backward"]', "aria-pressed"), "true");
   assert.match(await page.textContent("#inspector"), /Finite difference/);
 
+  // Numbers outside of the list tell their formulas in a box; a click goes to
+  // what they are made from.
+  await page.keyboard.press("Escape");
+  const norm = page.locator('[data-norm="0:1:0"]');
+  assert(near(await norm.textContent(), trace.norms[0].steps[1].norm));
+  await norm.hover();
+  assert.match(await page.textContent("#tip"), /‖dL\/dh2‖= √\(dL\/dh2\[1\]² \+ dL\/dh2\[2\]²\)/);
+  await page.locator('[data-norm="0:1:3"]').hover();
+  assert.match(await page.textContent("#tip"), /‖dL\/dh2\[next\]‖ \/ ‖dL\/dh3‖/);
+  await page.hover('#connect [data-connect="0:2"]');
+  assert.match(await page.textContent("#tip"), /‖dŷ \/ dx3‖/);
+  assert(await page.isVisible(`#given [data-n="${value("x^3")}"].lit`), "the input is lit");
+  await page.hover(`#tiles [data-n="${value("L")}"]`);
+  assert.match(await page.textContent("#tip"), /e²/);
+  await page.hover(`#tiles [data-o="${value("ŷ")}"]`);
+  assert.match(await page.textContent("#tip"), / · 100 = /);
+  await page.hover("h1");
+  assert(await page.isHidden("#tip"));
+  await page.focus('[data-norm="0:1:2"]');
+  assert.match(await page.textContent("#tip"), /dL\/dh2\[next\]/);
+  await page.keyboard.press("Enter");
+  assert.match(await page.textContent("#inspector .sym"), /dL\/dh2\[next\]\[1\]/);
+  assert(await page.isVisible("#list .held"));
+
   // The keyboard does the same.
   await page.keyboard.press("Escape");
   await page.focus(`#list [data-n="${value("dL/dh^1[1]")}"]`);
   assert.match(await page.textContent("#inspector"), /\[loss\]/);
   await page.keyboard.press("Enter");
   assert(await page.isVisible("#list .held"));
+  // Enter again goes to the first operand, Escape back from the operands.
+  const focused = () => page.evaluate(() => ({ ...document.activeElement.dataset }));
+  assert.equal((await focused()).go, value("dL/dh^1[loss][1]"));
+  await page.keyboard.press("Enter");
+  assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
+  assert.match(await page.textContent("#inspector .sym"), /\[loss\]\[1\]/);
+  await page.keyboard.press("Enter");
+  assert((await focused()).go);
+  await page.keyboard.press("Escape");
+  assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Escape");
 
   // The three passes play, and stop.
@@ -227,9 +339,11 @@ for (const { name, flags } of CASES) {
     await page.click(`[data-play="${pass}"]`);
     await page.waitForSelector(".value.now");
     const first = await page.getAttribute(".value.now", "data-box");
+    assert.match(await page.textContent("#playing"), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
     await page.waitForFunction((f) => document.querySelector(".value.now")?.dataset.box !== f, first);
     await page.click(`[data-play="${pass}"]`);
     assert.equal(await page.$(".value.now"), null, `${pass} stops`);
+    assert.equal(await page.textContent("#playing"), "");
   }
 
   // The balls roll; another weight has another curve.

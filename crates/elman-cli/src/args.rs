@@ -212,10 +212,11 @@ pub struct Common {
     /// Only the result: no progress, no notes, no summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Seed of every random number; only training draws any
-    #[arg(long, global = true, value_name = "N", default_value_t = 0,
+    /// Seed of every random number; training draws some, and explain its
+    /// parameters [default: 0]
+    #[arg(long, global = true, value_name = "N",
           value_parser = seed, allow_negative_numbers = true)]
-    pub seed: u64,
+    pub seed: Option<u64>,
     /// Threads to use at most, 1 to 1024 [default: one a core]
     #[arg(long, global = true, value_name = "N",
           value_parser = whole, allow_negative_numbers = true)]
@@ -462,7 +463,7 @@ pub struct ExplainArgs {
     /// Only the finite differences of all gradients
     #[arg(long, help_heading = "Output", conflicts_with_all = ["step", "full", "only"])]
     pub check: bool,
-    /// Write one page of HTML in place of the text
+    /// Write one page of HTML, with all of it, in place of the text
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
     /// Replace FILE even where elman did not write it

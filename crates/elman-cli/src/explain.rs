@@ -38,8 +38,11 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
     if console.json {
         return console.print_json(&trace);
     }
-    if let Some(path) = plan.html.as_ref().filter(|_| !view.check) {
-        return console.print(&format!("wrote {}\n", path.display()));
+    if let Some(path) = &plan.html {
+        console.print(&format!("wrote {}\n", path.display()))?;
+        if !view.check {
+            return Ok(());
+        }
     }
     console.print(&terminal::render(&trace, view)?)
 }

@@ -60,7 +60,7 @@ impl ForecastPlan {
             members: args.members,
             patience: args.patience,
             test_rows: args.test_rows,
-            seed: common.seed,
+            seed: common.seed.unwrap_or(0),
             threads: common.threads,
         };
         options.check()?;
@@ -202,6 +202,12 @@ pub struct ExplainPlan {
     pub html: Option<PathBuf>,
 }
 
+/// The first flag that was given.
+fn first<'a>(flags: &[(&'a str, bool)]) -> Option<&'a str> {
+    let given = flags.iter().find(|(_, given)| *given);
+    given.map(|(flag, _)| *flag)
+}
+
 impl ExplainPlan {
     pub fn new(args: ExplainArgs, common: &Common) -> Result<Self, Failure> {
         if args.model.is_some() {
@@ -214,11 +220,33 @@ impl ExplainPlan {
                 ("--readout", args.readout.is_some()),
                 ("--two-biases", args.two_biases),
             ];
-            if let Some((flag, _)) = own.iter().find(|(_, set)| *set) {
+            if let Some(flag) = first(&own) {
                 return Err(Failure::Input(format!(
                     "{flag}: the model file says what the network is; leave one out"
                 )));
             }
+            if common.seed.is_some() {
+                return Err(Failure::Input(
+                    "--seed: the model file has the parameters, so none are drawn; leave one out"
+                        .into(),
+                ));
+            }
+        }
+        let parts = [
+            ("--step", args.step.is_some()),
+            ("--full", args.full),
+            ("--only", args.only.is_some()),
+        ];
+        if let (Some(flag), true) = (first(&parts), args.html.is_some()) {
+            return Err(Failure::Input(format!(
+                "{flag}: it chooses what the terminal shows, and the page of --html always has all of it, with a slider over the steps; leave one out"
+            )));
+        }
+        let checked = [("--check", args.check)];
+        if let (Some(flag), true) = (first(&parts).or(first(&checked)), common.json) {
+            return Err(Failure::Input(format!(
+                "{flag}: it chooses what the terminal shows, and --json always prints all of it, the check as `check`; leave one out"
+            )));
         }
         // A number may have letters too: 1e3.
         let word = |w: &str| w.chars().any(char::is_alphabetic) && w.parse::<f64>().is_err();
@@ -249,7 +277,7 @@ impl ExplainPlan {
             last_state: args.readout == Some(crate::args::ReadoutArg::LastState),
             nonlinearity: args.nonlinearity.map_or(default.nonlinearity, Into::into),
             two_biases: args.two_biases,
-            seed: common.seed,
+            seed: common.seed.unwrap_or(0),
             lr: args.lr.unwrap_or(default.lr),
             set: args.set,
             input: args.input,
@@ -315,7 +343,7 @@ impl BenchPlan {
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let options = Options {
             threads: common.threads.unwrap_or_else(|| cores().min(1024)),
-            seed: common.seed,
+            seed: common.seed.unwrap_or(0),
             runs: args.runs,
             quick: args.quick,
             weights: args.weights,

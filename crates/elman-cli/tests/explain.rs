@@ -7,7 +7,8 @@ use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig};
 use elman::ndarray::{Array3, ArrayD};
 use elman::network::{
-    Inputs, Network, NetworkConfig, Readout, Sequence, SequenceCache, SequenceConfig,
+    ChainConfig, ChainLayer, EncoderDecoderConfig, Inputs, NamedLayer, Network, NetworkConfig,
+    Readout, Sequence, SequenceCache, SequenceConfig,
 };
 use elman::params::Params;
 use elman::weights::{Model, TensorFile, write_tensors};
@@ -49,8 +50,23 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.html"), "mine").unwrap();
     fs::write(folder.path().join("words.txt"), "10 ten").unwrap();
-    let cases: [(&[&str], &[&str]); 12] = [
-        (&["--target", "40 50"], &["target", "expected 1", "got 2"]),
+    let cases: [(&[&str], &[&str]); 13] = [
+        (
+            &["--target", "40 50"],
+            &["--target: expected 1 number (1 predicted step of 1 feature), got 2"],
+        ),
+        (
+            &["--input", "", "--target", "1"],
+            &["--input: expected numbers", "got nothing"],
+        ),
+        (
+            &["--set", "W_x=0.5"],
+            &["--set W_x: expected row and column", "up to W_x[1,2]"],
+        ),
+        (
+            &["--set", "W_x[1,1]=1e400"],
+            &["--set W_x[1,1]: expected a finite number, got 1e400"],
+        ),
         (
             &["--input", "1 2, 3", "--target", "1"],
             &["--input", "step 2", "got 1"],
@@ -63,8 +79,6 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         (&["--input", "words.txt", "--target", "1"], &["`ten`"]),
         (&["--set", "weight=1"], &["rnn.weight_ih_l0", "head.bias"]),
         (&["--set", "weight_hh_l0[9,9]=1"], &["[2, 2]"]),
-        (&["--hidden", "30", "--full"], &["--full", "heat maps"]),
-        (&["--step", "9"], &["--step", "1 to 3"]),
         (&["--hidden", "99999"], &["--hidden"]),
         (&["--html", "mine.html"], &["mine.html", "--force"]),
         (
@@ -78,6 +92,183 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         if !flags.contains(&"--html") {
             assert_refused_once(folder.path(), &html, parts);
         }
+    }
+    // What the terminal alone can show less of, or of a small model.
+    let terminal: [(&[&str], &[&str]); 2] = [
+        (&["--hidden", "30", "--full"], &["--full", "heat maps"]),
+        (&["--step", "9"], &["--step", "1 to 3"]),
+    ];
+    for (flags, parts) in terminal {
+        assert_refused_once(folder.path(), &[&["explain"], flags].concat(), parts);
+    }
+}
+
+/// A flag that would change nothing is refused, and no file is written.
+#[test]
+fn no_flag_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags: [&[&str]; 4] = [
+        &["--step", "2"],
+        &["--full"],
+        &["--only", "forward"],
+        &["--check"],
+    ];
+    for flag in flags {
+        let json = [&["explain", "--json"], flag].concat();
+        let parts = [&format!("{}: ", flag[0]), "--json always prints all of it"];
+        assert_refused_once(folder.path(), &json, &parts);
+        if flag == ["--check"] {
+            continue;
+        }
+        let html = [&["explain", "--html", "new.html"], flag].concat();
+        let parts = [&format!("{}: ", flag[0]), "--html always has all of it"];
+        assert_refused_once(folder.path(), &html, &parts);
+    }
+    // The page and the check go together.
+    let both = elman(folder.path(), &["explain", "--html", "new.html", "--check"]);
+    assert!(both.status.success(), "{}", text(&both.stderr));
+    let lines: Vec<&str> = text(&both.stdout).lines().collect();
+    assert_eq!(lines[0], "wrote new.html");
+    let last = lines[lines.len() - 1];
+    assert!(last.starts_with("largest relative difference: "), "{last}");
+    assert!(folder.path().join("new.html").is_file());
+    // Another seed draws other parameters; a model file draws none.
+    let drawn = |seed: &str| {
+        let shown = elman(folder.path(), &["explain", "--json", "--seed", seed]);
+        let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        (
+            trace["about"]["seed"].clone(),
+            trace["about"]["loss"].clone(),
+        )
+    };
+    assert_eq!(drawn("7").0, 7);
+    assert_ne!(drawn("7").1, drawn("0").1);
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/torch/files/gru.pt"
+    );
+    let args = [
+        "explain", model, "--seed", "0", "--input", "1", "--target", "1",
+    ];
+    assert_refused_once(folder.path(), &args, &["--seed: the model file"]);
+}
+
+/// Training that leaves the finite numbers says so, in the terminal and the page.
+#[test]
+fn steps_that_end_early_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = elman(folder.path(), &["explain", "--lr", "1e10"]);
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let flat = text(&shown.stdout).split_whitespace().collect::<Vec<_>>();
+    let flat = flat.join(" ");
+    assert!(flat.contains("Training ends after "), "{flat}");
+    assert!(flat.contains("A smaller --lr goes on."), "{flat}");
+    let json = elman(folder.path(), &["explain", "--lr", "1e10", "--json"]);
+    let trace: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let note = &trace["about"]["notes"][0];
+    assert_eq!(note["key"], "note_ended");
+    let recorded = trace["training"].as_array().unwrap().len();
+    assert_eq!(note["values"]["n"], (recorded - 1).to_string());
+}
+
+/// Every number and step of --full has one minus sign, as many digits as can be
+/// read, and brackets where it is negative inside of a formula.
+#[test]
+fn full_shows_all_of_it_in_readable_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps: Vec<String> = (1..=30).map(|x| (10 + x * 7 % 50).to_string()).collect();
+    let args = ["explain", "--hidden", "1", "--input", &steps.join(" ")];
+    let args = [&args[..], &["--target", "40", "--readout", "last-state"]].concat();
+    let short = elman(folder.path(), &args);
+    assert!(text(&short.stdout).contains("One of 2 steps is shown; --full shows all 30."));
+    let full = elman(folder.path(), &[&args[..], &["--full"]].concat());
+    let full = text(&full.stdout);
+    assert!(!full.contains("steps is shown"));
+    let rows = full
+        .lines()
+        .filter(|l| l.contains("   healthy") || l.contains("   vanishing"));
+    assert_eq!(rows.count(), 30);
+    assert_eq!(
+        full.lines().filter(|l| l.starts_with("  after ")).count(),
+        61
+    );
+    for line in full.lines() {
+        // Names of flags and PyTorch's names have hyphens.
+        if !line.contains("--") && !line.contains("many-to-one") {
+            assert!(!line.contains('-'), "{line}");
+        }
+        for bare in ["+ −", "· −", "− −"] {
+            assert!(!line.contains(bare), "{line}");
+        }
+        for word in line.split([' ', '(', ')', '[', ']']) {
+            let digits = word.chars().filter(char::is_ascii_digit).count();
+            assert!(digits <= 8 || word.parse::<f64>().is_err(), "{line}");
+        }
+    }
+}
+
+/// Networks whose numbers are not explained: what they are, and the way to one
+/// layer of them.
+#[test]
+fn other_networks_are_refused_with_a_way_to_one_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let recurrent = RecurrentConfig::new(CellKind::Gru, 1, 2);
+    let encoder = NetworkConfig::EncoderDecoder(EncoderDecoderConfig {
+        recurrent: recurrent.clone(),
+        known: 0,
+        outputs: 1,
+        steps: 2,
+    });
+    let layer = |prefix: &str, layer| NamedLayer {
+        prefix: prefix.to_owned(),
+        layer,
+    };
+    let chain = NetworkConfig::Chain(ChainConfig {
+        layers: vec![
+            layer("memory", ChainLayer::Recurrent(recurrent)),
+            layer(
+                "last",
+                ChainLayer::Linear {
+                    in_features: 2,
+                    out_features: 1,
+                    bias: true,
+                },
+            ),
+        ],
+    });
+    for (config, what, prefix) in [
+        (encoder, "an encoder and a decoder", "encoder."),
+        (chain, "a chain of layers", "memory."),
+    ] {
+        let params: Params<f32> = config.clone().build().unwrap().init(1);
+        let model = Model::new(config, vec![params], Value::Null).unwrap();
+        let path = folder.path().join("model.safetensors");
+        fs::write(path, model.to_bytes().unwrap()).unwrap();
+        let args = ["explain", "model.safetensors", "--input", "1 2", "--target"];
+        let args = [&args[..], &["1 2"]].concat();
+        let mend = format!("n.removeprefix(\"{prefix}\")");
+        assert_refused_once(folder.path(), &args, &[what, &mend, "layer.safetensors"]);
+        // What the mend writes is explained.
+        let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
+        let file = TensorFile::read(&bytes).unwrap();
+        let own = file.names().into_iter().filter_map(|name| {
+            let short = name.strip_prefix(prefix)?.to_owned();
+            Some((short, file.get::<f32>(name).unwrap().unwrap()))
+        });
+        let own: Vec<(String, ArrayD<f32>)> = own.collect();
+        let views = own.iter().map(|(name, array)| (name.clone(), array.view()));
+        let layer = write_tensors(views, None).unwrap();
+        fs::write(folder.path().join("layer.safetensors"), layer).unwrap();
+        let args = [
+            "explain",
+            "layer.safetensors",
+            "--input",
+            "1 2",
+            "--target",
+            "1 2",
+        ];
+        let shown = elman(folder.path(), &args);
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
     }
 }
 
@@ -266,7 +457,14 @@ fn pytorchs_layers_are_explained() {
         &["--nonlinearity"],
     );
     let several = format!("{files}/../../../examples/checkpoint/model.pt");
-    refused(&[&several], &["`encoder`, `rnn`, `decoder`", "elman run"]);
+    refused(
+        &[&several],
+        &[
+            "`encoder`, `rnn`, `decoder`",
+            "elman run",
+            "torch.save(model.rnn.state_dict(), \"rnn.pt\")",
+        ],
+    );
 }
 
 /// A trained model file, in f32: what it predicts is what `elman run` gives.

@@ -3,7 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`setup`], [`subject`] | what is asked for; a network with one sequence and its target |
+//! | [`setup`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
@@ -22,6 +22,7 @@
 //! ```
 
 pub mod check;
+mod checkpoint;
 pub mod landscape;
 pub mod norms;
 pub mod overview;

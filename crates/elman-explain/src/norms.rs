@@ -1,11 +1,17 @@
 //! How large the gradient is at every step, and what that means.
+//!
+//! Where the loss enters at one step, what is left at an earlier one is the
+//! norm there over the norm where it entered. Where it enters at several, new
+//! gradient arrives on the way and hides what was lost; so what is judged is the
+//! product of the factors by which each step back multiplies, which is the same
+//! number in the first case.
 
 use crate::trace::Step;
 use crate::trace::graph::{From, Id, Role};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Below this share of the gradient at the last step it has vanished.
+/// Below this share of what the last step had, a gradient has vanished.
 pub const VANISHING: f64 = 1e-3;
 /// Above this multiple of it, it has exploded.
 pub const EXPLODING: f64 = 1e3;
@@ -27,6 +33,11 @@ pub enum Verdict {
 pub struct AtStep {
     /// Counted from 1.
     pub step: usize,
+    /// dL/dh, as a place in the values, where these are shown; none where no
+    /// gradient arrives.
+    pub gradient: Option<Id>,
+    /// Its parts: from the same step, and from the next one.
+    pub parts: [Option<Id>; 2],
     /// ||dL/dh||.
     pub norm: f64,
     /// Of the part from the same step: from the loss here, from the layer above
@@ -37,7 +48,8 @@ pub struct AtStep {
     /// The part from the next step over the norm there: what one step back
     /// multiplies by. None at the last step.
     pub factor: Option<f64>,
-    /// The norm over that at the last step.
+    /// What is left here of the gradient at the last step: the product of the
+    /// factors up to this one.
     pub ratio: f64,
     /// What it means.
     pub verdict: Verdict,
@@ -56,7 +68,8 @@ pub struct Norms {
     pub steps: Vec<AtStep>,
     /// What a step back multiplies by: the geometric mean of the factors.
     pub factor: Option<f64>,
-    /// After how many steps back, at that factor, the threshold is crossed.
+    /// How many steps back, at that factor, a gradient needs from where the loss
+    /// enters to cross the threshold.
     pub crossed_after: Option<usize>,
     /// The worst of the steps.
     pub verdict: Verdict,
@@ -71,28 +84,29 @@ fn norm(numbers: &[f64]) -> f64 {
 /// The norms of every layer, direction and state.
 pub fn norms(step: &Step) -> Vec<Norms> {
     let graph = &step.forward.graph;
-    // Of each value, the norm of what comes from the next step, and of the rest.
-    let mut parts: BTreeMap<(Id, bool), f64> = BTreeMap::new();
-    for n in &graph.nodes {
+    // Of each value, what comes from the next step, and the rest.
+    let mut parts: BTreeMap<(Id, bool), Id> = BTreeMap::new();
+    for (id, n) in graph.nodes.iter().enumerate() {
         if let (Role::Share, Some((v, Some(_))), Some(from)) = (n.role, &n.of, n.from)
             && !n.symbol.contains("[via")
         {
-            let part = parts.entry((*v, from == From::Next));
-            part.or_insert_with(|| norm(&n.numbers));
+            parts.entry((*v, from == From::Next)).or_insert(id);
         }
     }
+    let size = |id: Option<Id>| id.map_or(0.0, |id| norm(&graph.nodes[id].numbers));
     let mut all: Vec<Norms> = Vec::new();
     for (layer, reverse, t, name, id) in &step.forward.named {
         if !matches!(*name, "h" | "c") {
             continue;
         }
-        let part = |next| parts.get(&(*id, next)).copied().unwrap_or(0.0);
-        let total = step.grads[*id].map_or(0.0, |g| norm(&graph.nodes[g].numbers));
+        let [here, next] = [false, true].map(|next| parts.get(&(*id, next)).copied());
         let at = AtStep {
             step: *t,
-            norm: total,
-            from_loss: part(false),
-            from_next: part(true),
+            gradient: step.grads[*id],
+            parts: [here, next],
+            norm: size(step.grads[*id]),
+            from_loss: size(here),
+            from_next: size(next),
             factor: None,
             ratio: 1.0,
             verdict: Verdict::Healthy,
@@ -129,10 +143,14 @@ fn judge(n: &mut Norms) {
             logs.push(factor.ln());
         }
     }
-    // Where the way back begins: the last step that a gradient reaches.
-    let last = n.steps.iter().rev().map(|s| s.norm).find(|x| *x > 0.0);
-    for at in &mut n.steps {
-        at.ratio = last.map_or(0.0, |last| at.norm / last);
+    // The way back begins at the last step that a gradient reaches.
+    let mut left = None;
+    for at in n.steps.iter_mut().rev() {
+        left = match (left, at.factor) {
+            (None, _) => (at.norm > 0.0).then_some(1.0),
+            (Some(left), factor) => Some(left * factor.unwrap_or(0.0)),
+        };
+        at.ratio = left.unwrap_or(0.0);
         at.verdict = match at.ratio {
             r if r < VANISHING => Verdict::Vanishing,
             r if r > EXPLODING => Verdict::Exploding,

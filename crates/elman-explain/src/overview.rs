@@ -44,6 +44,8 @@ pub struct Heat {
 pub struct Connectivity {
     /// What is predicted: `ŷ^3[1]`, a row each.
     pub outputs: Vec<String>,
+    /// The step of each, counted from 1; none where it is of the whole sequence.
+    pub at: Vec<Option<usize>>,
     /// For each output and step of the input, the norm of the gradient.
     pub rows: Vec<Vec<f64>>,
     /// Each as a shade from 0 to 4 of the largest.
@@ -159,7 +161,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
 pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
     let (count, features) = (subject.target.len(), subject.outputs().max(1));
     let mut rows = Vec::new();
-    let mut outputs = Vec::new();
+    let (mut outputs, mut at) = (Vec::new(), Vec::new());
     for k in 0..count.min(OUTPUTS) {
         let mut seed = vec![0.0; count];
         seed[k] = 1.0;
@@ -173,19 +175,21 @@ pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
         } else {
             String::new()
         };
-        outputs.push(match subject.readout() {
-            Some(Readout::LastState | Readout::AllStates(_)) => format!("ŷ{feature}"),
-            Some(Readout::LastSteps(last)) => {
-                let step = subject.input.nrows() - last + k / features + 1;
-                format!("ŷ^{step}{feature}")
-            }
-            Some(Readout::EveryStep) | None => format!("ŷ^{}{feature}", k / features + 1),
-        });
+        let first = match subject.readout() {
+            Some(Readout::LastState | Readout::AllStates(_)) => None,
+            Some(Readout::LastSteps(last)) => Some(subject.input.nrows() - last + 1),
+            Some(Readout::EveryStep) | None => Some(1),
+        };
+        let step = first.map(|first| first + k / features);
+        let mark = step.map_or(String::new(), |t| format!("^{t}"));
+        outputs.push(format!("ŷ{mark}{feature}"));
+        at.push(step);
     }
     let (levels, largest) = shades(&rows);
     Ok(Connectivity {
         beside: beside(subject, outputs.len()),
         outputs,
+        at,
         levels,
         rows,
         largest,

@@ -3,18 +3,15 @@
 
 use crate::subject::{Names, Subject};
 use crate::trace;
-use crate::words::Note;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
 use elman::ndarray::Array2;
 use elman::network::{
-    AnyNetwork, ChainLayer, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
+    AnyNetwork, Network, NetworkConfig, OneToManyConfig, Readout, SequenceConfig,
 };
 use elman::params::Params;
-use elman::run::RunOptions;
-use elman::weights::{Dtype, Model, TensorFile, found_layers};
+use elman::weights::{Dtype, Model, TensorFile};
 use elman::{Error, Result};
-use std::collections::BTreeSet;
 
 /// Which predictions there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,7 +126,7 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
     }
     let Some(width) = rows.first().map(Vec::len) else {
         return Err(Error::option(format!(
-            "{what}: expected numbers, like \"10 20 30\", got none"
+            "{what}: expected numbers, like \"10 20 30\", got nothing"
         )));
     };
     if let Some(at) = rows.iter().position(|r| r.len() != width) {
@@ -144,6 +141,12 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
     Array2::from_shape_vec(shape, numbers).map_err(|e| Error::shape(format!("{what}: {e}")))
 }
 
+/// All numbers in one row: what a one-to-many network reads.
+fn as_vector(input: Array2<f64>) -> Result<Array2<f64>> {
+    let row: Vec<f64> = input.into_iter().collect();
+    Array2::from_shape_vec((1, row.len()), row).map_err(|e| Error::shape(format!("--input: {e}")))
+}
+
 impl Request {
     /// The subject that is asked for, without a model file.
     ///
@@ -151,6 +154,38 @@ impl Request {
     /// Where a size is 0 or beyond all reason, an option does not go with the
     /// cell, numbers cannot be read, or shapes do not fit.
     pub fn subject(&self) -> Result<Subject> {
+        self.check()?;
+        let (worked_input, worked_target) = match self.configuration {
+            Configuration::ManyToOne => ("10 20 30", "40"),
+            Configuration::OneToMany => ("10", "20 30 40"),
+            Configuration::ManyToMany => ("10 20 30", "20 30 40"),
+        };
+        let mut input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
+        if self.input.is_some() && self.target.is_none() {
+            return Err(Error::option(
+                "--target is missing: what the network should predict for this input, like --target 40",
+            ));
+        }
+        let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
+        let (network, params) = self.drawn(input.dim(), target.dim())?;
+        if self.configuration == Configuration::OneToMany {
+            input = as_vector(input)?;
+        }
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target: target.iter().copied().collect(),
+            lr: self.lr,
+            scale: self.scale.unwrap_or(100.0),
+            seed: Some(self.seed),
+            names: Names::default(),
+        })
+    }
+
+    /// Refuses sizes beyond all reason, and options that do not go together.
+    fn check(&self) -> Result<()> {
         for (name, n) in [("--hidden", self.hidden), ("--layers", self.layers)] {
             if n == 0 || n > MOST {
                 return Err(Error::option(format!(
@@ -168,26 +203,26 @@ impl Request {
                 "--readout: only a many-to-one network chooses what its head reads; leave it out",
             ));
         }
-        let one_to_many = self.configuration == Configuration::OneToMany;
-        let (worked_input, worked_target) = match self.configuration {
-            Configuration::ManyToOne => ("10 20 30", "40"),
-            Configuration::OneToMany => ("10", "20 30 40"),
-            Configuration::ManyToMany => ("10 20 30", "20 30 40"),
-        };
-        if self.input.is_some() && self.target.is_none() {
+        if self.bidirectional && self.configuration == Configuration::OneToMany {
             return Err(Error::option(
-                "--target is missing: what the network should predict for this input, like --target 40",
+                "--bidirectional: a network that reads its own output goes forward in time only; leave it out",
             ));
         }
-        let input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
-        let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
-        let (steps, features) = input.dim();
-        let (_, outputs) = target.dim();
+        Ok(())
+    }
+
+    /// The network for an input (T, I) and a target (K, O), its parameters as
+    /// PyTorch draws them.
+    fn drawn(
+        &self,
+        (steps, features): (usize, usize),
+        (predicted, outputs): (usize, usize),
+    ) -> Result<(AnyNetwork, Params<f64>)> {
+        let one_to_many = self.configuration == Configuration::OneToMany;
         let input_size = if one_to_many { outputs } else { features };
         let mut recurrent = RecurrentConfig::new(self.cell, input_size, self.hidden);
         recurrent.stack.num_layers = self.layers;
         recurrent.stack.bidirectional = self.bidirectional;
-        recurrent.bias = Bias::Both;
         match self.nonlinearity {
             Shape::Tanh => {}
             Shape::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
@@ -202,7 +237,7 @@ impl Request {
                 return NetworkConfig::OneToMany(OneToManyConfig {
                     recurrent,
                     inputs: steps * features,
-                    steps: target.nrows(),
+                    steps: predicted,
                 });
             }
             let readout = match (self.configuration, self.last_state) {
@@ -221,35 +256,18 @@ impl Request {
         // PyTorch draws two biases; the theory has one of them.
         let both = config(Bias::Both).build()?;
         let drawn: Params<f64> = both.try_init(self.seed)?;
-        let (network, params) = if self.two_biases {
-            (both, drawn)
-        } else {
-            let single = config(Bias::Single).build()?;
-            let mut params = Params::try_zeros(Network::<f64>::layout(&single).clone())?;
-            for entry in drawn.layout().entries() {
-                let values = &drawn.values()[entry.range.clone()];
-                if params.layout().find(&entry.name).is_some() {
-                    params.set(&entry.name, values)?;
-                }
+        if self.two_biases {
+            return Ok((both, drawn));
+        }
+        let single = config(Bias::Single).build()?;
+        let mut params = Params::try_zeros(Network::<f64>::layout(&single).clone())?;
+        for entry in drawn.layout().entries() {
+            let values = &drawn.values()[entry.range.clone()];
+            if params.layout().find(&entry.name).is_some() {
+                params.set(&entry.name, values)?;
             }
-            (single, params)
-        };
-        let input = match one_to_many {
-            true => Array2::from_shape_vec((1, steps * features), input.iter().copied().collect())
-                .map_err(|e| Error::shape(format!("--input: {e}")))?,
-            false => input,
-        };
-        self.finish(Subject {
-            network,
-            params,
-            input,
-            skip: None,
-            target: target.iter().copied().collect(),
-            lr: self.lr,
-            scale: self.scale.unwrap_or(100.0),
-            seed: Some(self.seed),
-            names: Names::default(),
-        })
+        }
+        Ok((single, params))
     }
 
     /// A model file's network with the input and the target that are asked for.
@@ -262,17 +280,13 @@ impl Request {
             network.config()
         {
             return Err(Error::option(format!(
-                "model: its skip connection reads {} numbers beside the sequence, which --input does not give; a model of `elman forecast` is explained on a table, with --input TABLE.csv",
+                "its skip connection reads {} numbers beside the sequence, which --input does not give; a model of `elman forecast` is explained on a table, with --input TABLE.csv",
                 s.inputs
             )));
         }
         let target: Vec<f64> = target.iter().copied().collect();
         let input = match network.config() {
-            Some(NetworkConfig::OneToMany(_)) => {
-                let row: Vec<f64> = input.iter().copied().collect();
-                Array2::from_shape_vec((1, row.len()), row)
-                    .map_err(|e| Error::shape(format!("--input: {e}")))?
-            }
+            Some(NetworkConfig::OneToMany(_)) => as_vector(input)?,
             _ => input,
         };
         self.finish(Subject {
@@ -288,145 +302,8 @@ impl Request {
         })
     }
 
-    /// What PyTorch has saved: one recurrent layer, with or without a linear head
-    /// behind it, whatever they are called. The head reads the last state or the
-    /// states of all steps, as its columns tell; where there is none, the
-    /// identity stands in its place.
-    ///
-    /// # Errors
-    /// Where the file holds other layers, input or target is missing or does not
-    /// fit, or the activation is none that PyTorch's layer has.
-    pub fn of_torch(&self, file: &TensorFile<'_>, nonlinearity: Option<Shape>) -> Result<Subject> {
-        let nonlinearity = match nonlinearity {
-            None => None,
-            Some(Shape::Tanh) => Some(Nonlinearity::Tanh),
-            Some(Shape::Relu) => Some(Nonlinearity::Relu),
-            Some(Shape::Linear) => {
-                return Err(Error::option(
-                    "--nonlinearity: expected tanh or relu, as PyTorch's layers have; linear is for a model of one's own",
-                ));
-            }
-        };
-        let found = found_layers(file);
-        let (recurrent, others): (Vec<_>, Vec<_>) = found
-            .iter()
-            .partition(|f| matches!(f.layer, ChainLayer::Recurrent(_)));
-        let heads: Option<Vec<(&str, usize, usize)>> = others
-            .iter()
-            .map(|f| match f.layer {
-                ChainLayer::Linear {
-                    in_features,
-                    out_features,
-                    ..
-                } => Some((f.prefix.as_str(), in_features, out_features)),
-                _ => None,
-            })
-            .collect();
-        let head = match (recurrent.len(), heads.as_deref()) {
-            (0 | 1, Some([])) => None,
-            (1, Some([one])) => Some(*one),
-            _ => {
-                let all = found.iter().map(|f| format!("`{}`", f.prefix));
-                return Err(Error::option(format!(
-                    "model: expected one recurrent layer and at most one linear head, got {}; elman run takes them with --network, and one of the layers can be saved by itself to explain it",
-                    all.collect::<Vec<_>>().join(", ")
-                )));
-            }
-        };
-        let options = RunOptions {
-            nonlinearity,
-            ..RunOptions::default()
-        };
-        let (recurrent, prefix) = elman::run::infer(file, &options)?;
-        let (input, target) = self.given()?;
-        let steps = input.nrows();
-        let stack = &recurrent.stack;
-        let state = match recurrent.proj_size {
-            0 => recurrent.hidden_size,
-            projected => projected,
-        };
-        let width = state * if stack.bidirectional { 2 } else { 1 };
-        let mut names = Names::default();
-        let (readout, outputs) = match head {
-            None => {
-                names.notes.push(Note::new("note_identity", []));
-                (Readout::LastState, width)
-            }
-            Some((name, columns, rows)) => {
-                let (key, readout) = match columns {
-                    c if c == width => ("note_head", Readout::LastState),
-                    c if c == width * steps => ("note_all", Readout::AllStates(steps)),
-                    _ => {
-                        return Err(Error::shape(format!(
-                            "{name}.weight, axis 1: expected {width}, the numbers of the last state, or {steps} * {width}, those of all {steps} steps of the input, got {columns}"
-                        )));
-                    }
-                };
-                let values = [('n', name.to_owned()), ('c', columns.to_string())];
-                names.notes.push(Note::new(key, values));
-                (readout, rows)
-            }
-        };
-        if recurrent.cell == CellKind::Rnn && nonlinearity.is_none() {
-            names
-                .notes
-                .push(Note::new("note_activation", [('f', "tanh".to_owned())]));
-        }
-        let network = NetworkConfig::Sequence(SequenceConfig {
-            recurrent,
-            readout,
-            outputs,
-            head_dropout: 0.0,
-            skip: None,
-        });
-        let network = network.build()?;
-        let mut params: Params<f64> = Params::try_zeros(Network::<f64>::layout(&network).clone())?;
-        let layout = params.layout().clone();
-        let mut unread: BTreeSet<&str> = file.names().into_iter().collect();
-        for entry in layout.entries() {
-            let stored = match (entry.name.strip_prefix("rnn."), head) {
-                (Some(part), _) => format!("{prefix}{part}"),
-                (None, Some((name, ..))) => entry.name.replacen("head", name, 1),
-                (None, None) => {
-                    let side = outputs + 1;
-                    let one =
-                        |(i, x): (usize, &mut f64)| *x = if i % side == 0 { 1.0 } else { 0.0 };
-                    if entry.shape.len() == 2 {
-                        params.values_mut()[entry.range.clone()]
-                            .iter_mut()
-                            .enumerate()
-                            .for_each(one);
-                    }
-                    continue;
-                }
-            };
-            unread.remove(stored.as_str());
-            match numbers(file, &stored)? {
-                Some(values) => params.set(&entry.name, &values)?,
-                None => names.notes.push(Note::new("note_no_bias", [])),
-            }
-        }
-        check_finite(&params)?;
-        if let Some(name) = unread.first() {
-            return Err(Error::option(format!(
-                "model: {name} is of no recurrent layer and no linear head, which is all that is explained; save these by themselves, or run the whole with elman run --network"
-            )));
-        }
-        self.finish(Subject {
-            network,
-            params,
-            input,
-            skip: None,
-            target: target.iter().copied().collect(),
-            lr: self.lr,
-            scale: self.scale.unwrap_or(1.0),
-            seed: None,
-            names,
-        })
-    }
-
     /// Input and target, without which a file cannot be explained.
-    fn given(&self) -> Result<(Array2<f64>, Array2<f64>)> {
+    pub(crate) fn given(&self) -> Result<(Array2<f64>, Array2<f64>)> {
         let (Some(input), Some(target)) = (&self.input, &self.target) else {
             let missing = if self.input.is_none() {
                 "input"
@@ -456,7 +333,7 @@ impl Request {
     }
 
     /// Divides by the scale and sets numbers.
-    fn finish(&self, mut subject: Subject) -> Result<Subject> {
+    pub(crate) fn finish(&self, mut subject: Subject) -> Result<Subject> {
         let scale = subject.scale;
         if !(scale.is_finite() && scale != 0.0) {
             return Err(Error::option(format!(
@@ -499,16 +376,6 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
     Ok((model.network().clone(), params))
 }
 
-/// The numbers of a tensor, whatever their precision.
-fn numbers(file: &TensorFile<'_>, name: &str) -> Result<Option<Vec<f64>>> {
-    if file.float_dtype(|n| n == name)? == Some(Dtype::F32) {
-        let stored = file.get::<f32>(name)?;
-        return Ok(stored.map(|all| all.iter().map(|x| f64::from(*x)).collect()));
-    }
-    let stored = file.get::<f64>(name)?;
-    Ok(stored.map(|all| all.iter().copied().collect()))
-}
-
 /// Sets one number of a parameter of a [checked](Subject::check) subject:
 /// `W_h[1,2]=0.5` as formulas show it, counted from 1, or by PyTorch's name,
 /// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out.
@@ -523,31 +390,39 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
         ))
     };
     let (place, value) = text.split_once('=').ok_or_else(wrong)?;
-    let value: f64 = value.trim().parse().map_err(|_| wrong())?;
-    let (name, index) = match place.trim().strip_suffix(']') {
+    let (place, value) = (place.trim(), value.trim());
+    let number: f64 = value.parse().map_err(|_| wrong())?;
+    let (name, index) = match place.strip_suffix(']') {
         Some(place) => place.split_once('[').ok_or_else(wrong)?,
-        None => (place.trim(), ""),
+        None => (place, ""),
     };
-    let index = index.split(',').map(str::trim).filter(|i| !i.is_empty());
-    let index: Vec<usize> = index
-        .map(|i| i.parse().map_err(|_| wrong()))
-        .collect::<Result<_>>()?;
-    if !value.is_finite() {
+    let index = match index.trim() {
+        "" => Vec::new(),
+        several => several
+            .split(',')
+            .map(|i| i.trim().parse().map_err(|_| wrong()))
+            .collect::<Result<Vec<usize>>>()?,
+    };
+    if !number.is_finite() {
         return Err(Error::option(format!(
-            "--set {name}: expected a finite number, got {value}"
+            "--set {place}: expected a finite number, got {value}"
         )));
     }
-    let at = match by_name(&subject.params, name, &index)? {
+    let at = match by_name(&subject.params, (place, name), &index)? {
         Some(at) => at,
-        None => by_symbol(subject, name, &index)?,
+        None => by_symbol(subject, (place, name), &index)?,
     };
-    subject.params.values_mut()[at] = value;
+    subject.params.values_mut()[at] = number;
     Ok(())
 }
 
 /// The place of a number by PyTorch's name of its parameter; none where no
-/// parameter has that name.
-fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<usize>> {
+/// parameter has that name. `place` is the name with its indices, as it was given.
+fn by_name(
+    params: &Params<f64>,
+    (place, name): (&str, &str),
+    index: &[usize],
+) -> Result<Option<usize>> {
     let entries = params.layout().entries();
     let entry = entries.iter().find(|e| {
         let own = ["rnn.", "decoder."]
@@ -559,12 +434,14 @@ fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<u
     let fits =
         index.len() == entry.shape.len() && index.iter().zip(&entry.shape).all(|(i, n)| i < n);
     if !fits {
+        let last = entry.shape.iter().map(|n| n.saturating_sub(1).to_string());
+        let last = last.collect::<Vec<_>>().join(",");
         return Err(Error::shape(format!(
-            "--set {name}{index:?}: expected {} counted from 0 inside the shape {:?}",
+            "--set {place}: expected {} counted from 0 inside the shape {:?}, up to {name}[{last}]",
             if entry.shape.len() == 1 {
                 "one index"
             } else {
-                "two indices"
+                "row and column"
             },
             entry.shape
         )));
@@ -576,9 +453,9 @@ fn by_name(params: &Params<f64>, name: &str, index: &[usize]) -> Result<Option<u
     Ok(Some(entry.range.start + flat))
 }
 
-/// The same by the symbol that formulas have, counted from 1. The indices of
-/// sides that are 1 may be left out.
-fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
+/// The same by the symbol that formulas have, counted from 1: a row has one
+/// index, a matrix two; a single number needs none.
+fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) -> Result<usize> {
     let forward = trace::forward(subject)?;
     let nodes = forward.graph.nodes.iter();
     let shown: Vec<_> = nodes.filter(|n| n.source.is_some()).collect();
@@ -593,29 +470,34 @@ fn by_symbol(subject: &Subject, name: &str, index: &[usize]) -> Result<usize> {
         )));
     };
     let (rows, columns) = node.shape;
-    let place = match *index {
+    let found = match *index {
         [] if rows * columns == 1 => Some((1, 1)),
-        [j] if rows == 1 => Some((1, j)),
-        [i] if columns == 1 => Some((i, 1)),
-        [i, j] => Some((i, j)),
+        [j] if !node.matrix => Some((1, j)),
+        [i, j] if node.matrix => Some((i, j)),
         _ => None,
     };
-    let inside = place.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
-    let found = inside
+    let inside = found.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
+    let at = inside
         .zip(node.source.as_ref())
         .and_then(|((i, j), (parameter, from))| {
             let entry = layout.find(parameter)?;
             Some(entry.range.start + from[(i - 1) * columns + j - 1])
         });
-    found.ok_or_else(|| {
-        Error::shape(format!(
-            "--set {name}{index:?}: expected row and column counted from 1 inside the shape [{rows}, {columns}]"
-        ))
+    at.ok_or_else(|| {
+        let expected = match node.matrix {
+            true => format!(
+                "row and column counted from 1 inside the shape [{rows}, {columns}], up to {name}[{rows},{columns}]"
+            ),
+            false => format!(
+                "one index counted from 1 inside the shape [{columns}], up to {name}[{columns}]"
+            ),
+        };
+        Error::shape(format!("--set {place}: expected {expected}"))
     })
 }
 
 /// Refuses a model with a number that is none.
-fn check_finite(params: &Params<f64>) -> Result<()> {
+pub(crate) fn check_finite(params: &Params<f64>) -> Result<()> {
     for entry in params.layout().entries() {
         let values = &params.values()[entry.range.clone()];
         if let Some(at) = values.iter().position(|x| !x.is_finite()) {

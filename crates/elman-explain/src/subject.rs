@@ -53,6 +53,33 @@ const STEPS: usize = 4096;
 /// Steps times parameters: the work of a pass that is explained at most.
 const WORK: usize = 1 << 28;
 
+/// Refuses options that PyTorch's layers do not have.
+fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
+    let stack = &recurrent.stack;
+    let mut options = recurrent.options.clone();
+    options.activations.clear();
+    options.init = Default::default();
+    for (name, beyond) in [
+        ("options", options != Default::default()),
+        ("merge", stack.bidirectional && stack.merge != Merge::Concat),
+        ("residual", stack.residual),
+        ("zoneout", stack.zoneout_hidden + stack.zoneout_cell > 0.0),
+        ("learn_initial_state", stack.learn_initial_state),
+    ] {
+        if beyond {
+            return Err(Error::option(format!(
+                "{name}: only what PyTorch's cells and stacks have is explained number by number; expected it off"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// `1 step`, `2 steps`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// One pass of the engine.
 #[derive(Debug, Clone)]
 pub struct Passed {
@@ -85,8 +112,13 @@ impl Subject {
                     Some(NetworkConfig::Chain(_)) => "a chain of layers",
                     _ => "cells of its own",
                 };
+                let entries = self.params.layout().entries().iter();
+                let prefix = entries
+                    .filter_map(|e| e.name.strip_suffix("weight_ih_l0"))
+                    .next();
                 Err(Error::option(format!(
-                    "model: expected one recurrent stack with a head, or one that reads its own output, got {got}; save the tensors of one recurrent layer by themselves to explain that one"
+                    "expected one recurrent stack with a head, or one that reads its own output, got {got}; to explain one recurrent layer, save its tensors by themselves, in Python: save_file({{n.removeprefix(\"{0}\"): t for n, t in load_file(\"model.safetensors\").items() if n.startswith(\"{0}\")}}, \"layer.safetensors\") from safetensors.numpy",
+                    prefix.unwrap_or("rnn.")
                 )))
             }
         }
@@ -116,34 +148,18 @@ impl Subject {
     /// target another length, or an option of the network is none of PyTorch's.
     pub fn check(&self) -> Result<()> {
         let recurrent = self.recurrent()?;
-        let stack = &recurrent.stack;
-        let mut options = recurrent.options.clone();
-        options.activations.clear();
-        options.init = Default::default();
-        for (name, beyond) in [
-            ("options", options != Default::default()),
-            ("merge", stack.bidirectional && stack.merge != Merge::Concat),
-            ("residual", stack.residual),
-            ("zoneout", stack.zoneout_hidden + stack.zoneout_cell > 0.0),
-            ("learn_initial_state", stack.learn_initial_state),
-        ] {
-            if beyond {
-                return Err(Error::option(format!(
-                    "{name}: only what PyTorch's cells and stacks have is explained number by number; expected it off"
-                )));
-            }
-        }
-        if stack.num_layers > LAYERS {
+        only_pytorchs(&recurrent)?;
+        let layers = recurrent.stack.num_layers;
+        if layers > LAYERS {
             return Err(Error::option(format!(
-                "--layers: at most {LAYERS} are explained, got {}",
-                stack.num_layers
+                "--layers: at most {LAYERS} are explained, got {layers}"
             )));
         }
         let (steps, features) = self.input.dim();
         let steps_in_all = steps.max(self.target.len());
         if steps_in_all > STEPS {
             return Err(Error::option(format!(
-                "input, target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
+                "--input, --target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
             )));
         }
         let parameters = self.params.values().len();
@@ -154,7 +170,7 @@ impl Subject {
         }
         if steps == 0 {
             return Err(Error::shape(
-                "input: expected at least one step, got none; give numbers like --input \"10 20 30\"",
+                "--input: expected at least one step, got none; give numbers like --input \"10 20 30\"",
             ));
         }
         let expected = match self.network.config() {
@@ -163,18 +179,18 @@ impl Subject {
         };
         if features != expected {
             return Err(Error::shape(format!(
-                "input, axis 1 (features of a step): expected {expected} = input_size, got {features}; separate steps by commas or lines, features by spaces"
+                "--input, axis 1 (features of a step): expected {expected} = input_size, got {features}; separate steps by commas or lines, features by spaces"
             )));
         }
         match self.readout() {
             Some(Readout::AllStates(t)) if t != steps => {
                 return Err(Error::shape(format!(
-                    "input, axis 0 (steps): expected {t}, as the head reads {t} states side by side, got {steps}"
+                    "--input, axis 0 (steps): expected {t}, as the head reads {t} states side by side, got {steps}"
                 )));
             }
             Some(Readout::LastSteps(k)) if k > steps => {
                 return Err(Error::shape(format!(
-                    "input, axis 0 (steps): expected at least {k}, as the head reads the last {k} states, got {steps}"
+                    "--input, axis 0 (steps): expected at least {k}, as the head reads the last {k} states, got {steps}"
                 )));
             }
             _ => {}
@@ -182,7 +198,7 @@ impl Subject {
         let finite = |x: &f64| x.is_finite();
         if !self.input.iter().all(finite) || !self.target.iter().all(finite) {
             return Err(Error::option(
-                "input, target: expected finite numbers, got NaN or infinity",
+                "--input, --target: expected finite numbers, got NaN or infinity",
             ));
         }
         if !(self.lr >= 0.0 && self.lr.is_finite()) {
@@ -194,9 +210,10 @@ impl Subject {
         let predicted = self.predicted()? * self.outputs();
         if self.target.len() != predicted {
             return Err(Error::shape(format!(
-                "target: expected {predicted} numbers ({} predicted steps of {} features), got {}",
-                self.predicted()?,
-                self.outputs(),
+                "--target: expected {} ({} of {}), got {}",
+                count(predicted, "number"),
+                count(self.predicted()?, "predicted step"),
+                count(self.outputs(), "feature"),
                 self.target.len()
             )));
         }
@@ -244,7 +261,7 @@ impl Subject {
 
     fn measure(&self, y: &Array3<f64>, dy: &mut Array3<f64>) -> Result<f64> {
         let target = Array3::from_shape_vec(y.dim(), self.target.clone())
-            .map_err(|e| Error::shape(format!("target: {e}")))?;
+            .map_err(|e| Error::shape(format!("--target: {e}")))?;
         let divisor = Loss::Mse.divisor(Default::default(), target.view(), None)?;
         Loss::Mse.evaluate(y.view(), target.view(), None, divisor, dy.view_mut())
     }
@@ -370,7 +387,7 @@ impl Subject {
             Bias::None => "no bias",
         };
         let (l, h) = (r.stack.num_layers, r.hidden_size);
-        let layers = if l == 1 { "layer" } else { "layers" };
-        Ok(format!("{kind}, {l} {layers} of {h} units{both}, {bias}"))
+        let (layers, units) = (count(l, "layer"), count(h, "unit"));
+        Ok(format!("{kind}, {layers} of {units}{both}, {bias}"))
     }
 }

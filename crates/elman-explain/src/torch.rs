@@ -3,7 +3,8 @@
 use crate::subject::Subject;
 use elman::Result;
 use elman::cell::{Bias, CellKind, Nonlinearity};
-use elman::network::{NetworkConfig, Readout};
+use elman::layer::RecurrentConfig;
+use elman::network::{NetworkConfig, Readout, SequenceConfig};
 use std::fmt::Write;
 
 /// Parameters, or numbers of input and target, beyond which the code does not
@@ -17,16 +18,36 @@ const SPELLED: usize = 2000;
 /// As [`Subject::recurrent`].
 pub fn code(subject: &Subject) -> Result<String> {
     let r = subject.recurrent()?;
-    let (layers, both) = (r.stack.num_layers, r.stack.bidirectional);
     let linear = !r.options.activations.is_empty();
+    let mut text = modules(subject, &r);
+    text.push_str(&parameters(subject, &r));
+    text.push_str(&target(subject));
+    if linear {
+        text.push_str(LINEAR);
+    }
+    match subject.network.config() {
+        Some(NetworkConfig::OneToMany(_)) => text.push_str(&one_to_many(subject, &r)),
+        Some(NetworkConfig::Sequence(c)) => text.push_str(&sequence(subject, &r, &c)),
+        _ => {}
+    }
+    let _ = write!(
+        text,
+        "loss = (prediction - y).square().mean()\n\noptimizer = torch.optim.SGD(params.values(), lr={:?})\noptimizer.zero_grad()\nloss.backward()\nprint(\"loss\", loss.item())\nfor name, p in params.items():\n    print(name, p.grad)\noptimizer.step()\n",
+        subject.lr
+    );
+    Ok(text)
+}
+
+/// Imports, seed, layers, and `params`.
+fn modules(subject: &Subject, r: &RecurrentConfig) -> String {
     let class = match r.cell {
         CellKind::Rnn => "RNN",
         CellKind::Gru => "GRU",
         CellKind::Lstm => "LSTM",
     };
     let mut options = String::new();
-    if layers > 1 {
-        let _ = write!(options, ", num_layers={layers}");
+    if r.stack.num_layers > 1 {
+        let _ = write!(options, ", num_layers={}", r.stack.num_layers);
     }
     if r.cell == CellKind::Rnn && r.nonlinearity == Nonlinearity::Relu {
         options.push_str(", nonlinearity=\"relu\"");
@@ -37,67 +58,64 @@ pub fn code(subject: &Subject) -> Result<String> {
     if r.proj_size > 0 {
         let _ = write!(options, ", proj_size={}", r.proj_size);
     }
-    if both {
+    if r.stack.bidirectional {
         options.push_str(", bidirectional=True");
     }
-    let (i, h) = (r.input_size, r.hidden_size);
     let mut text = String::from(
         "import torch\nfrom torch import nn\n\ntorch.set_default_dtype(torch.float64)\n",
     );
     if let Some(seed) = subject.seed {
         let _ = writeln!(text, "torch.manual_seed({seed})");
     }
-    let layout = subject.params.layout();
-    let size = |name: &str| {
-        layout.find(name).map_or((0, 0), |e| {
-            (e.shape[0], e.shape.get(1).copied().unwrap_or(1))
-        })
-    };
     let prefix = subject.prefix();
     let mut modules = Vec::new();
-    if subject.readout().is_none() {
-        let (rows, columns) = size("start.weight");
-        let _ = writeln!(text, "start = nn.Linear({columns}, {rows})");
-        modules.push("start");
-    }
-    let _ = writeln!(
-        text,
-        "{prefix} = nn.{class}({i}, {h}, batch_first=True{options})"
-    );
-    let (rows, columns) = size("head.weight");
-    let _ = writeln!(text, "head = nn.Linear({columns}, {rows})");
-    modules.extend([prefix, "head"]);
-    let skips = layout.find("skip.weight").is_some();
-    if skips {
-        let (rows, columns) = size("skip.weight");
-        let _ = writeln!(text, "skip = nn.Linear({columns}, {rows})");
-        modules.push("skip");
+    for name in ["start", prefix, "head", "skip"] {
+        let weight = subject.params.layout().find(&format!("{name}.weight"));
+        if name == prefix {
+            let (i, h) = (r.input_size, r.hidden_size);
+            let _ = writeln!(
+                text,
+                "{name} = nn.{class}({i}, {h}, batch_first=True{options})"
+            );
+        } else if let Some([rows, columns]) = weight.map(|e| e.shape.as_slice()) {
+            let _ = writeln!(text, "{name} = nn.Linear({columns}, {rows})");
+        } else {
+            continue;
+        }
+        modules.push(name);
     }
     let parts: Vec<String> = modules.iter().map(|m| format!("\"{m}\": {m}")).collect();
     let _ = writeln!(text, "parts = {{{}}}", parts.join(", "));
     text.push_str("params = {f\"{part}.{name}\": p for part, module in parts.items() for name, p in module.named_parameters()}\n");
+    text
+}
+
+/// What is not as PyTorch draws it: biases that the theory does not have, and
+/// numbers that were set or come from a file.
+fn parameters(subject: &Subject, r: &RecurrentConfig) -> String {
+    let mut text = String::new();
     if r.bias == Bias::Single {
         text.push_str("\n# The theory has one bias B; PyTorch adds two. The second stays zero.\nfor name in [name for name in params if \"bias_hh\" in name]:\n    nn.init.zeros_(params.pop(name)).requires_grad_(False)\n");
     }
+    let values = subject.params.values();
     let drawn = subject.drawn();
-    let changed: Vec<_> = layout
-        .entries()
-        .iter()
-        .filter(|e| {
-            let now = &subject.params.values()[e.range.clone()];
-            drawn
-                .as_ref()
-                .is_none_or(|d| d.get(&e.name).is_none_or(|d| d.iter().ne(now)))
-        })
+    let as_drawn = |name: &str, now: &[f64]| {
+        let drawn = drawn.as_ref().and_then(|d| d.get(name));
+        drawn.is_some_and(|d| d.iter().eq(now))
+    };
+    let entries = subject.params.layout().entries().iter();
+    let changed: Vec<_> = entries
+        .filter(|e| !as_drawn(&e.name, &values[e.range.clone()]))
         .collect();
-    if !changed.is_empty() && subject.params.values().len() <= SPELLED {
+    if !changed.is_empty() && values.len() <= SPELLED {
         text.push_str("\nwith torch.no_grad():\n");
         for e in changed {
-            let values = &subject.params.values()[e.range.clone()];
             let _ = writeln!(
                 text,
-                "    params[\"{}\"].copy_(torch.tensor({values:?}).reshape({:?}))",
-                e.name, e.shape
+                "    params[\"{}\"].copy_(torch.tensor({:?}).reshape({:?}))",
+                e.name,
+                &values[e.range.clone()],
+                e.shape
             );
         }
     } else if !changed.is_empty() {
@@ -105,94 +123,99 @@ pub fn code(subject: &Subject) -> Result<String> {
             "\n# The parameters of the model file; of several networks, those of the first.\nfrom safetensors.torch import load_file\nweights = load_file(\"model.safetensors\")\nwith torch.no_grad():\n    for name, value in params.items():\n        value.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n",
         );
     }
-    let input = &subject.input;
-    let rows: Vec<Vec<f64>> = input.rows().into_iter().map(|r| r.to_vec()).collect();
+    text
+}
+
+/// Whether input and target are few enough numbers to be spelled out.
+fn spelled(subject: &Subject) -> bool {
+    subject.input.len() + subject.target.len() <= SPELLED
+}
+
+/// K and O of the target.
+fn predicted(subject: &Subject) -> (usize, usize) {
     let o = subject.outputs().max(1);
-    let k = subject.target.len() / o;
-    let numbers = input.len() + subject.target.len();
-    if numbers > SPELLED {
-        let _ = writeln!(
-            text,
-            "\n# The {numbers} numbers of input and target are too many to spell out: put them here.\nx = torch.empty(1, {}, {})  # (B, T, I)\ny = torch.empty({k}, {o})",
-            input.nrows(),
-            input.ncols()
-        );
-    } else {
-        let _ = writeln!(
-            text,
-            "\ny = torch.tensor({:?}).reshape({k}, {o})",
+    (subject.target.len() / o, o)
+}
+
+/// `y`, (K, O); where there are too many numbers, empty tensors for it and the input.
+fn target(subject: &Subject) -> String {
+    let (k, o) = predicted(subject);
+    if spelled(subject) {
+        return format!(
+            "\ny = torch.tensor({:?}).reshape({k}, {o})\n",
             subject.target
         );
     }
-    if linear {
-        text.push_str(LINEAR);
-    }
-    let call = if linear {
-        "linear_rnn(rnn, x)"
-    } else {
-        "rnn(x)"
+    let (steps, features) = subject.input.dim();
+    format!(
+        "\n# The {} numbers of input and target are too many to spell out: put them here.\nx = torch.empty(1, {steps}, {features})  # (B, T, I)\ny = torch.empty({k}, {o})\n",
+        subject.input.len() + subject.target.len()
+    )
+}
+
+/// The prediction of a network that reads its own output, from a vector.
+fn one_to_many(subject: &Subject, r: &RecurrentConfig) -> String {
+    let (k, o) = predicted(subject);
+    let (layers, h) = (r.stack.num_layers, r.hidden_size);
+    let vector = match spelled(subject) {
+        true => format!(
+            "torch.tensor({:?}, requires_grad=True)",
+            subject.input.row(0).to_vec()
+        ),
+        false => "x[0, 0]".to_owned(),
     };
-    match subject.network.config() {
-        Some(NetworkConfig::OneToMany(_)) => {
-            let vector = if numbers > SPELLED {
-                "x[0, 0]".to_owned()
-            } else {
-                format!("torch.tensor({:?}, requires_grad=True)", rows[0])
-            };
-            let _ = writeln!(text, "v = {vector}");
-            let _ = writeln!(
-                text,
-                "h = torch.tanh(start(v)).reshape({layers}, 1, {})",
-                if r.proj_size > 0 { r.proj_size } else { h }
-            );
-            let (state, next) = match r.cell {
-                CellKind::Lstm => (format!("(h, torch.zeros({layers}, 1, {h}))"), "state"),
-                _ => ("h".to_owned(), "state"),
-            };
-            let step = if linear {
-                "linear_rnn(decoder, out, state)"
-            } else {
-                "decoder(out, state)"
-            };
-            let _ = writeln!(
-                text,
-                "state, out, outs = {state}, torch.zeros(1, 1, {o}), []\nfor _ in range({k}):\n    output, {next} = {step}\n    out = head(output)\n    outs.append(out[0, 0])\nprediction = torch.stack(outs)"
-            );
-        }
-        Some(NetworkConfig::Sequence(c)) => {
-            if numbers <= SPELLED {
-                let _ = writeln!(
-                    text,
-                    "x = torch.tensor([{rows:?}], requires_grad=True)  # (B, T, I)"
-                );
-            }
-            let _ = writeln!(text, "output, h_n = {call}");
-            if r.cell == CellKind::Lstm {
-                text.push_str("h_n, c_n = h_n\n");
-            }
-            let read = match c.readout {
-                Readout::EveryStep => "head(output[0])".to_owned(),
-                Readout::LastSteps(k) => format!("head(output[0, -{k}:])"),
-                Readout::AllStates(_) => "head(output.reshape(1, -1))  # the states side by side".to_owned(),
-                Readout::LastState if both => "head(torch.cat([h_n[-2], h_n[-1]], 1))  # not output[:, -1]: the reverse direction ends at step 0".to_owned(),
-                Readout::LastState => "head(h_n[-1])".to_owned(),
-            };
-            let _ = writeln!(text, "prediction = {read}");
-            if let (true, Some(u)) = (skips, &subject.skip) {
-                let _ = writeln!(
-                    text,
-                    "prediction = prediction + skip(torch.tensor({u:?})).reshape({k}, {o})"
-                );
-            }
-        }
-        _ => {}
+    let width = match r.proj_size {
+        0 => h,
+        projected => projected,
+    };
+    let state = match r.cell {
+        CellKind::Lstm => format!("(h, torch.zeros({layers}, 1, {h}))"),
+        _ => "h".to_owned(),
+    };
+    let step = match r.options.activations.is_empty() {
+        true => "decoder(out, state)",
+        false => "linear_rnn(decoder, out, state)",
+    };
+    format!(
+        "v = {vector}\nh = torch.tanh(start(v)).reshape({layers}, 1, {width})\nstate, out, outs = {state}, torch.zeros(1, 1, {o}), []\nfor _ in range({k}):\n    output, state = {step}\n    out = head(output)\n    outs.append(out[0, 0])\nprediction = torch.stack(outs)\n"
+    )
+}
+
+/// The prediction of a network that reads a sequence.
+fn sequence(subject: &Subject, r: &RecurrentConfig, config: &SequenceConfig) -> String {
+    let mut text = String::new();
+    if spelled(subject) {
+        let rows = subject.input.rows().into_iter().map(|row| row.to_vec());
+        let rows: Vec<Vec<f64>> = rows.collect();
+        let _ = writeln!(
+            text,
+            "x = torch.tensor([{rows:?}], requires_grad=True)  # (B, T, I)"
+        );
     }
-    let _ = write!(
-        text,
-        "loss = (prediction - y).square().mean()\n\noptimizer = torch.optim.SGD(params.values(), lr={:?})\noptimizer.zero_grad()\nloss.backward()\nprint(\"loss\", loss.item())\nfor name, p in params.items():\n    print(name, p.grad)\noptimizer.step()\n",
-        subject.lr
-    );
-    Ok(text)
+    let call = match r.options.activations.is_empty() {
+        true => "rnn(x)",
+        false => "linear_rnn(rnn, x)",
+    };
+    let _ = writeln!(text, "output, h_n = {call}");
+    if r.cell == CellKind::Lstm {
+        text.push_str("h_n, c_n = h_n\n");
+    }
+    let read = match config.readout {
+        Readout::EveryStep => "head(output[0])".to_owned(),
+        Readout::LastSteps(k) => format!("head(output[0, -{k}:])"),
+        Readout::AllStates(_) => "head(output.reshape(1, -1))  # the states side by side".to_owned(),
+        Readout::LastState if r.stack.bidirectional => "head(torch.cat([h_n[-2], h_n[-1]], 1))  # not output[:, -1]: the reverse direction ends at step 0".to_owned(),
+        Readout::LastState => "head(h_n[-1])".to_owned(),
+    };
+    let _ = writeln!(text, "prediction = {read}");
+    if let (Some(_), Some(u)) = (&config.skip, &subject.skip) {
+        let (k, o) = predicted(subject);
+        let _ = writeln!(
+            text,
+            "prediction = prediction + skip(torch.tensor({u:?})).reshape({k}, {o})"
+        );
+    }
+    text
 }
 
 /// A layer of PyTorch's without its activation.

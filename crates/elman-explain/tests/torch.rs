@@ -129,6 +129,28 @@ fn every_value_is_pytorchs() {
             assert_near(name, &ours, &torch);
             compared += 1;
         }
+        if case == "worked" {
+            every_value_is_compared(&trace, &file.names());
+        }
     }
     assert!(compared > 500, "{compared}");
+}
+
+/// No value of the worked example is left out: PyTorch has it by its symbol, or
+/// by the parameter's name that it, its gradient, or what it becomes has.
+fn every_value_is_compared(trace: &Trace, names: &[&str]) {
+    let has = |name: String| names.contains(&format!("worked/{name}").as_str());
+    for v in &trace.values {
+        let parameter = match (v.role, v.of) {
+            (Role::Gradient, Some(of)) => trace.values[of].source.as_ref(),
+            _ => v.source.as_ref(),
+        };
+        let kind = match v.role {
+            Role::Updated => "stepped",
+            Role::Gradient => "d_param",
+            _ => "param",
+        };
+        let found = parameter.is_some_and(|p| has(format!("{kind}.{}", p.name)));
+        assert!(found || has(format!("value.{}", v.symbol)), "{}", v.symbol);
+    }
 }

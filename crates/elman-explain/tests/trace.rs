@@ -313,6 +313,8 @@ fn every_sentence_is_there_in_both_languages_and_used() {
         include_str!("../src/render/page/page.js"),
         include_str!("../src/render/page/mod.rs"),
         include_str!("../src/setup.rs"),
+        include_str!("../src/checkpoint.rs"),
+        include_str!("../src/trace/document.rs"),
         include_str!("../../elman-cli/src/explain.rs")
     );
     for (key, both) in words.as_object().unwrap() {
@@ -460,6 +462,25 @@ fn verdicts_follow_their_thresholds() {
         assert_eq!(norms.verdict, verdict, "{w}");
         assert!((norms.factor.unwrap() - factor).abs() < 1e-12, "{w}");
     }
+    // Where the loss enters at every step, what it adds does not hide that nothing
+    // of the last step's is left at the first.
+    let everywhere = trace(|r| {
+        (r.nonlinearity, r.hidden) = (Shape::Linear, 1);
+        r.configuration = Configuration::ManyToMany;
+        r.input = Some("10 20 30 40 50 60".into());
+        r.target = Some("90 80 70 60 50 40".into());
+        r.set = vec!["W_h=0.1".into()];
+    });
+    let steps = &everywhere.norms[0].steps;
+    assert!(steps.iter().all(|s| s.norm > 1e-3 * steps[5].norm));
+    for (t, s) in steps.iter().enumerate() {
+        assert!(
+            (s.ratio / 0.1_f64.powi(5 - t as i32) - 1.0).abs() < 1e-12,
+            "{s:?}"
+        );
+    }
+    assert_eq!(steps[1].verdict, Verdict::Vanishing);
+    assert_eq!(steps[3].verdict, Verdict::Healthy);
 }
 
 /// The example of the library begins with the numbers that are explained.
@@ -487,7 +508,7 @@ fn the_worked_example_is_the_librarys() {
 #[test]
 fn the_worked_examples_update_lowers_the_loss() {
     let t = trace(|_| {});
-    assert!(t.about.loss_after < t.about.loss);
+    assert!(t.about.loss_after.unwrap() < t.about.loss);
     let curve = t
         .landscape
         .iter()
@@ -521,7 +542,7 @@ fn wrong_words_are_refused_with_the_mend() {
     );
     refused(
         &|r| r.target = Some("40 50".into()),
-        "target: expected 1 numbers",
+        "--target: expected 1 number (1 predicted step of 1 feature), got 2",
     );
     refused(
         &|r| r.set = vec!["weight[0,0]=1".into()],
@@ -545,20 +566,48 @@ fn wrong_words_are_refused_with_the_mend() {
     let mut subject = Request::default().subject().unwrap();
     assign(&mut subject, "rnn.weight_hh_l0[1,0] = 7").unwrap();
     assign(&mut subject, "W_h[2,1]=8").unwrap();
-    assign(&mut subject, "W_x[2]=9").unwrap();
+    assign(&mut subject, "W_x[1,2]=9").unwrap();
     assign(&mut subject, "b_y=10").unwrap();
-    assign(&mut subject, "W_y[6]=11").unwrap();
+    assign(&mut subject, "W_y[6,1]=11").unwrap();
+    assign(&mut subject, "B[2]=12").unwrap();
     let number = |name: &str| subject.params.get(name).unwrap();
     assert_eq!(number("rnn.weight_hh_l0")[[1, 0]], 7.0);
     assert_eq!(number("rnn.weight_hh_l0")[[0, 1]], 8.0);
     assert_eq!(number("rnn.weight_ih_l0")[[1, 0]], 9.0);
     assert_eq!(number("head.bias")[[0]], 10.0);
+    assert_eq!(number("rnn.bias_ih_l0")[[1]], 12.0);
     assert_eq!(number("head.weight")[[0, 5]], 11.0);
     refused(
         &|r| r.set = vec!["W_h[0,1]=1".into()],
         "counted from 1 inside the shape [2, 2]",
     );
-    refused(&|r| r.set = vec!["W_h[1]=1".into()], "row and column");
+    for (set, part) in [
+        (
+            "W_h[1]=1",
+            "--set W_h[1]: expected row and column counted from 1",
+        ),
+        ("W_x[1]=1", "inside the shape [1, 2], up to W_x[1,2]"),
+        ("W_x=0.5", "--set W_x: expected row and column"),
+        (
+            "B[3]=1",
+            "--set B[3]: expected one index counted from 1 inside the shape [2], up to B[2]",
+        ),
+        ("W_h[1,]=1", "NAME[i,j]=VALUE"),
+        (
+            "weight_ih_l0=1",
+            "--set weight_ih_l0: expected row and column counted from 0",
+        ),
+        (
+            "W_x[1,1]=1e400",
+            "--set W_x[1,1]: expected a finite number, got 1e400",
+        ),
+    ] {
+        refused(&|r| r.set = vec![set.into()], part);
+    }
+    refused(
+        &|r| r.input = Some(String::new()),
+        "--input: expected numbers, like \"10 20 30\", got nothing",
+    );
     refused(
         &|r| r.set = vec!["W_q[1]=1".into()],
         "W_x, B, W_h, W_y, b_y, counted from 1",

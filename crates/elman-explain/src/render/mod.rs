@@ -22,3 +22,13 @@ pub fn short(x: f64) -> String {
     };
     text.replace('-', "−")
 }
+
+/// A power of ten.
+pub fn power(x: f64) -> String {
+    format!("{x:e}").replace('-', "−")
+}
+
+/// How far something is off: two digits and a power of ten.
+pub fn tiny(x: f64) -> String {
+    format!("{x:.1e}").replace('-', "−")
+}

@@ -1,6 +1,6 @@
 //! A trace for a terminal of 80 columns.
 
-use super::short;
+use super::{power, short, tiny};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
 use crate::trace::Trace;
@@ -152,7 +152,7 @@ impl Text {
         }
         self.numbers(v);
         if !v.finite.is_empty() {
-            let apart = v.difference.map_or("-".into(), |d| format!("{d:.1e}"));
+            let apart = v.difference.map_or("–".into(), tiny);
             let finite = v.finite.iter().map(|f| f.map_or("kink".into(), short));
             let line = format!(
                 "≈ {}   apart {apart}",
@@ -183,14 +183,15 @@ impl Text {
             if operands.is_empty() {
                 continue;
             }
-            let element = elements_of(v, i);
-            let parts = v.parts.get(i).filter(|p| !p.is_empty());
-            let parts = parts.map(|p| p.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" + "));
-            let mut line = format!("{} = {element}", v.labels[i]);
-            if let Some(parts) = parts {
-                let _ = write!(line, " = {parts}");
+            let mut line = format!("{} = {} = {}", v.labels[i], v.symbols[i], v.filled[i]);
+            if let Some(parts) = v.parts.get(i).filter(|p| !p.is_empty()) {
+                let parts: Vec<String> = parts.iter().map(|x| bracketed(*x)).collect();
+                let _ = write!(line, " = {}", parts.join(" + "));
             }
-            let _ = write!(line, " = {}", v.numbers[i]);
+            let number = short(v.numbers[i]);
+            if v.filled[i] != number {
+                let _ = write!(line, " = {number}");
+            }
             self.words(6, &line);
         }
     }
@@ -222,9 +223,12 @@ impl Text {
     }
 }
 
-/// The formula of number `i`: in symbols, then with the numbers.
-fn elements_of(v: &Value, i: usize) -> String {
-    format!("{} = {}", v.symbols[i], v.filled[i])
+/// A number inside of a formula.
+fn bracketed(x: f64) -> String {
+    match short(x) {
+        negative if negative.starts_with('−') => format!("({negative})"),
+        other => other,
+    }
 }
 
 /// The trace as text.
@@ -330,7 +334,7 @@ fn about(t: &mut Text, trace: &Trace) {
         &format!(
             "loss {}, after one update {}",
             short(a.loss),
-            short(a.loss_after)
+            a.loss_after.map_or("no finite number".into(), short)
         ),
     );
     for note in &a.notes {
@@ -338,7 +342,7 @@ fn about(t: &mut Text, trace: &Trace) {
     }
     if !a.readable {
         t.words(2, &format!(
-            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place",
+            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm",
             a.numbers, a.most
         ));
     }
@@ -348,17 +352,13 @@ fn shapes(t: &mut Text, trace: &Trace) {
     t.heading("Shapes, in PyTorch with batch_first=True");
     for s in &trace.shapes {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
-        let symbols = if trace.about.readable {
-            match s.rows.as_slice() {
-                [] => s.symbols.join(" "),
-                rows => {
-                    let both = s.symbols.iter().zip(rows);
-                    let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
-                    format!("rows {}", parts.collect::<Vec<_>>().join(", "))
-                }
+        let symbols = match s.rows.as_slice() {
+            [] => s.shown().join(" "),
+            rows => {
+                let both = s.symbols.iter().zip(rows);
+                let parts = both.map(|(s, [first, last])| format!("{first}–{last} {s}"));
+                format!("rows {}", parts.collect::<Vec<_>>().join(", "))
             }
-        } else {
-            String::new()
         };
         let line = format!(
             "{:24} {:12} {:14} {symbols}",
@@ -414,11 +414,14 @@ fn norms(t: &mut Text, trace: &Trace) {
             "    step        norm   this step   next step   a step back   verdict"
         );
         // Every step, or as many at equal distances as can be read.
-        let every = n.steps.len().div_ceil(ROWS);
+        let every = match t.view.full {
+            true => 1,
+            false => n.steps.len().div_ceil(ROWS),
+        };
         for s in n.steps.iter().rev().step_by(every).rev() {
             let factor = s
                 .factor
-                .map_or("-".to_owned(), |f| format!("× {}", short(f)));
+                .map_or("–".to_owned(), |f| format!("× {}", short(f)));
             let _ = writeln!(
                 t.out,
                 "    {:>4}  {:>10}  {:>10}  {:>10}  {:>12}   {}",
@@ -430,20 +433,38 @@ fn norms(t: &mut Text, trace: &Trace) {
                 word(s.verdict)
             );
         }
-        let [low, high] = n.thresholds;
+        if every > 1 {
+            let all = if trace.about.readable {
+                "--full shows"
+            } else {
+                "--json has"
+            };
+            let line = format!(
+                "One of {every} steps is shown; {all} all {}.",
+                n.steps.len()
+            );
+            t.words(4, &line);
+        }
+        let [low, high] = n.thresholds.map(power);
         let why = match (n.factor, n.crossed_after) {
-            (Some(f), Some(steps)) => format!(
-                "A step back multiplies by {} on average: after {steps} of them {} is crossed.",
-                short(f),
-                if f < 1.0 {
-                    format!("{low:e}")
+            (Some(f), Some(steps)) => {
+                let (than, bound) = if f < 1.0 {
+                    ("less", &low)
                 } else {
-                    format!("{high:e}")
-                }
+                    ("more", &high)
+                };
+                format!(
+                    "A step back multiplies by {} on average: what enters from the loss at a step is {than} than {bound} of itself {steps} steps earlier.",
+                    short(f)
+                )
+            }
+            (Some(f), None) => format!(
+                "A step back multiplies by {} on average, so nothing is lost.",
+                short(f)
             ),
             _ => "There is no step back to judge by.".to_owned(),
         };
-        t.words(4, &format!("Vanishing: below {low:e} of the last step's norm; exploding: above {high:e} of it. {why}"));
+        t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
     }
 }
 
@@ -470,6 +491,23 @@ fn heat(t: &mut Text, trace: &Trace) {
             let _ = writeln!(t.out, "    {line}");
         }
     }
+    let steps = trace.heat.iter().map(|h| h.levels.len()).max();
+    cut(t, steps.unwrap_or(0), t.view.width - 4);
+}
+
+/// Says that a map is wider than the terminal, where it is.
+fn cut(t: &mut Text, steps: usize, width: usize) {
+    if steps > width {
+        t.words(
+            2,
+            &format!("Shown are the last {width} of {steps}; --json has all."),
+        );
+    }
+}
+
+/// The last of a row that fit.
+fn newest<T>(row: &[T], width: usize) -> &[T] {
+    &row[row.len().saturating_sub(width)..]
 }
 
 /// The first units of a heat map, in the shades that a terminal has.
@@ -478,9 +516,8 @@ fn lines(h: &Heat, width: usize) -> Vec<String> {
     let units = h.levels.first().map_or(0, Vec::len);
     let mut lines: Vec<String> = (0..units.min(UNITS))
         .map(|u| {
-            h.levels
+            newest(&h.levels, width)
                 .iter()
-                .take(width)
                 .map(|row| shade(&row[u]))
                 .collect()
         })
@@ -508,11 +545,12 @@ fn connectivity(t: &mut Text, trace: &Trace) {
 
 /// A line of shades for each output.
 fn shaded(t: &mut Text, outputs: &[String], levels: &[Vec<u8>]) {
+    let width = t.view.width - 12;
     for (name, levels) in outputs.iter().zip(levels) {
-        let width = t.view.width - 12;
-        let shades: String = levels.iter().take(width).map(shade).collect();
+        let shades: String = newest(levels, width).iter().map(shade).collect();
         let _ = writeln!(t.out, "  {name:6} {shades}");
     }
+    cut(t, levels.first().map_or(0, Vec::len), width);
 }
 
 /// A shade that a terminal has.
@@ -523,15 +561,14 @@ fn shade(level: &u8) -> char {
 fn training(t: &mut Text, trace: &Trace) {
     t.heading("Gradient descent goes on, on the same sequence");
     let last = trace.training.len().saturating_sub(1);
-    for frame in trace
-        .training
-        .iter()
-        .filter(|f| [0, 1, 2, 5, 10, 20, 40, last].contains(&f.step))
-    {
+    let chosen = |step| t.view.full || [0, 1, 2, 5, 10, 20, 40, last].contains(&step);
+    let frames: Vec<_> = trace.training.iter().filter(|f| chosen(f.step)).collect();
+    for frame in frames {
         let _ = writeln!(
             t.out,
-            "  after {:3} steps: loss {}",
+            "  after {:3} {:6} loss {}",
             frame.step,
+            if frame.step == 1 { "step:" } else { "steps:" },
             short(frame.loss)
         );
     }
@@ -541,14 +578,14 @@ fn checked(t: &mut Text, trace: &Trace) {
     let Some(check) = &trace.check else { return };
     t.heading("Every gradient beside its central finite difference");
     for v in trace.of(Pass::Backward).filter(|v| v.difference.is_some()) {
-        let name = v.symbol.clone();
-        let apart = v.difference.map_or("-".into(), |d| format!("{d:.1e}"));
-        let gap = (t.view.width.saturating_sub(14)).saturating_sub(name.chars().count());
-        let _ = writeln!(t.out, "  {name}{} {apart}", " ".repeat(gap));
+        let apart = v.difference.map_or("–".into(), tiny);
+        let width = t.view.width.saturating_sub(14);
+        let _ = writeln!(t.out, "  {:width$} {apart}", v.symbol);
     }
     t.words(2, &format!(
-        "{} gradients, {} at a kink left out; step {:e} · max(1, |w|); max|a − b| / max|b| over a tensor, whose largest counts as {:e} at least",
-        check.numbers, check.skipped, check.step, check.smallest
+        "{} gradients, {} at a kink left out; step {} · max(1, |w|); max|a − b| / max|b| over a tensor, whose largest counts as {} at least",
+        check.numbers, check.skipped, power(check.step), power(check.smallest)
     ));
+    // For programs, too: as they write a number.
     let _ = writeln!(t.out, "largest relative difference: {:.1e}", check.largest);
 }

@@ -79,6 +79,10 @@ fn origin(v: Place, role: Role, by: Place, last_layer: Option<usize>) -> From {
     }
 }
 
+/// What arrives at a value, by where it comes from: which use sends it, and how
+/// it is computed.
+type Arrivals = BTreeMap<From, Vec<(Id, Rule)>>;
+
 /// Appends the backward pass and the update of a forward pass; of a `lean` one
 /// the gradients of inputs, states and gates alone.
 pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
@@ -104,53 +108,21 @@ pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
             left_out += shape.0 * shape.1 * (parts + 2);
             continue;
         }
-        // Every use, by where what it sends comes from.
-        let mut groups: BTreeMap<From, Vec<(Id, Rule)>> = BTreeMap::new();
-        let mut slices = Vec::new();
-        for by in &uses[v] {
-            for sent in sent(graph, &grads, v, *by) {
-                match sent {
-                    Sent::Slice(d, start) => slices.push((d, start)),
-                    Sent::Rule(rule) => {
-                        let from = origin(place, role, graph.nodes[*by].place, last_layer);
-                        groups.entry(from).or_default().push((*by, rule));
-                    }
-                }
+        let mut groups = arrivals(graph, &uses, &grads, v, last_layer);
+        let mut rules = groups.values().flatten().map(|(_, rule)| rule);
+        let (first, count) = (rules.next(), groups.values().flatten().count());
+        match (role, first) {
+            (_, None) => continue,
+            // What is only added passes its gradient on as it is.
+            (Role::Product | Role::Prediction, Some(Rule::Sum(one))) if count == 1 => {
+                grads[v] = Some(one[0]);
+                continue;
             }
+            _ => {}
         }
-        let arrivals: usize = groups.values().map(Vec::len).sum();
-        if !slices.is_empty() {
-            let rule = Rule::Scatter(slices);
-            groups.entry(From::Inside).or_default().push((v, rule));
-        } else if arrivals == 0 {
-            continue;
-        }
-        // What is only added passes its gradient on as it is.
-        if let (Role::Product | Role::Prediction, 1) = (role, arrivals)
-            && let Some((_, rule)) = groups.values().flatten().next()
-            && let Rule::Sum(one) = rule
-        {
-            grads[v] = Some(one[0]);
-            continue;
-        }
-        let symbol = match role {
-            Role::Error => {
-                let mark = place.step.map_or(String::new(), |t| format!("^{t}"));
-                // The gradient of a prediction that only the loss reads.
-                let once = matches!(graph.nodes[v].rule,
-                    Rule::Difference(y, _) if uses[y].len() == 1);
-                if once {
-                    format!("dL/dŷ{mark}")
-                } else {
-                    format!("dL/de{mark}")
-                }
-            }
-            Role::Product => format!("dL/d({})", graph.symbol(v)),
-            _ => format!("dL/d{}", graph.symbol(v)),
-        };
         // A state's gradient always has its parts.
         if role == Role::State && place.step.is_some() {
-            let is_h = !graph.symbol(v).starts_with('c');
+            let is_h = !graph.nodes[v].symbol.starts_with('c');
             let other = match (is_h, place.layer == last_layer) {
                 (false, _) => From::Inside,
                 (true, true) => From::Loss,
@@ -159,67 +131,11 @@ pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
             groups.entry(other).or_default();
             groups.entry(From::Next).or_default();
         }
-        let mut parts = Vec::new();
-        let several = groups.len() > 1;
-        for (from, all) in groups {
-            let mut push = |symbol: String, rule: Rule, readers: Vec<Id>, role: Role| {
-                let id = graph.push(symbol, role, place, shape, rule);
-                let of = if role == Role::Gradient {
-                    None
-                } else {
-                    Some(readers)
-                };
-                graph.nodes[id].of = Some((v, of));
-                graph.nodes[id].from = Some(from);
-                id
-            };
-            let readers: Vec<Id> = all.iter().map(|(by, _)| *by).collect();
-            if several {
-                let word = from.word();
-                let rule = match all.len() {
-                    0 => Rule::Nothing,
-                    1 => all[0].1.clone(),
-                    _ => Rule::Sum(shares(graph, (v, from), &symbol, all)),
-                };
-                let mut push = |symbol: String, rule: Rule| {
-                    let id = graph.push(symbol, Role::Share, place, shape, rule);
-                    graph.nodes[id].of = Some((v, Some(readers.clone())));
-                    graph.nodes[id].from = Some(from);
-                    id
-                };
-                parts.push(push(format!("{symbol}[{word}]"), rule));
-            } else if all.len() == 1 {
-                parts.push(push(
-                    symbol.clone(),
-                    all[0].1.clone(),
-                    readers,
-                    Role::Gradient,
-                ));
-            } else {
-                parts = shares(graph, (v, from), &symbol, all);
-            }
-        }
-        let gradient = match parts.as_slice() {
-            [one] => *one,
-            _ => {
-                let id = graph.push(symbol, Role::Gradient, place, shape, Rule::Sum(parts));
-                graph.nodes[id].of = Some((v, None));
-                id
-            }
-        };
-        grads[v] = Some(gradient);
+        let symbol = gradient_symbol(graph, &uses, v);
+        grads[v] = Some(gradient(graph, v, &symbol, groups));
     }
     let update = graph.nodes.len();
-    for (v, grad) in grads.iter().enumerate() {
-        let node = &graph.nodes[v];
-        if let (Role::Parameter, Some(g)) = (node.role, *grad) {
-            let (symbol, place, shape) = (node.symbol.clone(), node.place, node.shape);
-            let source = node.source.clone();
-            let rule = Rule::Step(v, g, lr);
-            let id = graph.push(format!("{symbol}′"), Role::Updated, place, shape, rule);
-            graph.nodes[id].source = source;
-        }
-    }
+    descend(graph, &grads, lr);
     Step {
         forward,
         grads,
@@ -228,24 +144,129 @@ pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
     }
 }
 
+/// Every use of a value, by where what it sends comes from.
+fn arrivals(
+    graph: &Graph,
+    uses: &[Vec<Id>],
+    grads: &[Option<Id>],
+    v: Id,
+    last_layer: Option<usize>,
+) -> Arrivals {
+    let (role, place) = (graph.nodes[v].role, graph.nodes[v].place);
+    let (mut groups, mut slices) = (Arrivals::new(), Vec::new());
+    for by in &uses[v] {
+        for sent in sent(graph, grads, v, *by) {
+            match sent {
+                Sent::Slice(d, start) => slices.push((d, start)),
+                Sent::Rule(rule) => {
+                    let from = origin(place, role, graph.nodes[*by].place, last_layer);
+                    groups.entry(from).or_default().push((*by, rule));
+                }
+            }
+        }
+    }
+    if !slices.is_empty() {
+        let rule = Rule::Scatter(slices);
+        groups.entry(From::Inside).or_default().push((v, rule));
+    }
+    groups
+}
+
+/// What the gradient of a value is called.
+fn gradient_symbol(graph: &Graph, uses: &[Vec<Id>], v: Id) -> String {
+    let node = &graph.nodes[v];
+    match (node.role, &node.rule) {
+        (Role::Error, rule) => {
+            let mark = node.place.step.map_or(String::new(), |t| format!("^{t}"));
+            // The gradient of a prediction that only the loss reads.
+            match rule {
+                Rule::Difference(y, _) if uses[*y].len() == 1 => format!("dL/dŷ{mark}"),
+                _ => format!("dL/de{mark}"),
+            }
+        }
+        (Role::Product, _) => format!("dL/d({})", node.symbol),
+        _ => format!("dL/d{}", node.symbol),
+    }
+}
+
+/// Appends the gradient of a value, after its parts where it has several.
+fn gradient(graph: &mut Graph, v: Id, symbol: &str, groups: Arrivals) -> Id {
+    let several = groups.len() > 1;
+    let mut parts = Vec::new();
+    for (from, all) in groups {
+        let readers: Vec<Id> = all.iter().map(|(by, _)| *by).collect();
+        match <[(Id, Rule); 1]>::try_from(all) {
+            Ok([(_, rule)]) if !several => {
+                let id = part(graph, (v, from), symbol.to_owned(), rule, readers);
+                graph.nodes[id].role = Role::Gradient;
+                graph.nodes[id].of = Some((v, None));
+                return id;
+            }
+            Err(all) if !several => parts = shares(graph, (v, from), symbol, all),
+            one_or_more => {
+                let rule = match one_or_more {
+                    Ok([(_, rule)]) => rule,
+                    Err(none) if none.is_empty() => Rule::Nothing,
+                    Err(all) => Rule::Sum(shares(graph, (v, from), symbol, all)),
+                };
+                let symbol = format!("{symbol}[{}]", from.word());
+                parts.push(part(graph, (v, from), symbol, rule, readers));
+            }
+        }
+    }
+    let (place, shape) = (graph.nodes[v].place, graph.nodes[v].shape);
+    let id = graph.push(symbol, Role::Gradient, place, shape, Rule::Sum(parts));
+    graph.nodes[id].of = Some((v, None));
+    graph.nodes[id].matrix = graph.nodes[v].matrix;
+    id
+}
+
+/// Appends the part of a gradient that the uses `readers` of `v` send back.
+fn part(
+    graph: &mut Graph,
+    (v, from): (Id, From),
+    symbol: String,
+    rule: Rule,
+    readers: Vec<Id>,
+) -> Id {
+    let (place, shape, matrix) = {
+        let node = &graph.nodes[v];
+        (node.place, node.shape, node.matrix)
+    };
+    let id = graph.push(symbol, Role::Share, place, shape, rule);
+    let node = &mut graph.nodes[id];
+    (node.of, node.from, node.matrix) = (Some((v, Some(readers))), Some(from), matrix);
+    id
+}
+
 /// What each of several uses sends back, as values.
 fn shares(graph: &mut Graph, (v, from): (Id, From), symbol: &str, all: Vec<(Id, Rule)>) -> Vec<Id> {
-    let (place, shape, role) = (
-        graph.nodes[v].place,
-        graph.nodes[v].shape,
-        graph.nodes[v].role,
-    );
+    let role = graph.nodes[v].role;
     let share = |(by, rule): (Id, Rule)| {
         let user = &graph.nodes[by];
         let (at, place) = match (role, user.place.step) {
             // A parameter is used once a step.
-            (Role::Parameter, Some(t)) => (format!("t={t}"), user.place),
-            _ => (format!("via {}", user.symbol), place),
+            (Role::Parameter, Some(t)) => (format!("t={t}"), Some(user.place)),
+            _ => (format!("via {}", user.symbol), None),
         };
-        let id = graph.push(format!("{symbol}[{at}]"), Role::Share, place, shape, rule);
-        graph.nodes[id].of = Some((v, Some(vec![by])));
-        graph.nodes[id].from = Some(from);
+        let id = part(graph, (v, from), format!("{symbol}[{at}]"), rule, vec![by]);
+        if let Some(place) = place {
+            graph.nodes[id].place = place;
+        }
         id
     };
     all.into_iter().map(share).collect()
+}
+
+/// Appends every parameter after one step of gradient descent.
+fn descend(graph: &mut Graph, grads: &[Option<Id>], lr: f64) {
+    for (v, grad) in grads.iter().enumerate() {
+        let node = &graph.nodes[v];
+        if let (Role::Parameter, Some(g)) = (node.role, *grad) {
+            let (symbol, place, shape) = (format!("{}′", node.symbol), node.place, node.shape);
+            let (source, matrix) = (node.source.clone(), node.matrix);
+            let id = graph.push(symbol, Role::Updated, place, shape, Rule::Step(v, g, lr));
+            (graph.nodes[id].source, graph.nodes[id].matrix) = (source, matrix);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::Step;
 use super::graph::{From, Id, Place, Role};
 use crate::check::{self, Check};
-use crate::landscape::{self, Curve, Recorded};
+use crate::landscape::{self, Curve, RECORDED, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
 use crate::sketch::{self, Sketch};
@@ -68,6 +68,9 @@ pub struct Value {
     pub of: Option<Id>,
     /// Rows and columns.
     pub shape: [usize; 2],
+    /// A weight matrix, or what has its shape: its labels have two indices.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub matrix: bool,
     /// Of a parameter: where it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -132,6 +135,25 @@ pub struct Tensor {
     pub letters: String,
 }
 
+impl Tensor {
+    /// Symbols that are all shown.
+    const SYMBOLS: usize = 8;
+
+    /// The symbols that are shown: all of them or, of a long sequence's steps, the
+    /// first ones and the last.
+    pub fn shown(&self) -> Vec<String> {
+        match self.symbols.as_slice() {
+            [first, second, .., last]
+                if self.rows.is_empty() && self.symbols.len() > Self::SYMBOLS =>
+            {
+                let shown = [first.as_str(), second, "…", last];
+                shown.map(str::to_owned).to_vec()
+            }
+            _ => self.symbols.clone(),
+        }
+    }
+}
+
 /// Of the last layer, the states of its directions that PyTorch returns at the
 /// end, as places in the values; empty where these are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -175,8 +197,8 @@ pub struct About {
     pub scale: f64,
     /// The loss.
     pub loss: f64,
-    /// The loss after the update.
-    pub loss_after: f64,
+    /// The loss after the update; none where it leaves the finite numbers.
+    pub loss_after: Option<f64>,
     /// Learning rate.
     pub lr: f64,
     /// Seed of the parameters, where they were drawn.
@@ -226,6 +248,68 @@ pub struct Trace {
     pub code: String,
 }
 
+impl About {
+    /// Of a step with so many numbers, and the training that follows it.
+    fn new(subject: &Subject, numbers: usize, training: &[Frame]) -> Result<Self> {
+        let mut notes = subject.names.notes.clone();
+        if training.len() <= RECORDED {
+            let (steps, most) = ((training.len() - 1).to_string(), RECORDED.to_string());
+            notes.push(Note::new("note_ended", [('n', steps), ('m', most)]));
+        }
+        let recurrent = subject.recurrent()?;
+        let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
+            ([_, ..], _) => "linear",
+            (_, elman::cell::Nonlinearity::Relu) => "relu",
+            _ => "tanh",
+        };
+        let configuration = match subject.readout() {
+            None => "one-to-many",
+            Some(elman::network::Readout::EveryStep) => "many-to-many",
+            Some(elman::network::Readout::LastSteps(k)) if k > 1 => "many-to-many",
+            Some(_) => "many-to-one",
+        };
+        let bias = match recurrent.bias {
+            elman::cell::Bias::Both => "both",
+            elman::cell::Bias::Single => "single",
+            elman::cell::Bias::None => "none",
+        };
+        Ok(Self {
+            network: subject.describe()?,
+            configuration: configuration.to_owned(),
+            cell: recurrent.cell.to_string().to_lowercase(),
+            nonlinearity: nonlinearity.to_owned(),
+            layers: recurrent.stack.num_layers,
+            bidirectional: recurrent.stack.bidirectional,
+            hidden: recurrent.hidden_size,
+            bias: bias.to_owned(),
+            steps: match configuration {
+                "one-to-many" => subject.target.len() / subject.outputs().max(1),
+                _ => subject.input.nrows(),
+            },
+            parameters: subject.params.values().len(),
+            input: subject
+                .input
+                .rows()
+                .into_iter()
+                .map(|r| r.iter().map(|x| x * subject.scale).collect())
+                .collect(),
+            target: subject.target.iter().map(|y| y * subject.scale).collect(),
+            prediction: training[0].prediction.clone(),
+            scale: subject.scale,
+            loss: training[0].loss,
+            loss_after: training.get(1).map(|f| f.loss),
+            lr: subject.lr,
+            seed: subject.seed,
+            step_names: subject.names.steps.clone(),
+            feature_names: subject.names.features.clone(),
+            notes,
+            numbers,
+            readable: numbers <= READABLE,
+            most: READABLE,
+        })
+    }
+}
+
 impl Trace {
     /// Explains a training step.
     ///
@@ -253,56 +337,7 @@ impl Trace {
             (None, Vec::new())
         };
         let recurrent = subject.recurrent()?;
-        let nonlinearity = match (&recurrent.options.activations[..], recurrent.nonlinearity) {
-            ([_, ..], _) => "linear",
-            (_, elman::cell::Nonlinearity::Relu) => "relu",
-            _ => "tanh",
-        };
-        let configuration = match subject.readout() {
-            None => "one-to-many",
-            Some(elman::network::Readout::EveryStep) => "many-to-many",
-            Some(elman::network::Readout::LastSteps(k)) if k > 1 => "many-to-many",
-            Some(_) => "many-to-one",
-        };
-        let bias = match recurrent.bias {
-            elman::cell::Bias::Both => "both",
-            elman::cell::Bias::Single => "single",
-            elman::cell::Bias::None => "none",
-        };
-        let about = About {
-            network: subject.describe()?,
-            configuration: configuration.to_owned(),
-            cell: recurrent.cell.to_string().to_lowercase(),
-            nonlinearity: nonlinearity.to_owned(),
-            layers: recurrent.stack.num_layers,
-            bidirectional: recurrent.stack.bidirectional,
-            hidden: recurrent.hidden_size,
-            bias: bias.to_owned(),
-            steps: match configuration {
-                "one-to-many" => subject.target.len() / subject.outputs().max(1),
-                _ => subject.input.nrows(),
-            },
-            parameters: subject.params.values().len(),
-            input: subject
-                .input
-                .rows()
-                .into_iter()
-                .map(|r| r.iter().map(|x| x * subject.scale).collect())
-                .collect(),
-            target: subject.target.iter().map(|y| y * subject.scale).collect(),
-            prediction: training[0].prediction.clone(),
-            scale: subject.scale,
-            loss: training[0].loss,
-            loss_after: training.get(1).map_or(f64::NAN, |f| f.loss),
-            lr: subject.lr,
-            seed: subject.seed,
-            step_names: subject.names.steps.clone(),
-            feature_names: subject.names.features.clone(),
-            notes: subject.names.notes.clone(),
-            numbers: total,
-            readable,
-            most: READABLE,
-        };
+        let about = About::new(subject, total, &training)?;
         Ok(Self {
             format: "elman explain 1",
             shapes: shapes(subject, &step)?,
@@ -442,6 +477,7 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
             from: node.from.filter(|_| node.role == Role::Share),
             of: node.of.as_ref().map(|(v, _)| *v),
             shape: [node.shape.0, node.shape.1],
+            matrix: node.matrix,
             source: node.source.as_ref().map(|(name, index)| Source {
                 name: name.clone(),
                 index: index.clone(),
@@ -513,38 +549,46 @@ fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
         ),
         Some(_) => subject.input.dim(),
     };
+    let tensor = |name: &str, symbols: Vec<String>, shape: [usize; 3], letters: &str| Tensor {
+        name: name.to_owned(),
+        symbols,
+        rows: Vec::new(),
+        shape: shape.to_vec(),
+        letters: letters.to_owned(),
+    };
+    let named = |ids: &[Id]| ids.iter().map(|id| graph.symbol(*id)).collect::<Vec<_>>();
+    let starts = |state: char| {
+        symbols(&|n| {
+            let own = n.symbol.starts_with(state) && !n.symbol.ends_with('°');
+            n.role == Role::Start && own && n.place.layer.is_some()
+        })
+    };
+    // Of each layer and direction, the state where it ends.
+    let ends = |state: &str| {
+        let all = step.forward.named.iter();
+        let last = all.filter(|(_, reverse, t, name, _)| {
+            *name == state && *t == if *reverse { 1 } else { steps }
+        });
+        last.map(|(.., id)| graph.symbol(*id)).collect::<Vec<_>>()
+    };
+    let slot = "(L·D, B, H)";
+    let h = recurrent.hidden_size;
+    let inputs = symbols(&|n| n.role == Role::Input && n.place.step.is_some());
+    let outputs = named(&step.forward.outputs);
+    let lstm = recurrent.cell == elman::cell::CellKind::Lstm;
     let mut all = vec![
-        Tensor {
-            name: "input".into(),
-            symbols: symbols(&|n| n.role == Role::Input && n.place.step.is_some()),
-            rows: Vec::new(),
-            shape: vec![1, steps, features],
-            letters: "(B, T, I)".into(),
-        },
-        Tensor {
-            name: "h_0".into(),
-            symbols: symbols(&|n| {
-                n.role == Role::Start && n.symbol.starts_with('h') && !n.symbol.ends_with('°')
-            }),
-            rows: Vec::new(),
-            shape: vec![slots, 1, r],
-            letters: "(L·D, B, H)".into(),
-        },
-        Tensor {
-            name: "output".into(),
-            symbols: Vec::new(),
-            rows: Vec::new(),
-            shape: vec![1, steps, directions * r],
-            letters: "(B, T, D·H)".into(),
-        },
-        Tensor {
-            name: "h_n".into(),
-            symbols: Vec::new(),
-            rows: Vec::new(),
-            shape: vec![slots, 1, r],
-            letters: "(L·D, B, H)".into(),
-        },
+        tensor("input", inputs, [1, steps, features], "(B, T, I)"),
+        tensor("h_0", starts('h'), [slots, 1, r], slot),
     ];
+    if lstm {
+        all.push(tensor("c_0", starts('c'), [slots, 1, h], slot));
+    }
+    let wide = [1, steps, directions * r];
+    all.push(tensor("output", outputs, wide, "(B, T, D·H)"));
+    all.push(tensor("h_n", ends("h"), [slots, 1, r], slot));
+    if lstm {
+        all.push(tensor("c_n", ends("c"), [slots, 1, h], slot));
+    }
     for entry in subject.params.layout().entries() {
         let of = |n: &super::graph::Node| {
             let source = n.source.as_ref().filter(|_| n.role == Role::Parameter);

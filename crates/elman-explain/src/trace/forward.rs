@@ -21,6 +21,8 @@ pub struct Forward {
     pub named: Vec<(usize, bool, usize, &'static str, Id)>,
     /// The inputs of the steps.
     pub inputs: Vec<Id>,
+    /// The last layer's output at each step, its directions side by side.
+    pub outputs: Vec<Id>,
     /// The states before the first step, by slot.
     pub starts: Vec<Vec<Id>>,
 }
@@ -37,6 +39,30 @@ struct CellWeights {
     input: Vec<Gate>,
     hidden: Vec<Gate>,
     projection: Option<Id>,
+}
+
+/// What the gates of a step add up, by their names.
+struct Sums {
+    input: Vec<(&'static str, Vec<Id>)>,
+    hidden: Vec<(&'static str, Vec<Id>)>,
+    place: Place,
+}
+
+impl Sums {
+    fn of(all: &[(&'static str, Vec<Id>)], name: &str) -> Vec<Id> {
+        let found = all.iter().find(|(n, _)| *n == name);
+        found.map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+
+    /// From the input; nothing where the gate does not read it.
+    fn of_input(&self, name: &str) -> Vec<Id> {
+        Self::of(&self.input, name)
+    }
+
+    /// From the state.
+    fn of_hidden(&self, name: &str) -> Vec<Id> {
+        Self::of(&self.hidden, name)
+    }
 }
 
 struct Builder<'a> {
@@ -85,6 +111,7 @@ impl Builder<'_> {
         let graph = &mut self.out.graph;
         let id = graph.give(symbol, Role::Parameter, place, shape, numbers);
         graph.nodes[id].source = Some((name.to_owned(), from));
+        graph.nodes[id].matrix = entry.shape.len() == 2;
         Ok(id)
     }
 
@@ -229,106 +256,118 @@ impl Builder<'_> {
 
     /// One step of a cell: the states after it.
     fn step(&mut self, w: &CellWeights, x: Id, prev: &[Id], place: Place) -> Vec<Id> {
-        let (layer, t) = (place.layer.unwrap_or(0), place.step.unwrap_or(0));
-        let suffix = self.suffix(layer, place.reverse);
-        let mark = |letter: &str| format!("{letter}{suffix}^{t}");
-        let f = self.activations();
-        // Each gate's sums: what reads the input, and what reads the state.
-        let side = |b: &mut Self, gates: &[Gate], v: Id| -> Vec<(&'static str, Vec<Id>)> {
-            let terms = gates.iter().map(|g| {
-                let mut all = vec![b.product(v, g.weight, place)];
-                all.extend(g.bias);
-                (g.name, all)
-            });
-            terms.collect()
-        };
-        let input = side(self, &w.input, x);
-        let hidden = side(self, &w.hidden, prev[0]);
-        let find = |all: &[(&'static str, Vec<Id>)], name: &str| -> Vec<Id> {
-            let found = all.iter().find(|(n, _)| *n == name);
-            found.map(|(_, ids)| ids.clone()).unwrap_or_default()
-        };
-        let sum_of = |b: &mut Self, name: &'static str, symbol: &str| {
-            let all = [find(&input, name), find(&hidden, name)].concat();
-            b.add(mark(symbol), Role::Sum, all, place)
+        let sums = Sums {
+            input: self.products(&w.input, x, place),
+            hidden: self.products(&w.hidden, prev[0], place),
+            place,
         };
         match self.config.cell {
-            CellKind::Rnn => {
-                let a = sum_of(self, "a", "a");
-                let h = self.apply(mark("h"), Role::State, f[0], a, place);
-                self.name_it(place, "h", h);
-                vec![h]
-            }
-            CellKind::Gru => {
-                let a_r = sum_of(self, "r", "a_r");
-                let r = self.apply(mark("r"), Role::Gate, f[0], a_r, place);
-                let a_z = sum_of(self, "z", "a_z");
-                let z = self.apply(mark("z"), Role::Gate, f[1], a_z, place);
-                let hn = self.add(mark("q"), Role::Sum, find(&hidden, "hn"), place);
-                let rq = self.times(r, hn, place);
-                let all = [find(&input, "n"), vec![rq]].concat();
-                let a_n = self.add(mark("a_n"), Role::Sum, all, place);
-                let n = self.apply(mark("n"), Role::Gate, f[2], a_n, place);
-                let shape = self.out.graph.nodes[z].shape;
-                let keep = self.out.graph.push(
-                    format!("(1−{})", mark("z")),
-                    Role::Product,
-                    place,
-                    shape,
-                    Rule::OneMinus(z),
-                );
-                let new = self.times(keep, n, place);
-                let old = self.times(z, prev[0], place);
-                let h = self.add(mark("h"), Role::State, vec![new, old], place);
-                for (name, id) in [("r", r), ("z", z), ("hn", hn), ("n", n), ("h", h)] {
-                    self.name_it(place, name, id);
-                }
-                vec![h]
-            }
-            CellKind::Lstm => {
-                let mut gate = |name: &'static str, act| {
-                    let a = sum_of(self, name, &format!("a_{name}"));
-                    let id = self.apply(mark(name), Role::Gate, act, a, place);
-                    self.name_it(place, name, id);
-                    id
-                };
-                let i = gate("i", f[0]);
-                let forget = gate("f", f[1]);
-                let g = gate("g", f[2]);
-                let o = gate("o", f[3]);
-                let old = self.times(forget, prev[1], place);
-                let new = self.times(i, g, place);
-                let c = self.add(mark("c"), Role::State, vec![old, new], place);
-                let act = match f[4] {
-                    Activation::Identity => mark("c"),
-                    other => format!("{}({})", other.name(), mark("c")),
-                };
-                let squashed = self.apply(act, Role::Product, f[4], c, place);
-                let shape = self.out.graph.nodes[o].shape;
-                let (m, role) = match w.projection {
-                    Some(_) => (mark("m"), Role::Gate),
-                    None => (mark("h"), Role::State),
-                };
-                let mut h = self
-                    .out
-                    .graph
-                    .push(m, role, place, shape, Rule::Times(o, squashed));
-                if let Some(p) = w.projection {
-                    self.name_it(place, "m", h);
-                    let shape = (1, self.out.graph.width(p));
-                    h = self.out.graph.push(
-                        mark("h"),
-                        Role::State,
-                        place,
-                        shape,
-                        Rule::Product(h, p),
-                    );
-                }
-                self.name_it(place, "c", c);
-                self.name_it(place, "h", h);
-                vec![h, c]
-            }
+            CellKind::Rnn => vec![self.rnn(&sums)],
+            CellKind::Gru => vec![self.gru(&sums, prev[0])],
+            CellKind::Lstm => self.lstm(&sums, prev[1], w.projection),
         }
+    }
+
+    /// What each gate adds up: a product and, where there is one, a bias.
+    fn products(&mut self, gates: &[Gate], v: Id, place: Place) -> Vec<(&'static str, Vec<Id>)> {
+        let terms = gates.iter().map(|g| {
+            let mut all = vec![self.product(v, g.weight, place)];
+            all.extend(g.bias);
+            (g.name, all)
+        });
+        terms.collect()
+    }
+
+    /// The symbol of a step: `h_l0→^2`.
+    fn mark(&self, letter: &str, place: Place) -> String {
+        let (layer, t) = (place.layer.unwrap_or(0), place.step.unwrap_or(0));
+        format!("{letter}{}^{t}", self.suffix(layer, place.reverse))
+    }
+
+    /// The sum of both sides of a gate, by the gate's name and its own.
+    fn sum(&mut self, sums: &Sums, name: &str, letter: &str) -> Id {
+        let all = [sums.of_input(name), sums.of_hidden(name)].concat();
+        let symbol = self.mark(letter, sums.place);
+        self.add(symbol, Role::Sum, all, sums.place)
+    }
+
+    /// A gate: a function of its sum.
+    fn gate(&mut self, sums: &Sums, name: &'static str, f: Activation) -> Id {
+        let a = self.sum(sums, name, &format!("a_{name}"));
+        let symbol = self.mark(name, sums.place);
+        let id = self.apply(symbol, Role::Gate, f, a, sums.place);
+        self.name_it(sums.place, name, id);
+        id
+    }
+
+    /// `h = f(a)`.
+    fn rnn(&mut self, sums: &Sums) -> Id {
+        let place = sums.place;
+        let a = self.sum(sums, "a", "a");
+        let f = self.activations()[0];
+        let h = self.apply(self.mark("h", place), Role::State, f, a, place);
+        self.name_it(place, "h", h);
+        h
+    }
+
+    /// `n = tanh(x W_xn + B + r ∘ q)`, `h = (1 − z) ∘ n + z ∘ h`.
+    fn gru(&mut self, sums: &Sums, prev: Id) -> Id {
+        let (place, f) = (sums.place, self.activations());
+        let r = self.gate(sums, "r", f[0]);
+        let z = self.gate(sums, "z", f[1]);
+        let q = self.mark("q", place);
+        let q = self.add(q, Role::Sum, sums.of_hidden("hn"), place);
+        self.name_it(place, "hn", q);
+        let rq = self.times(r, q, place);
+        let all = [sums.of_input("n"), vec![rq]].concat();
+        let a_n = self.add(self.mark("a_n", place), Role::Sum, all, place);
+        let n = self.apply(self.mark("n", place), Role::Gate, f[2], a_n, place);
+        self.name_it(place, "n", n);
+        let shape = self.out.graph.nodes[z].shape;
+        let keep = format!("(1−{})", self.mark("z", place));
+        let rule = Rule::OneMinus(z);
+        let keep = self.out.graph.push(keep, Role::Product, place, shape, rule);
+        let new = self.times(keep, n, place);
+        let old = self.times(z, prev, place);
+        let h = self.mark("h", place);
+        let h = self.add(h, Role::State, vec![new, old], place);
+        self.name_it(place, "h", h);
+        h
+    }
+
+    /// `c = f ∘ c + i ∘ g`, `h = o ∘ tanh(c)`, projected where there is one.
+    fn lstm(&mut self, sums: &Sums, prev: Id, projection: Option<Id>) -> Vec<Id> {
+        let (place, f) = (sums.place, self.activations());
+        let i = self.gate(sums, "i", f[0]);
+        let forget = self.gate(sums, "f", f[1]);
+        let g = self.gate(sums, "g", f[2]);
+        let o = self.gate(sums, "o", f[3]);
+        let old = self.times(forget, prev, place);
+        let new = self.times(i, g, place);
+        let mark = self.mark("c", place);
+        let c = self.add(mark.clone(), Role::State, vec![old, new], place);
+        let squashed = match f[4] {
+            Activation::Identity => mark,
+            other => format!("{}({mark})", other.name()),
+        };
+        let squashed = self.apply(squashed, Role::Product, f[4], c, place);
+        let shape = self.out.graph.nodes[o].shape;
+        let (letter, role) = match projection {
+            Some(_) => ("m", Role::Gate),
+            None => ("h", Role::State),
+        };
+        let symbol = self.mark(letter, place);
+        let rule = Rule::Times(o, squashed);
+        let mut h = self.out.graph.push(symbol, role, place, shape, rule);
+        if let Some(p) = projection {
+            self.name_it(place, "m", h);
+            let shape = (1, self.out.graph.width(p));
+            let (symbol, rule) = (self.mark("h", place), Rule::Product(h, p));
+            h = self.out.graph.push(symbol, Role::State, place, shape, rule);
+        }
+        self.name_it(place, "c", c);
+        self.name_it(place, "h", h);
+        vec![h, c]
     }
 
     fn name_it(&mut self, place: Place, name: &'static str, id: Id) {
@@ -418,7 +457,7 @@ impl Builder<'_> {
                         } else {
                             String::new()
                         };
-                        let symbol = format!("o{layer}^{}", t + 1);
+                        let symbol = format!("H{layer}^{}", t + 1);
                         self.out
                             .graph
                             .push(symbol, Role::Join, place, (1, width), Rule::Join(both))
@@ -467,6 +506,7 @@ impl Builder<'_> {
     fn sequence(&mut self, readout: Readout, outputs: usize, skips: bool) -> Result<()> {
         let xs = self.inputs();
         let (states, last) = self.stack(&xs)?;
+        self.out.outputs.clone_from(&states);
         let head = self.linear("head", "y", outputs)?;
         let none = Place::default();
         let k = match readout {
@@ -588,6 +628,7 @@ impl Builder<'_> {
                 states[layer] = self.step(&weights[layer], x, &prev, place);
                 x = states[layer][0];
             }
+            self.out.outputs.push(x);
             x = self.predict(x, head, Some(t), None);
         }
         Ok(())
@@ -635,6 +676,7 @@ pub fn forward(subject: &Subject) -> Result<Forward> {
             predictions: Vec::new(),
             named: Vec::new(),
             inputs: Vec::new(),
+            outputs: Vec::new(),
             starts: Vec::new(),
         },
     };

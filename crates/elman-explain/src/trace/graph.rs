@@ -268,6 +268,9 @@ pub struct Node {
     pub from: Option<From>,
     /// The parameter it shows: its name, and the place of each number in it.
     pub source: Option<(String, Vec<usize>)>,
+    /// A weight matrix, or what has its shape: its numbers have two indices even
+    /// where it has one row only.
+    pub matrix: bool,
 }
 
 /// All values of a training step, each after those it is computed from.
@@ -298,6 +301,7 @@ impl Graph {
             of: None,
             from: None,
             source: None,
+            matrix: false,
         });
         let get = |(v, i): At| self.nodes[v].numbers[i];
         let numbers = (0..shape.0 * shape.1).map(|i| self.element(id, i).number(0.0, get));
@@ -469,7 +473,7 @@ impl Graph {
         };
         match node.shape {
             (1, 1) => name,
-            (1, _) => format!("{name}[{}]", i + 1),
+            (1, _) if !node.matrix => format!("{name}[{}]", i + 1),
             (_, n) => format!("{name}[{},{}]", i / n + 1, i % n + 1),
         }
     }

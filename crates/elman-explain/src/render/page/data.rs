@@ -84,9 +84,10 @@ pub fn data(trace: &Trace) -> Json {
         "ends": trace.ends,
         "sketch": sketch(trace),
         "heat": heat(trace),
-        "norms": norms(&trace.norms),
+        "norms": norms(&trace.norms, readable),
         "connectivity": {
             "outputs": trace.connectivity.outputs,
+            "at": trace.connectivity.at,
             "largest": trace.connectivity.largest,
             "beside": trace.connectivity.beside.as_ref().map(|b| json!({
                 "names": b.names, "largest": b.largest,
@@ -111,7 +112,8 @@ fn first_of(there: usize, shown: usize) -> usize {
 /// is the symbol, 0 where there is none); rows; columns; pass, role and template
 /// as places in `words`; step; from where a share comes; what it is the gradient
 /// of; for each number its operands, value and place in turn; places in PyTorch's
-/// tensors; addends; finite differences; how far these are off.
+/// tensors; addends; finite differences; how far these are off;
+/// 1 where its numbers have two indices.
 fn values(values: &[Value]) -> Json {
     let mut words = Vec::new();
     let mut row = |v: &Value| {
@@ -146,6 +148,7 @@ fn values(values: &[Value]) -> Json {
             ),
             json!(packed(finite)),
             json!(v.difference),
+            json!(u8::from(v.matrix)),
         ];
         Json::from(row.to_vec())
     };
@@ -190,11 +193,17 @@ fn measured(norms: &[Norms]) -> usize {
 }
 
 /// What the norms are of: layer, direction, state, the first step shown (from
-/// 0) and the number of steps.
-fn norms(all: &[Norms]) -> Json {
+/// 0), the number of steps and, where values are shown, for each step the gradient
+/// and its two parts.
+fn norms(all: &[Norms], readable: bool) -> Json {
     let one = |n: &Norms| {
         let first = first_of(n.steps.len(), measured(all));
-        json!([n.layer, n.reverse, n.state, first, n.steps.len()])
+        let ids = n
+            .steps
+            .iter()
+            .map(|s| json!([s.gradient, s.parts[0], s.parts[1]]));
+        let ids: Vec<Json> = ids.take(if readable { usize::MAX } else { 0 }).collect();
+        json!([n.layer, n.reverse, n.state, first, n.steps.len(), ids])
     };
     all.iter().take(MAPS).map(one).collect()
 }
@@ -261,16 +270,13 @@ fn heat(trace: &Trace) -> Json {
     trace.heat.iter().take(MAPS).map(one).collect()
 }
 
-/// The tensors; their symbols where these are shown.
+/// The tensors.
 fn shapes(trace: &Trace) -> Vec<Tensor> {
-    let mut all = trace.shapes.clone();
-    if !trace.about.readable {
-        all.iter_mut().for_each(|t| {
-            t.symbols.clear();
-            t.rows.clear();
-        });
-    }
-    all
+    let shown = |t: &Tensor| Tensor {
+        symbols: t.shown(),
+        ..t.clone()
+    };
+    trace.shapes.iter().map(shown).collect()
 }
 
 /// The loss along weights: points, balls and path as weight and loss in turn.

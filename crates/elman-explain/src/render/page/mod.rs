@@ -43,7 +43,7 @@ pub fn html(trace: &Trace) -> String {
                 main {
                     header {
                         div {
-                            h1 data-w="title" {}
+                            h1 data-w=(if readable { "title" } else { "large_title" }) {}
                             p.sub #network {}
                         }
                         div.tools style="flex:none" {
@@ -51,7 +51,7 @@ pub fn html(trace: &Trace) -> String {
                             button.btn #theme data-label="theme" { "◐" }
                         }
                     }
-                    p data-w=(if readable { "intro" } else { "large_intro" }) {}
+                    p #intro {}
                     dl.tiles #tiles {}
                     div.soft #notes {}
                     @if readable {
@@ -67,7 +67,7 @@ pub fn html(trace: &Trace) -> String {
                     @if readable { (numbers()) }
                     section {
                         h2 data-w="heat" {}
-                        p.soft data-w="heat_note" {}
+                        p.soft #heat_note {}
                         div.heats #heats {}
                     }
                     section {
@@ -120,8 +120,9 @@ pub fn html(trace: &Trace) -> String {
                     section {
                         h2 data-w="code" {}
                         button.btn #copy data-w="copy" {}
-                        pre tabindex="0" { code #codetext {} }
+                        pre.scroll tabindex="0" { code #codetext {} }
                     }
+                    aside.card.tipbox #tip role="tooltip" aria-live="polite" hidden {}
                     footer { (word("made")) " elman " (env!("CARGO_PKG_VERSION")) }
                 }
                 script #data type="application/json" { (PreEscaped(embedded(&data.to_string()))) }
@@ -147,6 +148,7 @@ fn numbers() -> Markup {
                     }
                 }
             }
+            p.playing #playing {}
             div.card.scroll #sketch tabindex="0" data-label="network" {}
         }
         section {

@@ -20,11 +20,11 @@ const unpack = text => {
 const inTurn = (text, names) => { const flat = unpack(text), all = []; for (let i = 0; i < flat.length; i += names.length) all.push(Object.fromEntries(names.map((n, k) => [n, flat[i + k]]))); return all; };
 // Rows of the data as the values they are; labels follow from symbol and shape.
 let begins = 0;
-const V = D.values.rows.map(([symbol, formula, rows, columns, pass, role, template, step, from, of, operands, places, parts, finite, difference], id) => {
+const V = D.values.rows.map(([symbol, formula, rows, columns, pass, role, template, step, from, of, operands, places, parts, finite, difference, matrix], id) => {
   const word = i => D.values.words[i], known = x => x === null ? undefined : x, count = rows * columns;
   const v = { id, symbol, formula: formula === 0 ? "" : formula === 1 ? symbol : formula, shape: [rows, columns], pass: word(pass), role: word(role), template: word(template), step: known(step), from: known(from) && word(from), of: known(of), begins, places: places ? places.split(";") : null, parts: parts.map(unpack), finite: unpack(finite), difference };
   const name = v.role === "product" ? "(" + symbol + ")" : symbol;
-  v.labels = Array.from({ length: count }, (_, i) => count === 1 ? name : rows === 1 ? `${name}[${i + 1}]` : `${name}[${Math.floor(i / columns) + 1},${i % columns + 1}]`);
+  v.labels = Array.from({ length: count }, (_, i) => count === 1 ? name : rows === 1 && !matrix ? `${name}[${i + 1}]` : `${name}[${Math.floor(i / columns) + 1},${i % columns + 1}]`);
   v.operands = operands.map(flat => { const all = []; for (let i = 0; i < flat.length; i += 2) all.push([flat[i], flat[i + 1]]); return all; });
   begins += count;
   return v;
@@ -37,8 +37,8 @@ function frame(step) {
   const [loss, numbers, norms, connectivity, prediction] = D.training[step];
   const f = { step, loss, numbers: unpack(numbers), connectivity: unpack(connectivity), prediction: unpack(prediction) };
   f.norms = norms.map(([text, letters], k) => {
-    const [layer, reverse, state, first, count] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
-    for (let i = 0; i < flat.length; i += 4) steps.push({ step: first + i / 4 + 1, norm: flat[i], from_loss: flat[i + 1], from_next: flat[i + 2], factor: flat[i + 3], verdict: LETTERS[letters[i / 4 + 1]] });
+    const [layer, reverse, state, first, count, ids] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
+    for (let i = 0; i < flat.length; i += 4) steps.push({ step: first + i / 4 + 1, ids: ids[i / 4], norm: flat[i], from_loss: flat[i + 1], from_next: flat[i + 2], factor: flat[i + 3], verdict: LETTERS[letters[i / 4 + 1]] });
     return { layer, reverse, state, count, factor, crossed_after, verdict: LETTERS[letters[0]], steps };
   });
   seen.set(step, f);
@@ -58,13 +58,16 @@ const num = x => {
   const t = Math.abs(x) < 1e-4 || Math.abs(x) >= 1e6 ? x.toExponential(4).replace(/\.?0*e/, "e") : String(Number(x.toPrecision(5)));
   return t.replaceAll("-", "−");
 };
+const tiny = x => x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
-const stop = () => { clearInterval(S.timer); S.timer = 0; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
+const stop = () => { clearInterval(S.timer); S.timer = 0; if (A.readable) $("playing").textContent = ""; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
 
 function texts() {
   document.documentElement.lang = S.lang;
-  document.title = w("title");
+  document.title = w(A.readable ? "title" : "large_title");
+  $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, (m, code) => `<code>${code.split(" ").map(word => `<span>${word}</span>`).join(" ")}</code>`);
+  $("heat_note").textContent = w("heat_note") + (A.readable ? "" : " " + w("map_hint"));
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
   const sizes = { l: A.layers, h: A.hidden };
   const parts = [A.cell.toUpperCase(), w(A.layers === 1 ? "one_layer" : "layers", sizes)];
@@ -75,11 +78,19 @@ function texts() {
   document.querySelectorAll("[data-label]").forEach(e => e.setAttribute("aria-label", w(e.dataset.label)));
 }
 function tiles() {
-  const join = a => a.map(num).join(" ");
-  const rows = A.readable ? [["t_input", "[" + A.input.map(join).join(A.input[0].length > 1 ? ", " : " ") + "] → " + join(A.target)], ["t_prediction", join(F().prediction)]] : [["t_params", String(A.parameters)]];
-  rows.push(["t_loss", num(F().loss)]);
-  if (D.check) rows.push(["t_check", D.check.largest.toExponential(1)]);
-  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${esc(v)}</dd></div>`).join("");
+  // A number in the units of the input; pointing at it shows the value it is of.
+  const unit = (x, v, i) => `<button class="plain" data-o="${v.id}:${i}">${num(x)}</button>`;
+  const of = role => V.filter(v => v.role === role), flat = all => all.flatMap(v => v.labels.map((_, i) => [v, i]));
+  const join = (numbers, places) => numbers.map((x, i) => unit(x, ...places[i])).join(" ");
+  const rows = [];
+  if (A.readable) {
+    const inputs = flat(of("input")), features = A.input[0].length;
+    const input = A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
+    rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
+  } else rows.push(["t_params", num(A.parameters)]);
+  rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
+  if (D.check) rows.push(["t_check", tiny(D.check.largest)]);
+  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${v}</dd></div>`).join("");
 }
 
 // The network: places come from the data, in columns and rows.
@@ -102,10 +113,10 @@ function sketch() {
     labels += `<text class="wlabel" x="${x1 + (x2 - x1) * p}" y="${y1 + (y2 - y1) * p + (a.row === b.row ? -7 : 3)}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
   }
   s += labels;
-  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
+  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
   $("sketch").innerHTML = s + "</svg>";
 }
-const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="10">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="10">$1</tspan><tspan dy="-4"> </tspan>');
+const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
 
 function value(v) {
   const same = v.formula === v.symbol || !v.formula;
@@ -137,17 +148,20 @@ function numbers() {
     if (here !== last) { last = here; if (here) list.append(el("h3", "", here)); row = el("div", "values"); list.append(row); }
     row.append(value(v));
   }
+  document.querySelectorAll(".mat").forEach(shade);
+  atStep();
   document.querySelectorAll("[data-pass]").forEach(b => { b.classList.toggle("on", b.dataset.pass === S.pass); b.setAttribute("aria-pressed", b.dataset.pass === S.pass); });
   mark();
 }
-function light(v, i) {
+// The step that the slider has chosen, wherever it is drawn.
+function atStep() { document.querySelectorAll("[data-t]").forEach(e => e.classList.toggle("at", S.step > 0 && Number(e.dataset.t) === S.step)); }
+function light(operands = [], held) {
   document.querySelectorAll(".lit,.held").forEach(e => e.classList.remove("lit", "held"));
-  if (v === undefined) return;
-  for (const [a, k] of V[v].operands[i] || []) {
-    document.querySelectorAll(`[data-n="${a}:${k}"]`).forEach(e => e.classList.add("lit"));
+  for (const [a, k] of operands) {
+    document.querySelectorAll(`[data-n="${a}:${k}"],[data-o="${a}:${k}"]`).forEach(e => e.classList.add("lit"));
     document.querySelectorAll(`.node[data-v="${a}"]`).forEach(e => e.classList.add("lit"));
   }
-  document.querySelectorAll(`[data-n="${v}:${i}"]`).forEach(e => e.classList.add("held"));
+  if (held) document.querySelectorAll(`[data-n="${held[0]}:${held[1]}"]`).forEach(e => e.classList.add("held"));
 }
 // A formula with what `show` makes of its operands; of those that stand alone in
 // brackets, what `inside` makes of them.
@@ -157,29 +171,83 @@ function fill(v, i, show, inside = show) {
   const marked = math(V[v].template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002"));
   return marked.replace(/\(\u0001(\d+)\u0002\)/g, (m, k) => "(" + inside(ops[k]) + ")").replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
 }
-function inspect(v, i) {
-  const x = V[v], box = $("inspector"), n = at(v, i);
-  const number = ([a, k]) => num(at(a, k)), signed = o => { const t = number(o); return t.startsWith("−") ? "(" + t + ")" : t; };
-  let s = `<div class="sym">${math(x.labels[i])}</div>`;
-  if (x.operands[i].length || x.formula) {
-    s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, ([a, k]) => math(V[a].labels[k]))}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
-    if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(num).join(" + ")}`;
+const number = ([a, k]) => num(at(a, k));
+const bracketed = x => { const t = num(x); return t.startsWith("−") ? "(" + t + ")" : t; };
+const signed = ([a, k]) => bracketed(at(a, k));
+const label = ([a, k]) => math(V[a].labels[k]);
+// Operands, each once, to go to.
+function chips(operands) {
+  const seen = new Set(), once = operands.filter(o => !seen.has(o + "") && seen.add(o + ""));
+  return `<h3>${w("operands")}</h3><div class="chips">${once.map(o => `<button class="chip" data-go="${o[0]}:${o[1]}">${label(o)} = ${number(o)}</button>`).join("")}</div>`;
+}
+// A number of a value: its formula, and what else is known of it.
+function told(v, i) {
+  const x = V[v], n = at(v, i), operands = x.operands[i];
+  let s = `<div class="sym">${label([v, i])}</div>`;
+  if (operands.length || x.formula) {
+    s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, label)}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
+    if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(bracketed).join(" + ")}`;
     s += `<br><span class="eq">=</span> <b>${num(n)}</b></div>`;
-    if (x.operands[i].length) {
-      const seen = new Set(), ops = x.operands[i].filter(o => !seen.has(o + "") && seen.add(o + ""));
-      s += `<h3>${w("operands")}</h3><div class="chips">${ops.map(([a, k]) => `<button class="chip" data-go="${a}:${k}">${math(V[a].labels[k])} = ${num(at(a, k))}</button>`).join("")}</div>`;
-    }
+    if (operands.length) s += chips(operands);
   } else s += `<div class="formula">${w("is_given")} <b>${num(n)}</b></div>`;
-  if (x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${x.difference.toExponential(1)}</span></div>`;
+  if (x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${tiny(x.difference)}</span></div>`;
   if (x.places) s += `<h3>${w("in_file")}</h3><div class="formula"><code>${esc(x.places[i])}</code></div>`;
   const g = V.find(y => y.of === v && y.role === "gradient");
-  if (g) s += `<h3>${w("gradient_is")}</h3><div class="chips"><button class="chip" data-go="${g.id}:${i}">${math(g.labels[i])} = ${num(at(g.id, i))}</button></div>`;
-  if (S.held) s += `<p></p><button class="btn" data-release>${w("release")}</button>`;
-  box.innerHTML = s;
+  if (g) s += `<h3>${w("gradient_is")}</h3><div class="chips"><button class="chip" data-go="${g.id}:${i}">${label([g.id, i])} = ${number([g.id, i])}</button></div>`;
+  return s;
+}
+// The norm of a value's numbers: its formula, and the same with numbers.
+const length = v => `‖${math(V[v].symbol)}‖`;
+const each = v => V[v].labels.map((_, i) => [v, i]);
+function normed(v, x) {
+  const squares = show => "√(" + each(v).map(o => show(o) + "²").join(" + ") + ")";
+  return `<div class="sym">${length(v)}</div><div class="formula"><span class="eq">=</span> ${squares(label)}<br><span class="eq">=</span> ${squares(signed)}<br><span class="eq">=</span> <b>${num(x)}</b></div>`;
+}
+const POINTED = "[data-n],[data-o],[data-norm],[data-connect]";
+// What is pointed at: the words, the operands, and where a click leads.
+function pointed(b) {
+  const d = b.dataset, places = (d.n || d.o || d.norm || d.connect).split(":").map(Number);
+  if (d.n || d.o) {
+    const [v, i] = places, unit = d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
+    return { html: told(v, i) + unit, operands: V[v].operands[i], to: places };
+  }
+  if (d.norm) {
+    const [k, t, what] = places, n = F().norms[k], s = n.steps[t];
+    if (what < 3) return { html: normed(s.ids[what], [s.norm, s.from_loss, s.from_next][what]), operands: each(s.ids[what]), to: [s.ids[what], 0] };
+    // The step back came from the step that the cell has taken next.
+    const later = n.steps[n.reverse ? t - 1 : t + 1], [part, whole] = [s.ids[2], later.ids[0]];
+    return { html: `<div class="formula">${length(part)} / ${length(whole)}<br><span class="eq">=</span> ${num(s.from_next)} / ${num(later.norm)}<br><span class="eq">=</span> <b>${num(s.factor)}</b></div>`, operands: each(part).concat(each(whole)), to: [part, 0] };
+  }
+  const [k, t] = places, name = D.connectivity.outputs[k];
+  const y = V.find(v => v.role === "prediction" && v.labels.includes(name)), x = V.find(v => v.role === "input" && (v.step === t + 1 || A.configuration === "one-to-many"));
+  return { html: `<div class="sym">‖d${math(name)} / d${math(x.symbol)}‖</div><div class="formula"><span class="eq">=</span> <b>${esc(b.textContent)}</b></div><p>${w("is_connect")}</p>`, operands: each(x.id).concat([[y.id, y.labels.indexOf(name)]]), to: [y.id, y.labels.indexOf(name)] };
+}
+function inspect(html) {
+  $("inspector").innerHTML = html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
 }
 function mark() {
-  if (S.held) { light(...S.held); inspect(...S.held); }
-  else { light(); $("inspector").innerHTML = `<p class="soft">${w("inspect_none")}</p>`; }
+  if (S.held) { light(V[S.held[0]].operands[S.held[1]], S.held); inspect(told(...S.held)); }
+  else { light(); inspect(`<p class="soft">${w("inspect_none")}</p>`); }
+}
+// Beside the inspector, in its place; elsewhere in a box near the number.
+function point(e) {
+  const b = e.target.closest && e.target.closest(POINTED), tip = $("tip"), away = b && !b.closest(".lab");
+  if (!tip.hidden && !away) { tip.hidden = true; mark(); }
+  if (!b || S.timer || (S.held && !away)) return;
+  const { html, operands, to } = pointed(b);
+  light(operands, b.dataset.n && to);
+  if (!away) { inspect(html); return; }
+  tip.innerHTML = html;
+  tip.hidden = false;
+  S.away = b;
+  beside();
+}
+function beside() {
+  const tip = $("tip"), b = S.away;
+  if (tip.hidden || !b) return;
+  const place = b.getBoundingClientRect(), size = tip.getBoundingClientRect(), wide = document.documentElement.clientWidth;
+  tip.style.left = Math.max(8, Math.min(wide - size.width - 8, place.left)) + "px";
+  tip.style.top = (place.bottom + size.height + 12 < innerHeight ? place.bottom + 6 : Math.max(8, place.top - size.height - 6)) + "px";
 }
 function go(v, i) {
   const x = V[v];
@@ -199,15 +267,19 @@ function play(pass) {
   let k = 0;
   const tick = () => {
     document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
-    if (k >= all.length) { stop(); return; }
+    if (k >= all.length) { stop(); mark(); return; }
     const v = all[k++], of = v.of !== undefined ? v.of : v.id;
     document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
-    light(v.id, 0); inspect(v.id, 0);
+    light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
+    const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
+    $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${k} / ${all.length}</span>`;
   };
   S.timer = setInterval(tick, 450); tick();
 }
 
-const colour = (x, [lo, hi]) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * .85).toFixed(3)})`; };
+// A number as a colour; under words it is weaker, so that they can be read.
+const UNDER_WORDS = .5;
+const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * opaque).toFixed(3)})`; };
 const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + (A.bidirectional ? (h.reverse ? " ←" : " →") : "");
 function heat() {
   const box = $("heats");
@@ -216,92 +288,124 @@ function heat() {
     const saturated = h.percent === null ? "" : w("saturated", { p: num(h.percent) });
     const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
     if (A.readable) {
-      const g = el("div", "cells scroll");
-      g.style.gridTemplateColumns = `repeat(${h.steps}, auto)`;
-      for (let u = 0; u < h.units; u++) h.ids.forEach(id => {
-        const b = el("button", "", num(at(id, u)));
-        b.dataset.n = id + ":" + u; b.style.background = colour(at(id, u), h.span);
-        b.setAttribute("aria-label", V[id].labels[u] + " = " + b.textContent);
-        g.append(b);
-      });
-      d.append(g);
+      const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}${dated(i + 1)}</span>`).join(""));
+      g.style.gridTemplateColumns = `auto repeat(${h.steps}, auto)`;
+      for (let u = 0; u < h.units; u++) {
+        g.append(el("span", "", w("unit", { n: u + 1 })));
+        h.ids.forEach(id => {
+          const b = el("button", "", num(at(id, u)));
+          b.dataset.n = id + ":" + u; b.style.background = colour(at(id, u), h.span, UNDER_WORDS);
+          b.setAttribute("aria-label", V[id].labels[u] + " = " + b.textContent);
+          g.append(b);
+        });
+      }
+      d.append(g, legend(h.span, UNDER_WORDS));
     } else {
       const flat = unpack(h.cells), steps = flat.length / h.shown;
-      d.append(canvas(steps, h.shown, (t, u) => flat[t * h.shown + u], h.span, layerName(h), t => stepName(h.first + t + 1), u => "[" + (u + 1) + "]"));
+      d.append(map(steps, h.shown, (t, u) => flat[t * h.shown + u], h.span, layerName(h), t => stepName(h.first + t + 1), u => w("unit", { n: u + 1 })));
       if (steps < h.steps || h.shown < h.units) d.append(el("div", "soft", w("part", { a: h.first + 1, b: h.steps, u: h.shown, n: h.units })));
     }
     box.append(d);
   }
 }
+// The time of a step, where the steps have any.
+const dated = t => A.step_names[t - 1] ? ` <small>${esc(A.step_names[t - 1])}</small>` : "";
 const stepName = t => w("step_n", { n: t }) + (A.step_names[t - 1] ? " (" + esc(A.step_names[t - 1]) + ")" : "");
 // A row for each prediction, a column for each step of the input.
 function connectivity() {
   const now = F().connectivity, c = D.connectivity, flat = now.length ? now : frame(0).connectivity, steps = flat.length / c.outputs.length, span = [0, c.largest];
-  const name = t => stepName(c.first + t + 1);
+  const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
-    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1))}</th>`).join("");
-    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span)}">${num(x)}</td>`; }).join("")}</tr>`).join("");
+    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
+    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
   } else {
-    $("connect").replaceChildren(canvas(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, k => c.outputs[k]));
+    $("connect").replaceChildren(map(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, output));
   }
   if (c.beside) {
     const flat = unpack(c.beside.rows), count = c.beside.count;
-    $("beside").replaceChildren(canvas(count, c.outputs.length, (i, k) => flat[k * count + i], [0, c.beside.largest], w("beside"), i => esc(c.beside.names[i] || "u[" + (i + 1) + "]"), k => c.outputs[k]));
+    $("beside").replaceChildren(map(count, c.outputs.length, (i, k) => flat[k * count + i], [0, c.beside.largest], w("beside"), i => esc(c.beside.names[i] || "u[" + (i + 1) + "]"), output));
   }
-  $("connect_note").textContent = w("connect_note") + (now.length && D.training.length > 1 && A.readable ? "" : " " + w("connect_first"));
+  const follows = D.training.length > 1 && D.training[1][3].length > 0;
+  $("connect_note").textContent = w("connect_note") + (follows ? "" : " " + w("connect_first"));
 }
-function canvas(steps, units, get, span, name, stepText, unitText) {
-  const c = el("canvas"), css = getComputedStyle(document.documentElement);
-  c.width = steps; c.height = units;
-  c.style.width = Math.max(180, Math.min(560, steps * 9)) + "px"; c.style.height = Math.max(24, Math.min(300, units * 7)) + "px";
+// What the colours of a span mean.
+function legend(span, opaque) {
+  const [lo, hi] = span, middle = lo < 0 ? ", transparent" : "";
+  return el("div", "legend soft", `${num(lo)} <span style="background:linear-gradient(to right,${colour(lo, span, opaque)}${middle},${colour(hi, span, opaque)})"></span> ${num(hi)}`);
+}
+// A map of colours with its axes. The number that is pointed at, or that the
+// arrow keys have reached, stands below it.
+function map(columns, rows, get, span, name, columnName, rowName) {
+  const c = el("canvas"), css = getComputedStyle(document.documentElement), high = Math.max(4, Math.min(18, 260 / rows));
+  c.width = columns; c.height = rows;
+  c.style.height = Math.max(18, rows * high) + "px";
   const g = c.getContext("2d");
-  for (let t = 0; t < steps; t++) for (let u = 0; u < units; u++) { g.fillStyle = colour(get(t, u), span).replace(/var\((--\w+)\)/, (m, v) => css.getPropertyValue(v)); g.fillRect(t, u, 1, 1); }
+  for (let t = 0; t < columns; t++) for (let u = 0; u < rows; u++) { g.fillStyle = colour(get(t, u), span).replace(/var\((--\w+)\)/, (m, v) => css.getPropertyValue(v)); g.fillRect(t, u, 1, 1); }
+  c.tabIndex = 0;
   c.setAttribute("role", "img"); c.setAttribute("aria-label", name.replace(/<[^>]+>/g, ""));
-  const tip = el("div", "soft tip", "&nbsp;");
-  c.onpointermove = e => { const b = c.getBoundingClientRect(), t = Math.max(0, Math.min(steps - 1, Math.floor((e.clientX - b.left) / b.width * steps))), u = Math.max(0, Math.min(units - 1, Math.floor((e.clientY - b.top) / b.height * units))); tip.innerHTML = `${stepText(t)}, ${math(unitText(u))}: ${num(get(t, u))}`; };
-  const d = el("div"); d.append(c, tip);
+  const tip = el("div", "soft tip"), inside = (x, n) => Math.max(0, Math.min(n - 1, x));
+  tip.setAttribute("aria-live", "polite");
+  let cursor = [0, 0];
+  const tell = (t, u) => { cursor = [inside(t, columns), inside(u, rows)]; tip.innerHTML = `${columnName(cursor[0])}, ${math(rowName(cursor[1]))}: ${num(get(...cursor))}`; };
+  c.onpointermove = c.onpointerdown = e => { const b = c.getBoundingClientRect(); tell(Math.floor((e.clientX - b.left) / b.width * columns), Math.floor((e.clientY - b.top) / b.height * rows)); };
+  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  c.onkeydown = e => { const way = ways[e.key]; if (way) { e.preventDefault(); tell(cursor[0] + way[0], cursor[1] + way[1]); } };
+  c.onfocus = () => tell(...cursor);
+  const ends = n => n > 1 ? [0, n - 1] : [0], all = high >= 14 ? Array.from({ length: rows }, (_, u) => u) : ends(rows);
+  const d = el("div", "map"), of = (cls, places, show) => el("div", cls, places.map(i => `<span>${show(i)}</span>`).join(""));
+  d.style.width = Math.max(260, Math.min(640, 130 + columns * 12)) + "px";
+  d.append(of("rows", all, u => math(rowName(u))), c, of("columns", ends(columns), columnName), legend(span), tip);
   return d;
 }
+// More steps than a table should have.
+const charted = n => n.steps.length > 24;
 function norms() {
   const box = $("norms");
   box.replaceChildren();
-  for (const n of F().norms) {
+  for (const [k, n] of F().norms.entries()) {
     const v = x => `<span class="${x === "healthy" ? "ok" : "bad"}">${w(x)}</span>`;
     box.append(el("h3", "", `dL/d${layerName({ ...n, name: n.state })}: ${v(n.verdict)}`));
-    if (n.steps.length > 24) {
+    if (charted(n)) {
       const line = (name, ink) => ({ name: w(name === "from_loss" ? "part_here" : name), ink, points: n.steps.filter(s => s[name] > 0).map(s => [s.step, s[name]]) });
       const card = el("div", "card");
-      card.innerHTML = plot([line("norm", "--accent"), line("from_loss", "--upd"), line("from_next", "--back")], [], "t", w("norm"), { log: true });
       box.append(card);
+      plot(card, [line("norm", "--accent"), line("from_loss", "--upd"), line("from_next", "--back")], [], "t", w("norm"), { log: true });
     } else {
       const most = Math.max(...n.steps.map(s => Math.max(s.norm, s.from_loss, s.from_next))) || 1;
-      const bar = (x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${num(x)}`;
-      const rows = n.steps.map(s => `<tr><td>${s.step}</td><td class="l">${bar(s.norm, "--accent")}</td><td class="l">${bar(s.from_loss, "--upd")}</td><td class="l">${bar(s.from_next, "--back")}</td><td>${s.factor === null ? "–" : "× " + num(s.factor)}</td><td>${v(s.verdict)}</td></tr>`).join("");
+      // A number that says what it is the norm of, where that is shown.
+      const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
+      const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}${dated(s.step)}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
       const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       card.tabIndex = 0;
       box.append(card);
     }
-    box.append(el("p", "soft", n.crossed_after === null ? w("why_none") : w("why", { f: num(n.factor), n: n.crossed_after })));
+    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : "why", { f: num(n.factor), n: n.crossed_after })));
   }
 }
 
-// Lines and marks, upwards from `from`; `log` puts the powers of ten at equal
-// distances.
-function plot(series, marks, xlab, ylab, { log, from } = {}) {
-  const Wd = 640, H = 300, l = 88, r = 16, t = 16, b = 38;
+// Lines and marks in a box, upwards from `from`; `log` puts the powers of ten at
+// equal distances. A unit of the drawing is a pixel, so that its words keep their
+// size on a phone.
+function plot(box, series, marks, xlab, ylab, { log, from } = {}) {
+  const padding = getComputedStyle(box), inner = box.clientWidth - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight);
+  const Wd = Math.max(240, Math.min(736, inner)), H = 300, l = 84, r = 16, t = 34, b = 46;
   const pts = series.flatMap(s => s.points).concat(marks);
   const xs = pts.map(p => p[0]), ys = pts.map(p => p[1]);
   const x0 = Math.min(...xs), x1 = Math.max(...xs), y0 = from === undefined ? Math.min(...ys) : from, y1 = Math.max(...ys);
   const up = log ? Math.log10 : y => y;
   const X = x => l + (x - x0) / ((x1 - x0) || 1) * (Wd - l - r), Y = y => H - b - (up(y) - up(y0)) / ((up(y1) - up(y0)) || 1) * (H - t - b);
-  let s = `<svg class="plot" viewBox="0 0 ${Wd} ${H}" role="img" aria-label="${esc(ylab)}, ${esc(xlab)}"><path d="M${l} ${t}V${H - b}H${Wd - r}" fill="none" stroke="var(--line)"/>`;
-  if (!pts.length) return s + "</svg>";
-  s += `<text x="${l}" y="${H - b + 17}">${num(x0)}</text><text x="${Wd - r}" y="${H - b + 17}" text-anchor="end">${num(x1)}</text><text x="${(l + Wd - r) / 2}" y="${H - 5}" text-anchor="middle">${esc(xlab)}</text><text x="${l - 6}" y="${H - b}" text-anchor="end">${num(y0)}</text><text x="${l - 6}" y="${t + 8}" text-anchor="end">${num(y1)}</text><text x="${l + 6}" y="${t + 8}">${esc(ylab)}</text>`;
-  for (const q of series) s += `<path d="M${q.points.map(p => X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("L")}" fill="none" stroke="var(${q.ink})" stroke-width="${q.wide || 2}" ${q.dots ? 'stroke-dasharray="2 4" stroke-linecap="round"' : ""}/>`;
-  for (const m of marks) s += `<circle cx="${X(m[0]).toFixed(1)}" cy="${Y(m[1]).toFixed(1)}" r="${m[3] || 5}" fill="var(${m[2]})" stroke="var(--card)" stroke-width="1.5"/>` + (m[4] ? `<text x="${Math.max(l + 40, Math.min(Wd - 60, X(m[0])))}" y="${Y(m[1]) + (Y(m[1]) > H - 90 ? -10 : 18)}" text-anchor="middle">${esc(m[4])}</text>` : "");
+  const text = (x, y, anchor, words) => `<text x="${x}" y="${y}" text-anchor="${anchor}">${esc(words)}</text>`;
+  let s = `<svg class="plot" width="${Wd}" height="${H}" viewBox="0 0 ${Wd} ${H}" role="img" aria-label="${esc(ylab)}, ${esc(xlab)}"><path d="M${l} ${t}V${H - b}H${Wd - r}" fill="none" stroke="var(--line)"/>`;
+  if (pts.length) {
+    s += text(l, H - b + 18, "start", num(x0)) + text(Wd - r, H - b + 18, "end", num(x1)) + text((l + Wd - r) / 2, H - 6, "middle", xlab) + text(l - 8, H - b, "end", num(y0)) + text(l - 8, t + 5, "end", num(y1)) + text(l, 14, "middle", ylab);
+    for (const q of series) if (q.points.length) s += `<path d="M${q.points.map(p => X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("L")}" fill="none" stroke="var(${q.ink})" stroke-width="2" ${q.dots ? 'stroke-dasharray="2 4" stroke-linecap="round"' : ""}/>`;
+    for (const [x, y, ink, size] of marks) s += `<circle cx="${X(x).toFixed(1)}" cy="${Y(y).toFixed(1)}" r="${size}" fill="var(${ink})" stroke="var(--card)" stroke-width="1.5"/>`;
+    for (const [x, y, , , words] of marks) if (words) s += text(Math.max(l + 44, Math.min(Wd - 60, X(x))), Y(y) + (Y(y) > H - 90 ? -14 : 24), "middle", words);
+  }
   const keys = series.filter(q => q.name).map(q => `<span style="color:var(${q.ink})">━</span> ${esc(q.name)}`).join(" &nbsp; ");
-  return s + "</svg>" + (keys ? `<div class="soft">${keys}</div>` : "");
+  box.innerHTML = s + "</svg>" + (keys ? `<div class="soft">${keys}</div>` : "");
 }
 function landscape() {
   if (!A.readable) return;
@@ -310,12 +414,12 @@ function landscape() {
   const k = S.roll;
   c.balls.forEach((b, i) => marks.push([...p(b[k < 0 ? 0 : Math.min(k, b.length - 1)]), i ? "--back" : "--upd", 8]));
   if (c.path[S.frame]) marks.push([...p(c.path[S.frame]), "--accent", 5]);
-  $("landscape").innerHTML = plot([{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, `${c.symbol} · ${c.name}`, "L");
+  plot($("landscape"), [{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, `${c.symbol} · ${c.name}`, "L");
 }
-function losses() { $("losses").innerHTML = plot([{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
+function losses() { plot($("losses"), [{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
 function tables() {
-  $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w("symbols")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l">${s.symbols.map((name, i) => math(name) + (s.rows ? ` <span class="dim">${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })}</span>` : "")).join(" &nbsp;")}</td></tr>`).join("") + "</tbody></table>";
-  if (D.check) $("check_note").textContent = w("check_note", { n: D.check.numbers, s: D.check.step, at: D.check.at, d: D.check.largest.toExponential(1), m: D.check.smallest, k: D.check.skipped });
+  $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w(A.readable ? "symbols" : "symbols_large")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l w">${s.symbols.map((name, i) => math(name) + (s.rows ? ` <span class="dim">${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })}</span>` : "")).join(" &nbsp;")}</td></tr>`).join("") + "</tbody></table>";
+  if (D.check) $("check_note").textContent = w("check_note", { n: D.check.numbers, s: num(D.check.step), at: D.check.at, d: tiny(D.check.largest), m: num(D.check.smallest), k: D.check.skipped });
 }
 // What the answers are for this network.
 function answers() {
@@ -323,38 +427,78 @@ function answers() {
   const size = name => D.shapes.find(s => s.name === name).shape.join(" × ");
   here("q1", w("a1_here", { i: size("input"), o: size("output"), h: size("h_0"), n: size("h_n") }));
   const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [${ids.flatMap(id => V[id].labels.map((_, i) => num(at(id, i)))).join(" ")}]`;
-  here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : "");
+  // Of the last layer; where only a reverse direction is there, nothing differs.
+  const last = reverse => { const h = D.heat.find(h => h.name === "h" && h.layer === A.layers - 1 && h.reverse === reverse); return h && layerName(h); };
+  const large = A.bidirectional && last(true) ? w("a2_large_both", { f: last(false), r: last(true) }) : last(false) ? w("a2_large_one", { f: last(false) }) : "";
+  here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : large);
   const stacked = D.shapes.filter(s => s.rows && /weight_ih/.test(s.name));
-  here("q3", stacked.length ? w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
-  here("q4", F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
+  here("q3", stacked.length ? w(A.readable ? "a3_page" : "a3_large") + " " + w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
+  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
 }
+// What is wider than its place shades the side that goes on, and says so.
+function shade(e) {
+  const over = e.scrollWidth - e.clientWidth;
+  e.classList.toggle("goes-right", e.scrollLeft < over - 1);
+  e.classList.toggle("goes-left", over > 1 && e.scrollLeft > 1);
+  return over > 1;
+}
+function edges(e) {
+  const over = shade(e);
+  let hint = e.nextElementSibling;
+  if (!hint || !hint.classList.contains("hint")) { hint = el("p", "hint soft"); e.after(hint); e.addEventListener("scroll", () => shade(e), { passive: true }); }
+  hint.textContent = w("scroll");
+  hint.hidden = !over;
+}
+const hints = () => document.querySelectorAll(".scroll").forEach(edges);
 function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
-function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) stepText(); }
+function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
 
-document.addEventListener("pointerover", e => {
-  if (S.timer) return;
-  const b = e.target.closest("[data-n]");
-  if (b && !S.held) { const [v, i] = b.dataset.n.split(":").map(Number); light(v, i); inspect(v, i); }
-});
-document.addEventListener("focusin", e => { const b = e.target.closest("[data-n]"); if (b && !S.held && !S.timer) { const [v, i] = b.dataset.n.split(":").map(Number); light(v, i); inspect(v, i); } });
+// Only a pointer that moves points: what scrolls under one that rests does not
+// take the place of what the keyboard has reached.
+document.addEventListener("pointermove", e => {
+  if (e.clientX === S.x && e.clientY === S.y) return;
+  [S.x, S.y] = [e.clientX, e.clientY];
+  const over = e.target.closest && e.target.closest(POINTED);
+  if (over !== S.over) { S.over = over; point(e); }
+}, { passive: true });
+document.addEventListener("focusin", point);
+document.addEventListener("scroll", beside, { passive: true, capture: true });
 document.addEventListener("click", e => {
   const q = s => e.target.closest(s);
   let b;
-  if ((b = q("[data-n]"))) { stop(); const [v, i] = b.dataset.n.split(":").map(Number); S.held = S.held && S.held[0] === v && S.held[1] === i ? null : [v, i]; if (b.closest("#heats") && S.held) go(v, i); else mark(); }
+  if ((b = q(POINTED))) {
+    stop();
+    $("tip").hidden = true;
+    const [v, i] = pointed(b).to;
+    if (!b.closest(".lab")) go(v, i);
+    else {
+      // A second click lets go; the keyboard goes on to the operands, and Escape
+      // leads back.
+      const keyboard = e.detail === 0, again = S.held && S.held[0] === v && S.held[1] === i;
+      S.held = again && !keyboard ? null : [v, i];
+      mark();
+      if (keyboard) $("inspector").querySelector("button").focus();
+    }
+  }
   else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
   else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0); }
   else if (q("[data-release]")) { S.held = null; mark(); }
   else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
   else if ((b = q("[data-play]"))) play(b.dataset.play);
   else if (q("#lang")) { S.lang = S.lang === "en" ? "ja" : "en"; all(); }
-  else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); connectivity(); }
+  else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); connectivity(); hints(); }
   else if (q("#copy")) { navigator.clipboard && navigator.clipboard.writeText(D.code); $("copy").textContent = w("copied"); setTimeout(() => { $("copy").textContent = w("copy"); }, 1500); }
   else if (q("#roll")) { clearInterval(S.rolling); S.roll = 0; const most = Math.max(...CURVES[S.weight].balls.map(x => x.length)); S.rolling = setInterval(() => { S.roll++; landscape(); if (S.roll >= most) clearInterval(S.rolling); }, 90); landscape(); }
 });
 document.addEventListener("keydown", e => {
   const b = e.target.closest && e.target.closest(".node");
   if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
-  if (e.key === "Escape") { stop(); S.held = null; if (A.readable) mark(); }
+  if (e.key === "Escape") {
+    const back = S.held && $("inspector").contains(document.activeElement) && document.querySelector(`.lab [data-n="${S.held[0]}:${S.held[1]}"]`);
+    stop(); $("tip").hidden = true; S.held = null;
+    if (A.readable) mark();
+    if (back) back.focus();
+  }
 });
 if (A.readable) {
   $("step").oninput = e => { S.step = Number(e.target.value); stepText(); numbers(); };
@@ -365,7 +509,10 @@ if (A.readable) {
   S.weight = Math.max(0, valley(true) < 0 ? valley(false) : valley(true));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
-  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); };
+  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
 }
+// Charts are drawn at the width of their place.
+let wide = innerWidth;
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); } });
 $("codetext").textContent = D.code;
 all();

@@ -1,0 +1,207 @@
+//! What PyTorch has saved, as a [`Subject`].
+
+use crate::setup::{Request, Shape, check_finite};
+use crate::subject::{Names, Subject};
+use crate::words::Note;
+use elman::cell::{CellKind, Nonlinearity};
+use elman::network::{ChainLayer, Network, NetworkConfig, Readout, SequenceConfig};
+use elman::params::Params;
+use elman::run::RunOptions;
+use elman::weights::{Dtype, FoundLayer, TensorFile, found_layers};
+use elman::{Error, Result};
+use std::collections::BTreeSet;
+
+/// A linear layer behind the recurrent one.
+#[derive(Debug, Clone, Copy)]
+struct Head<'a> {
+    name: &'a str,
+    /// Numbers that it reads.
+    columns: usize,
+    /// Numbers that it gives.
+    rows: usize,
+}
+
+impl Request {
+    /// What PyTorch has saved: one recurrent layer, with or without a linear head
+    /// behind it, whatever they are called. The head reads the last state or the
+    /// states of all steps, as its columns tell; where there is none, the
+    /// identity stands in its place.
+    ///
+    /// # Errors
+    /// Where the file holds other layers, input or target is missing or does not
+    /// fit, or the activation is none that PyTorch's layer has.
+    pub fn of_torch(&self, file: &TensorFile<'_>, nonlinearity: Option<Shape>) -> Result<Subject> {
+        let nonlinearity = match nonlinearity {
+            None => None,
+            Some(Shape::Tanh) => Some(Nonlinearity::Tanh),
+            Some(Shape::Relu) => Some(Nonlinearity::Relu),
+            Some(Shape::Linear) => {
+                return Err(Error::option(
+                    "--nonlinearity: expected tanh or relu, as PyTorch's layers have; linear is for a model of one's own",
+                ));
+            }
+        };
+        let found = found_layers(file);
+        let head = head(&found)?;
+        let options = RunOptions {
+            nonlinearity,
+            ..RunOptions::default()
+        };
+        let (recurrent, prefix) = elman::run::infer(file, &options)?;
+        let (input, target) = self.given()?;
+        let state = match recurrent.proj_size {
+            0 => recurrent.hidden_size,
+            projected => projected,
+        };
+        let directions = if recurrent.stack.bidirectional { 2 } else { 1 };
+        let (readout, outputs, note) = read_by(head, state * directions, input.nrows())?;
+        let mut notes = vec![note];
+        if recurrent.cell == CellKind::Rnn && nonlinearity.is_none() {
+            notes.push(Note::new("note_activation", [('f', "tanh".to_owned())]));
+        }
+        let network = NetworkConfig::Sequence(SequenceConfig {
+            recurrent,
+            readout,
+            outputs,
+            head_dropout: 0.0,
+            skip: None,
+        });
+        let network = network.build()?;
+        let mut params = Params::try_zeros(Network::<f64>::layout(&network).clone())?;
+        if !load(&mut params, file, &prefix, head)? {
+            notes.push(Note::new("note_no_bias", []));
+        }
+        check_finite(&params)?;
+        self.finish(Subject {
+            network,
+            params,
+            input,
+            skip: None,
+            target: target.iter().copied().collect(),
+            lr: self.lr,
+            scale: self.scale.unwrap_or(1.0),
+            seed: None,
+            names: Names {
+                notes,
+                ..Names::default()
+            },
+        })
+    }
+}
+
+/// The head of a file with one recurrent layer; none where that is alone.
+fn head(found: &[FoundLayer]) -> Result<Option<Head<'_>>> {
+    let (recurrent, others): (Vec<_>, Vec<_>) = found
+        .iter()
+        .partition(|f| matches!(f.layer, ChainLayer::Recurrent(_)));
+    let heads: Option<Vec<Head<'_>>> = others
+        .iter()
+        .map(|f| match f.layer {
+            ChainLayer::Linear {
+                in_features: columns,
+                out_features: rows,
+                ..
+            } => Some(Head {
+                name: &f.prefix,
+                columns,
+                rows,
+            }),
+            _ => None,
+        })
+        .collect();
+    match (recurrent.len(), heads.as_deref()) {
+        (0 | 1, Some([])) => Ok(None),
+        (1, Some([one])) => Ok(Some(*one)),
+        _ => {
+            let all = found.iter().map(|f| format!("`{}`", f.prefix));
+            Err(Error::option(format!(
+                "expected one recurrent layer and at most one linear head, got {}; elman run takes them with --network; {}",
+                all.collect::<Vec<_>>().join(", "),
+                by_itself(recurrent.first().map_or("", |f| f.prefix.as_str()))
+            )))
+        }
+    }
+}
+
+/// What the head reads of states of so many numbers, how many it gives, and the
+/// remark on it.
+fn read_by(head: Option<Head<'_>>, width: usize, steps: usize) -> Result<(Readout, usize, Note)> {
+    let Some(head) = head else {
+        let note = Note::new("note_identity", []);
+        return Ok((Readout::LastState, width, note));
+    };
+    let (key, readout) = match head.columns {
+        c if c == width => ("note_head", Readout::LastState),
+        c if c == width * steps => ("note_all", Readout::AllStates(steps)),
+        c => {
+            return Err(Error::shape(format!(
+                "{}.weight, axis 1: expected {width}, the numbers of the last state, or {steps} * {width}, those of all {steps} steps of the input, got {c}",
+                head.name
+            )));
+        }
+    };
+    let values = [('n', head.name.to_owned()), ('c', head.columns.to_string())];
+    Ok((readout, head.rows, Note::new(key, values)))
+}
+
+/// Fills the parameters from a file whose recurrent layer has the prefix; without
+/// a head, with the identity. False where the head has no bias.
+fn load(
+    params: &mut Params<f64>,
+    file: &TensorFile<'_>,
+    prefix: &str,
+    head: Option<Head<'_>>,
+) -> Result<bool> {
+    let layout = params.layout().clone();
+    let mut unread: BTreeSet<&str> = file.names().into_iter().collect();
+    let mut complete = true;
+    for entry in layout.entries() {
+        let stored = match (entry.name.strip_prefix("rnn."), head) {
+            (Some(part), _) => format!("{prefix}{part}"),
+            (None, Some(head)) => entry.name.replacen("head", head.name, 1),
+            (None, None) => {
+                if let [_, columns] = entry.shape.as_slice() {
+                    let matrix = &mut params.values_mut()[entry.range.clone()];
+                    matrix
+                        .iter_mut()
+                        .step_by(columns + 1)
+                        .for_each(|x| *x = 1.0);
+                }
+                continue;
+            }
+        };
+        unread.remove(stored.as_str());
+        match numbers(file, &stored)? {
+            Some(values) => params.set(&entry.name, &values)?,
+            None => complete = false,
+        }
+    }
+    match unread.first() {
+        None => Ok(complete),
+        Some(name) => Err(Error::option(format!(
+            "{name} is of no recurrent layer and no linear head, which is all that is explained; elman run takes the whole with --network; {}",
+            by_itself(prefix.trim_end_matches('.'))
+        ))),
+    }
+}
+
+/// How a layer of a module of PyTorch's comes into a file of its own.
+fn by_itself(prefix: &str) -> String {
+    let (layer, name) = match prefix {
+        "" => ("layer", "layer"),
+        own => (own, own.rsplit('.').next().unwrap_or(own)),
+    };
+    format!(
+        "to explain the recurrent layer alone, save it by itself: torch.save(model.{layer}.state_dict(), \"{name}.pt\")"
+    )
+}
+
+/// The numbers of a tensor, whatever their precision.
+fn numbers(file: &TensorFile<'_>, name: &str) -> Result<Option<Vec<f64>>> {
+    if file.float_dtype(|n| n == name)? == Some(Dtype::F32) {
+        let stored = file.get::<f32>(name)?;
+        return Ok(stored.map(|all| all.iter().map(|x| f64::from(*x)).collect()));
+    }
+    let stored = file.get::<f64>(name)?;
+    Ok(stored.map(|all| all.iter().copied().collect()))
+}
