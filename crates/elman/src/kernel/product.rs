@@ -319,7 +319,7 @@ pub trait Ends<F> {
     const VECTORS: Option<usize> = None;
 
     /// Whether [`soon`](Self::soon) is worth its time also for panels that go by
-    /// whole.
+    /// whole, where there are many ends.
     const FAR: bool = false;
 
     /// Says what [`begin`](Self::begin) and [`end`](Self::end) are going to read
@@ -850,6 +850,8 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         // rows; one that is to be widened does so too.
         let whole = bytes <= BLOCK_BYTES && !widens;
         let depth = BLOCK_BYTES / (vectors * VECTOR_BYTES);
+        let ends = rows * self.panels.len() * vectors * VECTOR_BYTES;
+        let far = E::FAR && ends > NEAR;
         // Not filled where no tile is: that takes longer than a small product.
         let mut room = [const { MaybeUninit::<[V; SUMS]>::uninit() }; TILES];
         let room = fill(&mut room[..if whole || most > 1 { 1 } else { count.min(TILES) }]);
@@ -859,7 +861,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             panel += together;
             if together > 1 || whole {
                 for tile in 0..count {
-                    if E::FAR && tile + 1 < count {
+                    if far && tile + 1 < count {
                         self.soon::<V>(tiles.rows(tile + 1), at.clone());
                     }
                     self.tile::<V>(at.clone(), &tiles, tile, room);
@@ -1193,6 +1195,9 @@ impl Tiles {
         start(tile)..start(tile + 1).min(self.all)
     }
 }
+
+/// Bytes of ends that are near anyway.
+const NEAR: usize = 128 << 10;
 
 /// Tiles that one block of a panel goes past: as many as have room for their
 /// sums in the first-level cache beside it.
