@@ -440,6 +440,7 @@ pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: us
     }
 }
 
+/// A panel of one group is two vectors, mostly whole.
 impl<F: Float> Ends<F> for InPlace<'_, F> {
     const FAR: bool = true;
 
@@ -452,6 +453,16 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
 
     #[inline(always)]
     fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+        if let ([first, second], 1) = (&mut *sums, self.groups)
+            && width == 2 * V::N
+        {
+            let from = match self.start {
+                Some(start) => &start[col..],
+                None => self.at(row, col, width),
+            };
+            (*first, *second) = (V::load(from), V::load(&from[V::N..]));
+            return;
+        }
         let (repeat, group) = self.strides::<V>();
         let whole = self.whole::<V>(width, sums.len());
         let mut next = col;
@@ -470,6 +481,14 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
 
     #[inline(always)]
     fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+        if let ([first, second], 1) = (sums, self.groups)
+            && width == 2 * V::N
+        {
+            let to = self.at(row, col, width);
+            first.store(to);
+            second.store(&mut to[V::N..]);
+            return;
+        }
         let (repeat, group) = self.strides::<V>();
         let whole = self.whole::<V>(width, sums.len());
         let mut next = col;
