@@ -14,7 +14,7 @@
 
 use super::dispatch::Task;
 use super::lanes::{Lanes, Whole};
-use super::product::Matrix;
+use super::packed::Matrix;
 use super::tile::SUMS;
 use crate::Float;
 use crate::float::{Apart, half};
@@ -411,7 +411,8 @@ impl<F: Float, V: Lanes<F>> Bf16Tile<'_, F, V> {
 #[cfg(test)]
 mod tests {
     use super::super::lanes::Plain;
-    use super::super::product::{Factor, Packed, product, product_from};
+    use super::super::packed::Packed;
+    use super::super::product::{Factor, product, product_from};
     use super::super::team::Team;
     use super::*;
     use crate::params::Storage;

@@ -6,9 +6,11 @@
 //! no sum depends on how many there are.
 
 use super::dispatch::Task;
+use super::ends::{load, store};
 use super::lanes::Lanes;
+use super::packed::{Packed, PackedLeft};
 use super::parts::{Parts, share};
-use super::product::{Packed, PackedLeft, load, product_left, store};
+use super::product::product_left;
 use super::team::Team;
 use crate::Float;
 use std::ops::Range;

@@ -9,9 +9,10 @@
 //! Under a projection the update makes `m` and reads no old `h`.
 
 use super::dispatch::Task;
+use super::ends::Ends;
 use super::lanes::Lanes;
 use super::parts::{Parts, share};
-use super::product::{Ends, Factor, LARGE, products_between};
+use super::product::{Factor, LARGE, products_between};
 use super::team::Team;
 use crate::Float;
 use std::ops::Range;

@@ -109,7 +109,6 @@ macro_rules! steps {
         /// # Safety
         /// The rows have `depth` numbers, so many rows of vectors are at `b`, and
         /// the sums of all rows at `sums`.
-        #[expect(clippy::needless_range_loop, reason = "two arrays share an index")]
         #[target_feature(enable = "avx2,fma")]
         #[inline]
         pub unsafe fn $name<const COL: usize>(

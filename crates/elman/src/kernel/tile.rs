@@ -153,4 +153,3 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         }
     }
 }
-

@@ -1,0 +1,291 @@
+//! The factors of products, in the order in which they are read.
+//!
+//! ```text
+//! right, (K, C) in G groups of columns    [panel][K][vectors][lanes]
+//! one group: a panel is 2 vectors of its columns
+//! G groups:  a panel is 1 vector of the same columns of each group (.. 4)
+//! left, a transpose                       [tile][K][6]
+//! ```
+
+use super::compact::{Panels, to_bf16, to_int8};
+use super::parts::Blocks;
+use super::tile::tile_rows;
+use crate::Float;
+use crate::params::Storage;
+
+/// A matrix in memory: `rows x cols` numbers, any strides.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, F> {
+    pub(super) data: &'a [F],
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+impl<'a, F: Float> Matrix<'a, F> {
+    /// Row-major, `row_stride` numbers from one row to the next.
+    ///
+    /// # Panics
+    /// Where `data` is too short: a mistake of the caller, not of the input.
+    pub fn new(data: &'a [F], rows: usize, cols: usize, row_stride: usize) -> Self {
+        if rows > 0 && cols > 0 {
+            assert!(row_stride >= cols && data.len() >= (rows - 1) * row_stride + cols);
+        }
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride: 1,
+        }
+    }
+
+    /// The transpose, without a copy.
+    #[must_use]
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Rows and columns.
+    pub(super) fn dim(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// A row of a matrix whose columns follow each other.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize) -> &'a [F] {
+        debug_assert_eq!(self.col_stride, 1);
+        match self.cols {
+            0 => &[],
+            cols => &self.data[row * self.row_stride..][..cols],
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(&self, row: usize, col: usize) -> F {
+        self.data[row * self.row_stride + col * self.col_stride]
+    }
+}
+
+/// Bytes of a vector: AVX2's.
+pub(super) const VECTOR_BYTES: usize = 32;
+
+/// The right factor of a product, copied into panels, the last one filled up
+/// with zeros.
+///
+/// Kept by the caller and packed again only when the numbers have changed.
+#[derive(Debug, Clone)]
+pub struct Packed<F> {
+    pub(super) data: Panels<F>,
+    pub(super) rows: usize,
+    pub(super) groups: usize,
+    /// Vectors of one group in a panel.
+    pub(super) repeats: usize,
+    /// Columns of a group.
+    pub(super) cols: usize,
+}
+
+impl<F: Float> Default for Packed<F> {
+    fn default() -> Self {
+        Self {
+            data: Panels::Full(Vec::new()),
+            rows: 0,
+            groups: 1,
+            repeats: 2,
+            cols: 0,
+        }
+    }
+}
+
+impl<F: Float> Packed<F> {
+    /// Numbers in a vector.
+    pub(super) const LANES: usize = VECTOR_BYTES / F::BYTES;
+
+    /// Vectors in one row of a panel.
+    pub(super) fn vectors(&self) -> usize {
+        self.groups * self.repeats
+    }
+
+    /// Columns of every group in a panel.
+    pub(super) fn width(&self) -> usize {
+        self.repeats * Self::LANES
+    }
+
+    /// Rows and columns of all groups.
+    pub fn dim(&self) -> (usize, usize) {
+        (self.rows, self.groups * self.cols)
+    }
+
+    /// Panels.
+    pub(super) fn panels(&self) -> usize {
+        self.cols.div_ceil(self.width())
+    }
+
+    /// Numbers in a panel.
+    pub(super) fn panel_len(&self) -> usize {
+        self.rows * self.vectors() * Self::LANES
+    }
+
+    /// Packs one matrix. No allocation once the buffer is large enough, here
+    /// and below.
+    pub fn pack(&mut self, b: Matrix<'_, F>) {
+        self.pack_below(std::iter::once(b));
+    }
+
+    /// Packs up to four matrices of one shape side by side, each a group; a
+    /// single one is in panels of one vector where it is not `alone`.
+    pub fn pack_beside<'a>(
+        &mut self,
+        blocks: impl Iterator<Item = Matrix<'a, F>> + Clone,
+        alone: bool,
+    ) {
+        let (rows, cols) = (blocks.clone().next()).map_or((0, 0), |b| (b.rows, b.cols));
+        let groups = blocks.clone().count();
+        assert!(groups <= 4, "a product has at most four groups of columns");
+        self.resize(rows, groups.max(1), cols, alone);
+        for (group, b) in blocks.enumerate() {
+            self.put(b, 0, group);
+        }
+    }
+
+    /// Packs blocks with the same number of columns one below the other.
+    pub fn pack_below<'a>(&mut self, blocks: impl Iterator<Item = Matrix<'a, F>> + Clone) {
+        let cols = blocks.clone().next().map_or(0, |b| b.cols);
+        self.resize(blocks.clone().map(|b| b.rows).sum(), 1, cols, true);
+        let mut row = 0;
+        for b in blocks {
+            self.put(b, row, 0);
+            row += b.rows;
+        }
+    }
+
+    /// Makes room for a matrix of `groups` groups of `cols` columns; what is in
+    /// it is whatever was there, but for the padding, which is zero.
+    pub(super) fn resize(&mut self, rows: usize, groups: usize, cols: usize, alone: bool) {
+        (self.rows, self.groups, self.cols) = (rows, groups, cols);
+        self.repeats = if alone && groups == 1 { 2 } else { 1 };
+        let (panels, len) = (self.panels(), self.panel_len());
+        let padded = !cols.is_multiple_of(self.width());
+        let data = self.full();
+        data.resize(panels * len, F::zero());
+        if padded {
+            data[(panels - 1) * len..].fill(F::zero());
+        }
+    }
+
+    /// The panels of numbers as they are; empty where there are others.
+    fn full(&mut self) -> &mut Vec<F> {
+        if !matches!(self.data, Panels::Full(_)) {
+            self.data = Panels::Full(Vec::new());
+        }
+        match &mut self.data {
+            Panels::Full(data) => data,
+            _ => unreachable!("made above"),
+        }
+    }
+
+    /// Keeps the panels in fewer bytes from now on; products with `Int8` ones
+    /// need [`Factor::whole`](super::Factor::whole).
+    pub fn keep(&mut self, storage: Storage) {
+        let (count, rows) = (self.panels(), self.rows);
+        let width = self.vectors() * Self::LANES;
+        let data = std::mem::take(self.full());
+        self.data = match storage {
+            Storage::Full => Panels::Full(data),
+            Storage::Bf16 => Panels::Bf16(to_bf16(&data, count, rows, width)),
+            Storage::Int8 => Panels::Int8(to_int8(&data, count, rows, width)),
+        };
+    }
+
+    /// How the panels are kept.
+    pub fn storage(&self) -> Storage {
+        match self.data {
+            Panels::Full(_) => Storage::Full,
+            Panels::Bf16(_) => Storage::Bf16,
+            Panels::Int8(_) => Storage::Int8,
+        }
+    }
+
+    /// Bytes that the panels take as they are.
+    pub fn bytes(&self) -> usize {
+        self.panels() * self.panel_len() * F::BYTES
+    }
+
+    /// The panels of one group, to be filled by several threads.
+    pub(super) fn parts(&mut self) -> Blocks<'_, F> {
+        let (width, len) = (self.vectors() * Self::LANES, self.panel_len());
+        Blocks::new(self.full(), width, len)
+    }
+
+    fn put(&mut self, b: Matrix<'_, F>, row: usize, group: usize) {
+        let (lanes, vectors, groups) = (Self::LANES, self.vectors(), self.groups);
+        let (width, len) = (self.width(), self.panel_len());
+        if b.rows == 0 {
+            return;
+        }
+        for first in (0..b.cols).step_by(lanes) {
+            let count = lanes.min(b.cols - first);
+            let vector = first % width / lanes * groups + group;
+            let at = first / width * len + (row * vectors + vector) * lanes;
+            let panel = &mut self.full()[at..];
+            if b.col_stride == 1 {
+                for (k, to) in panel.chunks_mut(vectors * lanes).take(b.rows).enumerate() {
+                    let from = &b.data[k * b.row_stride + first..][..count];
+                    to[..count].copy_from_slice(from);
+                }
+            } else {
+                for lane in 0..count {
+                    let from = b.data[(first + lane) * b.col_stride..]
+                        .iter()
+                        .step_by(b.row_stride);
+                    let to = panel[lane..].iter_mut().step_by(vectors * lanes);
+                    to.zip(from).take(b.rows).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+/// The left factor of a product, copied into tiles `[tile][K][6]`: for a
+/// transposed one, whose rows lie far apart.
+#[derive(Debug, Clone, Default)]
+pub struct PackedLeft<F> {
+    pub(super) data: Vec<F>,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+impl<F: Float> PackedLeft<F> {
+    /// Rows of a tile.
+    pub(super) const TILE: usize = tile_rows(2);
+
+    /// Makes room for `rows` rows of `cols` numbers; what is in it is whatever
+    /// was there.
+    pub(super) fn resize(&mut self, rows: usize, cols: usize) {
+        (self.rows, self.cols) = (rows, cols);
+        let len = self.tiles() * Self::TILE * cols;
+        self.data.resize(len, F::zero());
+    }
+
+    /// Rows of a tile.
+    pub(super) fn tile(&self) -> usize {
+        Self::TILE
+    }
+
+    /// Tiles.
+    pub(super) fn tiles(&self) -> usize {
+        self.rows.div_ceil(Self::TILE)
+    }
+
+    /// The tiles, to be filled by several threads.
+    pub(super) fn parts(&mut self) -> Blocks<'_, F> {
+        Blocks::new(&mut self.data, Self::TILE, Self::TILE * self.cols)
+    }
+}
