@@ -436,7 +436,7 @@ pub(super) mod avx2 {
          $load_part:ident $store_part:ident $mask:ident
          $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
          $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal,
-         $five:ident $six:ident $four:ident $three:ident) => {
+         $five:ident $six:ident $four:ident $two:ident $three:ident) => {
             #[doc = $doc]
             #[derive(Debug, Clone, Copy)]
             #[repr(transparent)]
@@ -631,6 +631,7 @@ pub(super) mod avx2 {
                         (2, 6, 1) => steps::$six::<{ size_of::<$base>() }>,
                         (2, 6, 6) => steps::$six::<{ 6 * size_of::<$base>() }>,
                         (3, 4, 1) => steps::$four::<{ size_of::<$base>() }>,
+                        (4, 2, 1) => steps::$two::<{ size_of::<$base>() }>,
                         (4, 3, 1) => steps::$three::<{ size_of::<$base>() }>,
                         _ => return false,
                     };
@@ -656,7 +657,7 @@ pub(super) mod avx2 {
         _mm256_cmp_ps _mm256_blendv_ps _mm256_max_ps _mm256_min_ps
         _mm256_and_ps _mm256_xor_ps,
         _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23,
-        f32_5x2 f32_6x2 f32_4x3 f32_3x4);
+        f32_5x2 f32_6x2 f32_4x3 f32_2x4 f32_3x4);
 
     vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
         _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
@@ -665,7 +666,7 @@ pub(super) mod avx2 {
         _mm256_cmp_pd _mm256_blendv_pd _mm256_max_pd _mm256_min_pd
         _mm256_and_pd _mm256_xor_pd,
         _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52,
-        f64_5x2 f64_6x2 f64_4x3 f64_3x4);
+        f64_5x2 f64_6x2 f64_4x3 f64_2x4 f64_3x4);
 }
 
 #[cfg(test)]

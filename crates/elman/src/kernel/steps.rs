@@ -1,7 +1,8 @@
 //! The steps of the tiles that a large product is made of, in the processor's
 //! own instructions.
 //!
-//! Twelve vectors of sums, and what goes into them, take all sixteen registers.
+//! Twelve vectors of sums, and what goes into them, take all sixteen registers;
+//! ten and eight are those of the rows that are left over.
 //! A compiler that moves a single load further up runs out of them, and puts a
 //! sum away at every step. Here four steps of `k` follow each other with nothing
 //! between them but loads and multiply-adds: where another thread shares the
@@ -38,7 +39,7 @@ macro_rules! row {
     };
 }
 
-/// One vector of the right factor times the numbers of three rows.
+/// One vector of the right factor times the numbers of all rows.
 macro_rules! column {
     ($p:literal, $u:literal, $at:literal, $($sum:literal $x:literal),*) => {
         concat!(
@@ -86,7 +87,19 @@ macro_rules! step_4x3 {
     };
 }
 
-/// Three rows, four vectors.
+/// Two and three rows, four vectors.
+macro_rules! step_2x4 {
+    ($p:literal, $u:literal) => {
+        concat!(
+            row!($p, $u, "{a}", 12,),
+            row!($p, $u, "{a} + {row}", 13,),
+            column!($p, $u, "0", 0 12, 4 13),
+            column!($p, $u, "32", 1 12, 5 13),
+            column!($p, $u, "64", 2 12, 6 13),
+            column!($p, $u, "96", 3 12, 7 13),
+        )
+    };
+}
 macro_rules! step_3x4 {
     ($p:literal, $u:literal) => {
         concat!(
@@ -175,8 +188,10 @@ macro_rules! steps {
 steps!(f32_5x2, f32, __m256, "s", step_5x2, 5 x 2);
 steps!(f32_6x2, f32, __m256, "s", step_6x2, 6 x 2);
 steps!(f32_4x3, f32, __m256, "s", step_4x3, 4 x 3);
+steps!(f32_2x4, f32, __m256, "s", step_2x4, 2 x 4);
 steps!(f32_3x4, f32, __m256, "s", step_3x4, 3 x 4);
 steps!(f64_5x2, f64, __m256d, "d", step_5x2, 5 x 2);
 steps!(f64_6x2, f64, __m256d, "d", step_6x2, 6 x 2);
 steps!(f64_4x3, f64, __m256d, "d", step_4x3, 4 x 3);
+steps!(f64_2x4, f64, __m256d, "d", step_2x4, 2 x 4);
 steps!(f64_3x4, f64, __m256d, "d", step_3x4, 3 x 4);
