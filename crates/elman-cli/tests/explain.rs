@@ -529,3 +529,65 @@ fn a_model_file_is_explained() {
         assert_refused_once(folder.path(), &args, parts);
     }
 }
+
+/// Where the parameters are too many to be spelled out, the code reads them from
+/// the file that was given, by the file's own names.
+#[test]
+fn the_code_of_a_large_model_reads_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| -> String {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        trace["code"].as_str().unwrap().to_owned()
+    };
+    let config = RecurrentConfig::new(CellKind::Gru, 1, 32);
+    let layer = elman::layer::Recurrent::<f32>::new(&config, 3).unwrap();
+    let tensors: Vec<(String, ArrayD<f32>)> = layer
+        .params()
+        .layout()
+        .entries()
+        .iter()
+        .map(|e| {
+            let values = layer.params().values()[e.range.clone()].to_vec();
+            let array = ArrayD::from_shape_vec(e.shape.clone(), values).unwrap();
+            (format!("encoder.{}", e.name), array)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, a)| (name.clone(), a.view()));
+    let bytes = write_tensors(views, None).unwrap();
+    fs::write(folder.path().join("wide.safetensors"), bytes).unwrap();
+    let converted = elman(folder.path(), &["convert", "wide.safetensors", "wide.pt"]);
+    assert!(converted.status.success(), "{}", text(&converted.stderr));
+    let target = vec!["1"; 32].join(" ");
+    let given = ["--input", "0.1 0.2", "--target", &target];
+    let own = code(
+        &[
+            &["wide.safetensors"],
+            &given[..],
+            &["--set", "weight_hh_l0[1,2]=0.5"],
+        ]
+        .concat(),
+    );
+    for part in [
+        "load_file(\"wide.safetensors\")",
+        "params[\"rnn.weight_hh_l0\"].copy_(weights[\"encoder.weight_hh_l0\"])",
+        "params[\"head.weight\"].copy_(torch.eye(32))",
+        "params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n",
+    ] {
+        assert!(own.contains(part), "{part}: {own}");
+    }
+    let torchs = code(&[&["wide.pt"], &given[..]].concat());
+    assert!(torchs.contains("torch.load(\"wide.pt\", "), "{torchs}");
+    assert!(!torchs.contains("load_file"), "{torchs}");
+    // PyTorch draws all but the number that was set.
+    let drawn = code(&["--hidden", "64", "--set", "weight_hh_l0[1,2]=0.5"]);
+    assert!(
+        drawn.contains("torch.manual_seed(0)") && !drawn.contains("load"),
+        "{drawn}"
+    );
+    assert!(
+        drawn.contains("params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n"),
+        "{drawn}"
+    );
+}

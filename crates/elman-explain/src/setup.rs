@@ -413,6 +413,7 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
         None => by_symbol(subject, (place, name), &index)?,
     };
     subject.params.values_mut()[at] = number;
+    subject.names.set.push(at);
     Ok(())
 }
 

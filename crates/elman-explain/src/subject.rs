@@ -44,6 +44,24 @@ pub struct Names {
     pub beside: Vec<String>,
     /// Remarks.
     pub notes: Vec<Note>,
+    /// The file of the parameters, where they come from one.
+    pub file: Option<Stored>,
+    /// Numbers that were set: their places in all parameters.
+    pub set: Vec<usize>,
+}
+
+/// A file of parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// Its path, as Python code is to name it.
+    pub path: String,
+    /// Whether `torch.save` wrote it; else it is a safetensors file.
+    pub torch: bool,
+    /// The keys that lead to its state_dict.
+    pub keys: Vec<String>,
+    /// Its tensors: the parameter's name, and the file's own. None where they
+    /// are elman's.
+    pub tensors: Option<Vec<(String, String)>>,
 }
 
 /// Recurrent layers that are explained at most.
