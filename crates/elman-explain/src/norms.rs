@@ -16,10 +16,15 @@ pub const VANISHING: f64 = 1e-3;
 /// Above this multiple of it, it has exploded.
 pub const EXPLODING: f64 = 1e3;
 
+/// A gradient of at most this can fade to zero in a step.
+const FADED: f64 = 1e-150;
+
 /// What a norm means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// Exactly zero, not faded on the way: nothing arrives.
+    NoGradient,
     /// Too small to learn from.
     Vanishing,
     /// Neither.
@@ -144,23 +149,32 @@ fn judge(n: &mut Norms) {
         }
     }
     // The way back begins at the last step that a gradient reaches.
-    let mut left = None;
+    let (mut left, mut later): (Option<f64>, f64) = (None, 1.0);
     for at in n.steps.iter_mut().rev() {
         left = match (left, at.factor) {
             (None, _) => (at.norm > 0.0).then_some(1.0),
             (Some(left), factor) => Some(left * factor.unwrap_or(0.0)),
         };
         at.ratio = left.unwrap_or(0.0);
+        // What has faded until no number is small enough for it had been small
+        // a step before.
+        let none = at.norm == 0.0 && later > FADED;
+        if !none {
+            later = at.norm;
+        }
         at.verdict = match at.ratio {
+            _ if none => Verdict::NoGradient,
             r if r < VANISHING => Verdict::Vanishing,
             r if r > EXPLODING => Verdict::Exploding,
             _ => Verdict::Healthy,
         };
     }
     let worst = |v| n.steps.iter().any(|s| s.verdict == v);
+    let first = n.steps.first().map(|s| s.verdict);
     n.verdict = match (worst(Verdict::Exploding), worst(Verdict::Vanishing)) {
         (true, _) => Verdict::Exploding,
         (_, true) => Verdict::Vanishing,
+        _ if first == Some(Verdict::NoGradient) => Verdict::NoGradient,
         _ => Verdict::Healthy,
     };
     if !logs.is_empty() && logs.iter().all(|l| l.is_finite()) {

@@ -390,6 +390,7 @@ fn whose(n: &Norms, trace: &Trace) -> String {
 
 fn word(v: Verdict) -> &'static str {
     match v {
+        Verdict::NoGradient => "no gradient",
         Verdict::Vanishing => "vanishing",
         Verdict::Healthy => "healthy",
         Verdict::Exploding => "exploding",
@@ -465,6 +466,12 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
+        if n.steps.iter().any(|s| s.verdict == Verdict::NoGradient) {
+            t.words(
+                4,
+                "No gradient: it is exactly zero, as nothing arrives that could vanish.",
+            );
+        }
     }
 }
 

@@ -29,7 +29,7 @@ const V = D.values.rows.map(([symbol, formula, rows, columns, pass, role, templa
   begins += count;
   return v;
 });
-const LETTERS = { v: "vanishing", h: "healthy", e: "exploding" };
+const LETTERS = { n: "no_gradient", v: "vanishing", h: "healthy", e: "exploding" };
 const seen = new Map();
 // A recorded training step, read when it is first shown.
 function frame(step) {
