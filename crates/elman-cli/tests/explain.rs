@@ -408,7 +408,7 @@ fn pytorchs_layers_are_explained() {
             trace["about"]["notes"][0]["text"]
                 .as_str()
                 .unwrap()
-                .contains("no head")
+                .contains("Every update trains this head along with the layer")
         );
     }
     // A layer and its head as a module of one's own names them.
