@@ -4,7 +4,8 @@
 //! norm there over the norm where it entered. Where it enters at several, new
 //! gradient arrives on the way and hides what was lost; so what is judged is the
 //! product of the factors by which each step back multiplies, which is the same
-//! number in the first case.
+//! number in the first case. Of an LSTM's h it is no product of such factors: what
+//! arrives from the next step has come through c as well. There c is to be read.
 
 use crate::trace::Step;
 use crate::trace::graph::{From, Id, Role};
@@ -51,7 +52,8 @@ pub struct AtStep {
     /// Of the part from the next step.
     pub from_next: f64,
     /// The part from the next step over the norm there: what one step back
-    /// multiplies by. None at the last step.
+    /// multiplies by; of an LSTM's h a ratio alone, as the part has come through
+    /// c, too. None at the last step.
     pub factor: Option<f64>,
     /// What is left here of the gradient at the last step: the product of the
     /// factors up to this one.
@@ -74,7 +76,7 @@ pub struct Norms {
     /// What a step back multiplies by: the geometric mean of the factors.
     pub factor: Option<f64>,
     /// How many steps back, at that factor, a gradient needs from where the loss
-    /// enters to cross the threshold.
+    /// enters to cross the threshold. None of an LSTM's h.
     pub crossed_after: Option<usize>,
     /// The worst of the steps.
     pub verdict: Verdict,
@@ -131,8 +133,13 @@ pub fn norms(step: &Step) -> Vec<Norms> {
             }),
         }
     }
+    let cells = all.iter().any(|n| n.state == "c");
     for n in &mut all {
         judge(n);
+        // What comes back to h came through c, too: at no rate of its own.
+        if cells && n.state == "h" {
+            n.crossed_after = None;
+        }
     }
     all
 }

@@ -484,6 +484,24 @@ fn verdicts_follow_their_thresholds() {
     assert_eq!(steps[3].verdict, Verdict::Healthy);
 }
 
+/// What comes back to an LSTM's h has come through c, too.
+#[test]
+fn an_lstms_h_has_no_factor_of_a_step() {
+    let lstm = trace(|r| r.cell = CellKind::Lstm);
+    for n in &lstm.norms {
+        assert_eq!(n.crossed_after.is_some(), n.state == "c", "{n:?}");
+    }
+    let shown = terminal::render(&lstm, View::default()).unwrap();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "of dL/dh is no factor of one step",
+        "what enters dL/dc at a step through h is less than",
+    ] {
+        assert!(shown.contains(part), "{part}");
+    }
+    assert!(!shown.contains("from the loss at a step"));
+}
+
 /// A gradient that is not there has not vanished on the way; one that has faded
 /// until it is zero has.
 #[test]

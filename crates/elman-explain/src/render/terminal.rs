@@ -447,15 +447,24 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.words(4, &line);
         }
         let [low, high] = n.thresholds.map(power);
+        let lstm = trace.about.cell == "lstm";
         let why = match (n.factor, n.crossed_after) {
+            (Some(f), _) if lstm && n.state == "h" => format!(
+                "In an LSTM “a step back” of dL/dh is no factor of one step: what comes from the next step has also come through c. It is {} of the norm there on average; dL/dc says what is kept.",
+                short(f)
+            ),
             (Some(f), Some(steps)) => {
                 let (than, bound) = if f < 1.0 {
                     ("less", &low)
                 } else {
                     ("more", &high)
                 };
+                let (along, enters) = match lstm {
+                    true => (" along c", "dL/dc at a step through h"),
+                    false => ("", "from the loss at a step"),
+                };
                 format!(
-                    "A step back multiplies by {} on average: what enters from the loss at a step is {than} than {bound} of itself {steps} steps earlier.",
+                    "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {steps} steps earlier.",
                     short(f)
                 )
             }
