@@ -28,6 +28,9 @@ fn the_worked_example_needs_no_argument() {
     ] {
         assert!(text(&shown.stdout).contains(part), "{part}");
     }
+    let large = elman(folder.path(), &["explain", "--lr", "1e300"]);
+    assert!(text(&large.stdout).contains("W_x − 1e300 dL/dW_x"));
+    assert!(!text(&large.stdout).contains("00000000"));
     let check = elman(folder.path(), &["explain", "--check"]);
     let last = text(&check.stdout).lines().last().unwrap().to_owned();
     let figure = last.strip_prefix("largest relative difference: ").unwrap();
@@ -50,7 +53,13 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.html"), "mine").unwrap();
     fs::write(folder.path().join("words.txt"), "10 ten").unwrap();
-    let cases: [(&[&str], &[&str]); 13] = [
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["--layers", "65"], &["--layers: expected 1 to 64, got 65"]),
+        (&["--lr", "-1e300"], &["--lr: ", "got -1e300"]),
+        (
+            &["--input", "1, 2 3", "--target", "1"],
+            &["step 2: expected 1 feature as in step 1, got 2"],
+        ),
         (
             &["--target", "40 50"],
             &["--target: expected 1 number (1 predicted step of 1 feature), got 2"],
@@ -61,7 +70,10 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         ),
         (
             &["--set", "W_x=0.5"],
-            &["--set W_x: expected row and column", "up to W_x[1,2]"],
+            &[
+                "--set W_x: expected row and column",
+                "up to W_x[1,2], got no index",
+            ],
         ),
         (
             &["--set", "W_x[1,1]=1e400"],

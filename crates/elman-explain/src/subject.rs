@@ -65,7 +65,7 @@ pub struct Stored {
 }
 
 /// Recurrent layers that are explained at most.
-const LAYERS: usize = 64;
+pub(crate) const LAYERS: usize = 64;
 /// Steps that are explained at most.
 const STEPS: usize = 4096;
 /// Steps times parameters: the work of a pass that is explained at most.
@@ -94,7 +94,7 @@ fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
 }
 
 /// `1 step`, `2 steps`.
-fn count(n: usize, what: &str) -> String {
+pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -221,7 +221,7 @@ impl Subject {
         }
         if !(self.lr >= 0.0 && self.lr.is_finite()) {
             return Err(Error::option(format!(
-                "--lr: expected a finite number of at least 0, got {}",
+                "--lr: expected a finite number of at least 0, got {:?}",
                 self.lr
             )));
         }

@@ -3,6 +3,7 @@
 use super::{power, short, tiny};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
+use crate::subject::count;
 use crate::trace::Trace;
 use crate::trace::document::{Pass, Value};
 use crate::trace::graph::{From, Role};
@@ -312,9 +313,9 @@ fn about(t: &mut Text, trace: &Trace) {
         t.words(
             2,
             &format!(
-                "{} steps of input, {} numbers predicted",
-                a.input.len(),
-                a.target.len()
+                "{} of input, {} predicted",
+                count(a.input.len(), "step"),
+                count(a.target.len(), "number")
             ),
         );
     }

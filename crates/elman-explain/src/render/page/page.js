@@ -69,7 +69,7 @@ function texts() {
   $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, (m, code) => `<code>${code.split(" ").map(word => `<span>${word}</span>`).join(" ")}</code>`);
   $("heat_note").textContent = w("heat_note") + (A.readable ? "" : " " + w("map_hint"));
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
-  const sizes = { l: A.layers, h: A.hidden };
+  const sizes = { l: A.layers, u: w(A.hidden === 1 ? "one_unit" : "units", { h: A.hidden }) };
   const parts = [A.cell.toUpperCase(), w(A.layers === 1 ? "one_layer" : "layers", sizes)];
   if (A.bidirectional) parts.push(w("both_directions"));
   parts.push(w("bias_" + A.bias), w("is_" + A.configuration.replaceAll("-", "_")));
