@@ -53,10 +53,11 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     };
     let mut file = Weights::open(path)?;
     let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
+    let torch = file.is_torch();
     let tensors = file.tensors()?.widened();
     if tensors.metadata(METADATA_KEY).is_none() {
         let subject = request(plan)?.of_torch(&tensors, plan.nonlinearity);
-        return subject.map_err(wrong);
+        return subject.map(|s| stored(s, path, torch)).map_err(wrong);
     }
     if plan.nonlinearity.is_some() {
         return Err(Failure::Input(
@@ -69,7 +70,15 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     {
         return forecaster(plan, path, console);
     }
-    request(plan)?.of_model(network, params).map_err(wrong)
+    let subject = request(plan)?.of_model(network, params);
+    subject.map(|s| stored(s, path, false)).map_err(wrong)
+}
+
+/// The subject, with the path of its file.
+fn stored(mut subject: Subject, path: &Path, torch: bool) -> Subject {
+    let file = subject.names.file.get_or_insert_default();
+    (file.path, file.torch) = (path.display().to_string(), torch);
+    subject
 }
 
 /// A model of `elman forecast` over the newest window of a table.
@@ -141,9 +150,11 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
             features: window.features,
             beside: window.beside,
             notes,
+            ..Names::default()
         },
     };
     let subject = plan.request.of(subject);
+    let subject = subject.map(|s| stored(s, path, false));
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 

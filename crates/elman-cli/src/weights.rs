@@ -172,6 +172,11 @@ impl Weights {
         })
     }
 
+    /// Whether `torch.save` wrote it.
+    pub fn is_torch(&self) -> bool {
+        TensorFile::is_torch(&self.bytes)
+    }
+
     /// Its tensors.
     pub fn tensors(&mut self) -> Result<TensorFile<'_>, Failure> {
         let tensors = match self.header.take() {

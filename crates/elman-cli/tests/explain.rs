@@ -28,6 +28,9 @@ fn the_worked_example_needs_no_argument() {
     ] {
         assert!(text(&shown.stdout).contains(part), "{part}");
     }
+    let large = elman(folder.path(), &["explain", "--lr", "1e300"]);
+    assert!(text(&large.stdout).contains("W_x − 1e300 dL/dW_x"));
+    assert!(!text(&large.stdout).contains("00000000"));
     let check = elman(folder.path(), &["explain", "--check"]);
     let last = text(&check.stdout).lines().last().unwrap().to_owned();
     let figure = last.strip_prefix("largest relative difference: ").unwrap();
@@ -50,7 +53,13 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.html"), "mine").unwrap();
     fs::write(folder.path().join("words.txt"), "10 ten").unwrap();
-    let cases: [(&[&str], &[&str]); 13] = [
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["--layers", "65"], &["--layers: expected 1 to 64, got 65"]),
+        (&["--lr", "-1e300"], &["--lr: ", "got -1e300"]),
+        (
+            &["--input", "1, 2 3", "--target", "1"],
+            &["step 2: expected 1 feature as in step 1, got 2"],
+        ),
         (
             &["--target", "40 50"],
             &["--target: expected 1 number (1 predicted step of 1 feature), got 2"],
@@ -61,7 +70,10 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         ),
         (
             &["--set", "W_x=0.5"],
-            &["--set W_x: expected row and column", "up to W_x[1,2]"],
+            &[
+                "--set W_x: expected row and column",
+                "up to W_x[1,2], got no index",
+            ],
         ),
         (
             &["--set", "W_x[1,1]=1e400"],
@@ -408,7 +420,7 @@ fn pytorchs_layers_are_explained() {
             trace["about"]["notes"][0]["text"]
                 .as_str()
                 .unwrap()
-                .contains("no head")
+                .contains("Every update trains this head along with the layer")
         );
     }
     // A layer and its head as a module of one's own names them.
@@ -528,4 +540,66 @@ fn a_model_file_is_explained() {
         let args = [&["explain", "model.safetensors"], flags].concat();
         assert_refused_once(folder.path(), &args, parts);
     }
+}
+
+/// Where the parameters are too many to be spelled out, the code reads them from
+/// the file that was given, by the file's own names.
+#[test]
+fn the_code_of_a_large_model_reads_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| -> String {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        trace["code"].as_str().unwrap().to_owned()
+    };
+    let config = RecurrentConfig::new(CellKind::Gru, 1, 32);
+    let layer = elman::layer::Recurrent::<f32>::new(&config, 3).unwrap();
+    let tensors: Vec<(String, ArrayD<f32>)> = layer
+        .params()
+        .layout()
+        .entries()
+        .iter()
+        .map(|e| {
+            let values = layer.params().values()[e.range.clone()].to_vec();
+            let array = ArrayD::from_shape_vec(e.shape.clone(), values).unwrap();
+            (format!("encoder.{}", e.name), array)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, a)| (name.clone(), a.view()));
+    let bytes = write_tensors(views, None).unwrap();
+    fs::write(folder.path().join("wide.safetensors"), bytes).unwrap();
+    let converted = elman(folder.path(), &["convert", "wide.safetensors", "wide.pt"]);
+    assert!(converted.status.success(), "{}", text(&converted.stderr));
+    let target = vec!["1"; 32].join(" ");
+    let given = ["--input", "0.1 0.2", "--target", &target];
+    let own = code(
+        &[
+            &["wide.safetensors"],
+            &given[..],
+            &["--set", "weight_hh_l0[1,2]=0.5"],
+        ]
+        .concat(),
+    );
+    for part in [
+        "load_file(\"wide.safetensors\")",
+        "params[\"rnn.weight_hh_l0\"].copy_(weights[\"encoder.weight_hh_l0\"])",
+        "params[\"head.weight\"].copy_(torch.eye(32))",
+        "params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n",
+    ] {
+        assert!(own.contains(part), "{part}: {own}");
+    }
+    let torchs = code(&[&["wide.pt"], &given[..]].concat());
+    assert!(torchs.contains("torch.load(\"wide.pt\", "), "{torchs}");
+    assert!(!torchs.contains("load_file"), "{torchs}");
+    // PyTorch draws all but the number that was set.
+    let drawn = code(&["--hidden", "64", "--set", "weight_hh_l0[1,2]=0.5"]);
+    assert!(
+        drawn.contains("torch.manual_seed(0)") && !drawn.contains("load"),
+        "{drawn}"
+    );
+    assert!(
+        drawn.contains("params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n"),
+        "{drawn}"
+    );
 }

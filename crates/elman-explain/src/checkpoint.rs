@@ -1,7 +1,7 @@
 //! What PyTorch has saved, as a [`Subject`].
 
 use crate::setup::{Request, Shape, check_finite};
-use crate::subject::{Names, Subject};
+use crate::subject::{Names, Stored, Subject};
 use crate::words::Note;
 use elman::cell::{CellKind, Nonlinearity};
 use elman::network::{ChainLayer, Network, NetworkConfig, Readout, SequenceConfig};
@@ -68,7 +68,8 @@ impl Request {
         });
         let network = network.build()?;
         let mut params = Params::try_zeros(Network::<f64>::layout(&network).clone())?;
-        if !load(&mut params, file, &prefix, head)? {
+        let (complete, tensors) = load(&mut params, file, &prefix, head)?;
+        if !complete {
             notes.push(Note::new("note_no_bias", []));
         }
         check_finite(&params)?;
@@ -83,6 +84,13 @@ impl Request {
             seed: None,
             names: Names {
                 notes,
+                file: Some(Stored {
+                    keys: file.place().map_or(Vec::new(), |place| {
+                        place.split('.').map(str::to_owned).collect()
+                    }),
+                    tensors: Some(tensors),
+                    ..Stored::default()
+                }),
                 ..Names::default()
             },
         })
@@ -145,16 +153,18 @@ fn read_by(head: Option<Head<'_>>, width: usize, steps: usize) -> Result<(Readou
 }
 
 /// Fills the parameters from a file whose recurrent layer has the prefix; without
-/// a head, with the identity. False where the head has no bias.
+/// a head, with the identity. False where the head has no bias; and the
+/// parameters' names with the file's own.
 fn load(
     params: &mut Params<f64>,
     file: &TensorFile<'_>,
     prefix: &str,
     head: Option<Head<'_>>,
-) -> Result<bool> {
+) -> Result<(bool, Vec<(String, String)>)> {
     let layout = params.layout().clone();
     let mut unread: BTreeSet<&str> = file.names().into_iter().collect();
     let mut complete = true;
+    let mut tensors = Vec::new();
     for entry in layout.entries() {
         let stored = match (entry.name.strip_prefix("rnn."), head) {
             (Some(part), _) => format!("{prefix}{part}"),
@@ -172,12 +182,15 @@ fn load(
         };
         unread.remove(stored.as_str());
         match numbers(file, &stored)? {
-            Some(values) => params.set(&entry.name, &values)?,
+            Some(values) => {
+                params.set(&entry.name, &values)?;
+                tensors.push((entry.name.clone(), stored));
+            }
             None => complete = false,
         }
     }
     match unread.first() {
-        None => Ok(complete),
+        None => Ok((complete, tensors)),
         Some(name) => Err(Error::option(format!(
             "{name} is of no recurrent layer and no linear head, which is all that is explained; elman run takes the whole with --network; {}",
             by_itself(prefix.trim_end_matches('.'))

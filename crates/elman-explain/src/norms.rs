@@ -4,7 +4,8 @@
 //! norm there over the norm where it entered. Where it enters at several, new
 //! gradient arrives on the way and hides what was lost; so what is judged is the
 //! product of the factors by which each step back multiplies, which is the same
-//! number in the first case.
+//! number in the first case. Of an LSTM's h it is no product of such factors: what
+//! arrives from the next step has come through c as well. There c is to be read.
 
 use crate::trace::Step;
 use crate::trace::graph::{From, Id, Role};
@@ -16,10 +17,15 @@ pub const VANISHING: f64 = 1e-3;
 /// Above this multiple of it, it has exploded.
 pub const EXPLODING: f64 = 1e3;
 
+/// A gradient of at most this can fade to zero in a step.
+const FADED: f64 = 1e-150;
+
 /// What a norm means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// Exactly zero, not faded on the way: nothing arrives.
+    NoGradient,
     /// Too small to learn from.
     Vanishing,
     /// Neither.
@@ -46,7 +52,8 @@ pub struct AtStep {
     /// Of the part from the next step.
     pub from_next: f64,
     /// The part from the next step over the norm there: what one step back
-    /// multiplies by. None at the last step.
+    /// multiplies by; of an LSTM's h a ratio alone, as the part has come through
+    /// c, too. None at the last step.
     pub factor: Option<f64>,
     /// What is left here of the gradient at the last step: the product of the
     /// factors up to this one.
@@ -69,7 +76,7 @@ pub struct Norms {
     /// What a step back multiplies by: the geometric mean of the factors.
     pub factor: Option<f64>,
     /// How many steps back, at that factor, a gradient needs from where the loss
-    /// enters to cross the threshold.
+    /// enters to cross the threshold. None of an LSTM's h.
     pub crossed_after: Option<usize>,
     /// The worst of the steps.
     pub verdict: Verdict,
@@ -126,8 +133,13 @@ pub fn norms(step: &Step) -> Vec<Norms> {
             }),
         }
     }
+    let cells = all.iter().any(|n| n.state == "c");
     for n in &mut all {
         judge(n);
+        // What comes back to h came through c, too: at no rate of its own.
+        if cells && n.state == "h" {
+            n.crossed_after = None;
+        }
     }
     all
 }
@@ -144,23 +156,32 @@ fn judge(n: &mut Norms) {
         }
     }
     // The way back begins at the last step that a gradient reaches.
-    let mut left = None;
+    let (mut left, mut later): (Option<f64>, f64) = (None, 1.0);
     for at in n.steps.iter_mut().rev() {
         left = match (left, at.factor) {
             (None, _) => (at.norm > 0.0).then_some(1.0),
             (Some(left), factor) => Some(left * factor.unwrap_or(0.0)),
         };
         at.ratio = left.unwrap_or(0.0);
+        // What has faded until no number is small enough for it had been small
+        // a step before.
+        let none = at.norm == 0.0 && later > FADED;
+        if !none {
+            later = at.norm;
+        }
         at.verdict = match at.ratio {
+            _ if none => Verdict::NoGradient,
             r if r < VANISHING => Verdict::Vanishing,
             r if r > EXPLODING => Verdict::Exploding,
             _ => Verdict::Healthy,
         };
     }
     let worst = |v| n.steps.iter().any(|s| s.verdict == v);
+    let first = n.steps.first().map(|s| s.verdict);
     n.verdict = match (worst(Verdict::Exploding), worst(Verdict::Vanishing)) {
         (true, _) => Verdict::Exploding,
         (_, true) => Verdict::Vanishing,
+        _ if first == Some(Verdict::NoGradient) => Verdict::NoGradient,
         _ => Verdict::Healthy,
     };
     if !logs.is_empty() && logs.iter().all(|l| l.is_finite()) {

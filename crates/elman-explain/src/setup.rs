@@ -1,7 +1,7 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
-use crate::subject::{Names, Subject};
+use crate::subject::{LAYERS, Names, Subject, count};
 use crate::trace;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
@@ -94,7 +94,7 @@ impl Default for Request {
     }
 }
 
-/// Units and layers that are looked at at most: more are refused before any
+/// Units of a layer that are looked at at most: more are refused before any
 /// memory is taken.
 const MOST: usize = 1024;
 
@@ -131,8 +131,9 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
     };
     if let Some(at) = rows.iter().position(|r| r.len() != width) {
         return Err(Error::shape(format!(
-            "{what}: step {}: expected {width} features as in step 1, got {}",
+            "{what}: step {}: expected {} as in step 1, got {}",
             at + 1,
+            count(width, "feature"),
             rows[at].len()
         )));
     }
@@ -186,10 +187,13 @@ impl Request {
 
     /// Refuses sizes beyond all reason, and options that do not go together.
     fn check(&self) -> Result<()> {
-        for (name, n) in [("--hidden", self.hidden), ("--layers", self.layers)] {
-            if n == 0 || n > MOST {
+        for (name, n, most) in [
+            ("--hidden", self.hidden, MOST),
+            ("--layers", self.layers, LAYERS),
+        ] {
+            if n == 0 || n > most {
                 return Err(Error::option(format!(
-                    "{name}: expected 1 to {MOST}, got {n}"
+                    "{name}: expected 1 to {most}, got {n}"
                 )));
             }
         }
@@ -413,6 +417,7 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
         None => by_symbol(subject, (place, name), &index)?,
     };
     subject.params.values_mut()[at] = number;
+    subject.names.set.push(at);
     Ok(())
 }
 
@@ -437,13 +442,14 @@ fn by_name(
         let last = entry.shape.iter().map(|n| n.saturating_sub(1).to_string());
         let last = last.collect::<Vec<_>>().join(",");
         return Err(Error::shape(format!(
-            "--set {place}: expected {} counted from 0 inside the shape {:?}, up to {name}[{last}]",
+            "--set {place}: expected {} counted from 0 inside the shape {:?}, up to {name}[{last}], got {}",
             if entry.shape.len() == 1 {
                 "one index"
             } else {
                 "row and column"
             },
-            entry.shape
+            entry.shape,
+            got(index)
         )));
     }
     let flat = index
@@ -451,6 +457,14 @@ fn by_name(
         .zip(&entry.shape)
         .fold(0, |at, (i, n)| at * n + i);
     Ok(Some(entry.range.start + flat))
+}
+
+/// The indices that were given.
+fn got(index: &[usize]) -> String {
+    match index {
+        [] => "no index".to_owned(),
+        _ => format!("{index:?}"),
+    }
 }
 
 /// The same by the symbol that formulas have, counted from 1: a row has one
@@ -492,7 +506,10 @@ fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) ->
                 "one index counted from 1 inside the shape [{columns}], up to {name}[{columns}]"
             ),
         };
-        Error::shape(format!("--set {place}: expected {expected}"))
+        Error::shape(format!(
+            "--set {place}: expected {expected}, got {}",
+            got(index)
+        ))
     })
 }
 

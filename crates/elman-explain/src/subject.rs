@@ -44,10 +44,28 @@ pub struct Names {
     pub beside: Vec<String>,
     /// Remarks.
     pub notes: Vec<Note>,
+    /// The file of the parameters, where they come from one.
+    pub file: Option<Stored>,
+    /// Numbers that were set: their places in all parameters.
+    pub set: Vec<usize>,
+}
+
+/// A file of parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// Its path, as Python code is to name it.
+    pub path: String,
+    /// Whether `torch.save` wrote it; else it is a safetensors file.
+    pub torch: bool,
+    /// The keys that lead to its state_dict.
+    pub keys: Vec<String>,
+    /// Its tensors: the parameter's name, and the file's own. None where they
+    /// are elman's.
+    pub tensors: Option<Vec<(String, String)>>,
 }
 
 /// Recurrent layers that are explained at most.
-const LAYERS: usize = 64;
+pub(crate) const LAYERS: usize = 64;
 /// Steps that are explained at most.
 const STEPS: usize = 4096;
 /// Steps times parameters: the work of a pass that is explained at most.
@@ -76,7 +94,7 @@ fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
 }
 
 /// `1 step`, `2 steps`.
-fn count(n: usize, what: &str) -> String {
+pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -203,7 +221,7 @@ impl Subject {
         }
         if !(self.lr >= 0.0 && self.lr.is_finite()) {
             return Err(Error::option(format!(
-                "--lr: expected a finite number of at least 0, got {}",
+                "--lr: expected a finite number of at least 0, got {:?}",
                 self.lr
             )));
         }

@@ -1,6 +1,6 @@
 //! PyTorch code that gives the same numbers.
 
-use crate::subject::Subject;
+use crate::subject::{Stored, Subject};
 use elman::Result;
 use elman::cell::{Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
@@ -119,9 +119,89 @@ fn parameters(subject: &Subject, r: &RecurrentConfig) -> String {
             );
         }
     } else if !changed.is_empty() {
-        text.push_str(
-            "\n# The parameters of the model file; of several networks, those of the first.\nfrom safetensors.torch import load_file\nweights = load_file(\"model.safetensors\")\nwith torch.no_grad():\n    for name, value in params.items():\n        value.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n",
+        if let Some(file) = &subject.names.file {
+            text.push_str(&loaded(subject, file));
+        } else if subject.seed.is_none() {
+            text.push_str("\n# The parameters are too many to spell out, and of no file: put them into params here.\n");
+        }
+        text.push_str(&set(subject));
+    }
+    text
+}
+
+/// A string of Python's.
+fn quoted(text: &str) -> String {
+    serde_json::json!(text).to_string()
+}
+
+/// Parameters that are read from their file.
+fn loaded(subject: &Subject, file: &Stored) -> String {
+    let mut text = String::from("\n# The numbers of the file.\n");
+    let path = quoted(&file.path);
+    if file.torch {
+        let keys: String = file
+            .keys
+            .iter()
+            .map(|k| format!("[{}]", quoted(k)))
+            .collect();
+        let _ = writeln!(
+            text,
+            "weights = torch.load({path}, map_location=\"cpu\", weights_only=True){keys}"
         );
+    } else {
+        let _ = writeln!(
+            text,
+            "from safetensors.torch import load_file\nweights = load_file({path})"
+        );
+    }
+    let Some(tensors) = &file.tensors else {
+        text.push_str("with torch.no_grad():\n    for name, p in params.items():  # of several networks, the first\n        p.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n");
+        return text;
+    };
+    text.push_str("with torch.no_grad():\n");
+    for entry in subject.params.layout().entries() {
+        let name = quoted(&entry.name);
+        let of = tensors.iter().find(|(own, _)| *own == entry.name);
+        let _ = match of {
+            Some((_, own)) => {
+                writeln!(text, "    params[{name}].copy_(weights[{}])", quoted(own))
+            }
+            None if entry.shape.len() == 1 => {
+                writeln!(text, "    params[{name}].zero_()  # not in the file")
+            }
+            None => writeln!(
+                text,
+                "    params[{name}].copy_(torch.eye({}))  # not in the file",
+                entry.shape[0]
+            ),
+        };
+    }
+    text
+}
+
+/// Numbers that were set, one by one.
+fn set(subject: &Subject) -> String {
+    let mut text = String::new();
+    for at in &subject.names.set {
+        let entries = subject.params.layout().entries();
+        let Some(entry) = entries.iter().find(|e| e.range.contains(at)) else {
+            continue;
+        };
+        let (mut index, mut rest) = (Vec::new(), at - entry.range.start);
+        for side in entry.shape.iter().rev() {
+            index.insert(0, (rest % side).to_string());
+            rest /= side;
+        }
+        let _ = writeln!(
+            text,
+            "    params[{}][{}] = {:?}",
+            quoted(&entry.name),
+            index.join(", "),
+            subject.params.values()[*at]
+        );
+    }
+    if !text.is_empty() {
+        text.insert_str(0, "\n# Numbers that were set.\nwith torch.no_grad():\n");
     }
     text
 }

@@ -259,6 +259,7 @@ fn the_page_holds_the_numbers_of_the_trace() {
                 let verdicts = n.steps.iter().map(|s| s.verdict);
                 let verdicts = [n.verdict].into_iter().chain(verdicts);
                 let letters = verdicts.map(|v| match v {
+                    Verdict::NoGradient => 'n',
                     Verdict::Vanishing => 'v',
                     Verdict::Healthy => 'h',
                     Verdict::Exploding => 'e',
@@ -481,6 +482,53 @@ fn verdicts_follow_their_thresholds() {
     }
     assert_eq!(steps[1].verdict, Verdict::Vanishing);
     assert_eq!(steps[3].verdict, Verdict::Healthy);
+}
+
+/// What comes back to an LSTM's h has come through c, too.
+#[test]
+fn an_lstms_h_has_no_factor_of_a_step() {
+    let lstm = trace(|r| r.cell = CellKind::Lstm);
+    for n in &lstm.norms {
+        assert_eq!(n.crossed_after.is_some(), n.state == "c", "{n:?}");
+    }
+    let shown = terminal::render(&lstm, View::default()).unwrap();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "of dL/dh is no factor of one step",
+        "what enters dL/dc at a step through h is less than",
+    ] {
+        assert!(shown.contains(part), "{part}");
+    }
+    assert!(!shown.contains("from the loss at a step"));
+}
+
+/// A gradient that is not there has not vanished on the way; one that has faded
+/// until it is zero has.
+#[test]
+fn no_gradient_is_not_a_vanishing_one() {
+    let head = trace(|r| {
+        r.last_state = true;
+        r.set = vec!["W_y[1,1]=0".into(), "W_y[2,1]=0".into()];
+    });
+    let norms = &head.norms[0];
+    assert_eq!(norms.verdict, Verdict::NoGradient);
+    let mut verdicts = norms.steps.iter().map(|s| s.verdict);
+    assert!(verdicts.all(|v| v == Verdict::NoGradient));
+    let shown = terminal::render(&head, View::default()).unwrap();
+    assert!(shown.contains("dL/dh: no gradient\n"), "{shown}");
+    assert!(!shown.contains("   vanishing"), "{shown}");
+    let json = serde_json::to_value(&head.norms).unwrap();
+    assert_eq!(json[0]["verdict"], "no_gradient");
+    let faded = trace(|r| {
+        (r.nonlinearity, r.last_state, r.hidden) = (Shape::Linear, true, 1);
+        r.input = Some(vec!["1"; 40].join(" "));
+        r.target = Some("70".into());
+        r.set = vec!["W_h=1e-20".into()];
+    });
+    let norms = &faded.norms[0];
+    assert_eq!(norms.steps[0].norm, 0.0);
+    assert_eq!(norms.steps[0].verdict, Verdict::Vanishing);
+    assert_eq!(norms.verdict, Verdict::Vanishing);
 }
 
 /// The example of the library begins with the numbers that are explained.

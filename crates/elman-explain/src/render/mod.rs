@@ -3,7 +3,8 @@
 pub mod page;
 pub mod terminal;
 
-/// A number in as many digits as can be read: six.
+/// A number in as many digits as can be read: six places below 1, six digits or
+/// one more from there, four and a power of ten where it is very small or large.
 pub fn short(x: f64) -> String {
     let size = x.abs();
     let text = if x == 0.0 {

@@ -3,6 +3,7 @@
 use super::{power, short, tiny};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
+use crate::subject::count;
 use crate::trace::Trace;
 use crate::trace::document::{Pass, Value};
 use crate::trace::graph::{From, Role};
@@ -312,9 +313,9 @@ fn about(t: &mut Text, trace: &Trace) {
         t.words(
             2,
             &format!(
-                "{} steps of input, {} numbers predicted",
-                a.input.len(),
-                a.target.len()
+                "{} of input, {} predicted",
+                count(a.input.len(), "step"),
+                count(a.target.len(), "number")
             ),
         );
     }
@@ -390,6 +391,7 @@ fn whose(n: &Norms, trace: &Trace) -> String {
 
 fn word(v: Verdict) -> &'static str {
     match v {
+        Verdict::NoGradient => "no gradient",
         Verdict::Vanishing => "vanishing",
         Verdict::Healthy => "healthy",
         Verdict::Exploding => "exploding",
@@ -446,15 +448,24 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.words(4, &line);
         }
         let [low, high] = n.thresholds.map(power);
+        let lstm = trace.about.cell == "lstm";
         let why = match (n.factor, n.crossed_after) {
+            (Some(f), _) if lstm && n.state == "h" => format!(
+                "In an LSTM “a step back” of dL/dh is no factor of one step: what comes from the next step has also come through c. It is {} of the norm there on average; dL/dc says what is kept.",
+                short(f)
+            ),
             (Some(f), Some(steps)) => {
                 let (than, bound) = if f < 1.0 {
                     ("less", &low)
                 } else {
                     ("more", &high)
                 };
+                let (along, enters) = match lstm {
+                    true => (" along c", "dL/dc at a step through h"),
+                    false => ("", "from the loss at a step"),
+                };
                 format!(
-                    "A step back multiplies by {} on average: what enters from the loss at a step is {than} than {bound} of itself {steps} steps earlier.",
+                    "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {steps} steps earlier.",
                     short(f)
                 )
             }
@@ -465,6 +476,12 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
+        if n.steps.iter().any(|s| s.verdict == Verdict::NoGradient) {
+            t.words(
+                4,
+                "No gradient: it is exactly zero, as nothing arrives that could vanish.",
+            );
+        }
     }
 }
 

@@ -160,6 +160,14 @@ pub enum Element {
     Step(At, At, f64),
 }
 
+/// A learning rate without a line of zeros.
+fn rate(x: f64) -> String {
+    match x.abs() {
+        0.0 | 1e-6..1e9 => x.to_string(),
+        _ => format!("{x:e}").replace('-', "−"),
+    }
+}
+
 impl Element {
     /// The numbers it is computed from, in the order of the formula.
     pub fn operands(&self) -> Vec<At> {
@@ -209,7 +217,7 @@ impl Element {
                 other => format!("{{0}} · {}'({{1}})", other.name()),
             },
             Self::Negative(_) => "−{0}".into(),
-            Self::Step(_, _, rate) => format!("{{0}} − {rate} · {{1}}"),
+            Self::Step(_, _, r) => format!("{{0}} − {} · {{1}}", rate(*r)),
         }
     }
 
@@ -454,7 +462,7 @@ impl Graph {
                 let all: Vec<_> = all.iter().map(|(v, _)| s(v)).collect();
                 format!("[{}]", all.join(" "))
             }
-            Rule::Step(w, g, rate) => format!("{} − {rate} {}", s(w), s(g)),
+            Rule::Step(w, g, r) => format!("{} − {} {}", s(w), rate(*r), s(g)),
         }
     }
 

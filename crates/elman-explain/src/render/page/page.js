@@ -29,7 +29,7 @@ const V = D.values.rows.map(([symbol, formula, rows, columns, pass, role, templa
   begins += count;
   return v;
 });
-const LETTERS = { v: "vanishing", h: "healthy", e: "exploding" };
+const LETTERS = { n: "no_gradient", v: "vanishing", h: "healthy", e: "exploding" };
 const seen = new Map();
 // A recorded training step, read when it is first shown.
 function frame(step) {
@@ -69,7 +69,7 @@ function texts() {
   $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, (m, code) => `<code>${code.split(" ").map(word => `<span>${word}</span>`).join(" ")}</code>`);
   $("heat_note").textContent = w("heat_note") + (A.readable ? "" : " " + w("map_hint"));
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
-  const sizes = { l: A.layers, h: A.hidden };
+  const sizes = { l: A.layers, u: w(A.hidden === 1 ? "one_unit" : "units", { h: A.hidden }) };
   const parts = [A.cell.toUpperCase(), w(A.layers === 1 ? "one_layer" : "layers", sizes)];
   if (A.bidirectional) parts.push(w("both_directions"));
   parts.push(w("bias_" + A.bias), w("is_" + A.configuration.replaceAll("-", "_")));
@@ -358,6 +358,8 @@ function map(columns, rows, get, span, name, columnName, rowName) {
   d.append(of("rows", all, u => math(rowName(u))), c, of("columns", ends(columns), columnName), legend(span), tip);
   return d;
 }
+// What comes back to an LSTM's h came through c, too.
+const mixed = n => A.cell === "lstm" && n.state === "h";
 // More steps than a table should have.
 const charted = n => n.steps.length > 24;
 function norms() {
@@ -381,7 +383,7 @@ function norms() {
       card.tabIndex = 0;
       box.append(card);
     }
-    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : "why", { f: num(n.factor), n: n.crossed_after })));
+    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(mixed(n) ? "why_h" : n.crossed_after === null ? "why_kept" : n.state === "c" ? "why_c" : "why", { f: num(n.factor), n: n.crossed_after })));
   }
 }
 
@@ -433,7 +435,7 @@ function answers() {
   here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : large);
   const stacked = D.shapes.filter(s => s.rows && /weight_ih/.test(s.name));
   here("q3", stacked.length ? w(A.readable ? "a3_page" : "a3_large") + " " + w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
-  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
+  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null && !mixed(n)).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
 }
 // What is wider than its place shades the side that goes on, and says so.
 function shade(e) {
