@@ -40,10 +40,14 @@ impl GatedCell for Gru {
     }
 
     #[inline(always)]
-    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [h, _]: [S; STATES]) -> [S; STATES] {
+    fn gates<S: Scalar>(&self, sums: &mut [S; SUMS]) {
         let [a_n, a_r, a_z, hn] = *sums;
-        let r = a_r.sigmoid();
-        let z = a_z.sigmoid();
+        *sums = [a_n, a_r.sigmoid(), a_z.sigmoid(), hn];
+    }
+
+    #[inline(always)]
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [h, _]: [S; STATES]) -> [S; STATES] {
+        let [a_n, r, z, hn] = *sums;
         let n = (a_n + r * hn).tanh();
         *sums = [n, r, z, hn];
         [(S::lit(1.0) - z) * n + z * h, S::lit(0.0)]

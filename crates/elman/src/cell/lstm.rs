@@ -49,11 +49,14 @@ impl GatedCell for Lstm {
     }
 
     #[inline(always)]
-    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [_, c]: [S; STATES]) -> [S; STATES] {
+    fn gates<S: Scalar>(&self, sums: &mut [S; SUMS]) {
         let [a_i, a_f, a_g, a_o] = *sums;
-        let (i, f, o) = (a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid());
-        let g = a_g.tanh();
-        *sums = [i, f, g, o];
+        *sums = [a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()];
+    }
+
+    #[inline(always)]
+    fn update<S: Scalar>(&self, sums: &mut [S; SUMS], [_, c]: [S; STATES]) -> [S; STATES] {
+        let [i, f, g, o] = *sums;
         let c = f * c + i * g;
         [o * c.tanh(), c]
     }

@@ -15,7 +15,6 @@
 use super::dispatch::Task;
 use super::lanes::{Lanes, Whole};
 use super::packed::Matrix;
-use super::tile::SUMS;
 use crate::Float;
 use crate::float::{Apart, half};
 use std::marker::PhantomData;
@@ -211,7 +210,7 @@ pub(super) struct Int8Tile<'a, F, V> {
     pub pairs: usize,
     /// Vectors of a panel, rows, panels.
     pub shape: (usize, usize, usize),
-    pub sums: &'a mut [V; SUMS],
+    pub sums: &'a mut [V],
     pub first: usize,
     pub stride: usize,
 }
@@ -320,7 +319,7 @@ pub(super) struct Bf16Tile<'a, F, V> {
     pub b: &'a [u16],
     /// Vectors of a panel, rows, panels.
     pub shape: (usize, usize, usize),
-    pub sums: &'a mut [V; SUMS],
+    pub sums: &'a mut [V],
     pub first: usize,
     pub stride: usize,
 }

@@ -3,33 +3,60 @@
 use super::lanes::Lanes;
 use super::parts::Parts;
 use crate::Float;
+use std::ops::Range;
 
 /// Where the sums of a product come from and where they go.
 ///
-/// `row` is a row of the product, `col` the first of its columns in every
-/// group, of which `width` exist; the sums are one vector a group, or, where
-/// there is one sum a column, two vectors, of `col..` and of the columns after
-/// them.
+/// A row is one of the product, `at` is the first of its columns in every group
+/// and how many exist from there on; the sums of a row and a panel are one vector
+/// a group, or, where there is one sum a column, two vectors. There are `count`
+/// of them a panel, and from one row to the next it is `stride`.
 pub trait Ends<F> {
     /// Vectors of sums of a row and a panel, where they are always as many: their
     /// loops go away.
     const VECTORS: Option<usize> = None;
 
-    /// Whether [`soon`](Self::soon) is worth its time also for panels that go by
-    /// whole, where there are many ends.
-    const FAR: bool = false;
+    /// Whether [`soon`](Self::soon) is worth its time where all sums of the
+    /// product take so many bytes.
+    #[inline(always)]
+    fn far(&self, _bytes: usize) -> bool {
+        false
+    }
 
     /// Says what [`begin`](Self::begin) and [`end`](Self::end) are going to read
     /// and write, which may be far away.
     #[inline(always)]
     fn soon<V: Lanes<F>>(&self, _row: usize, _col: usize, _width: usize) {}
 
-    /// The sums before the first product.
-    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]);
+    /// The numbers that the sums of every row begin with from column `col` on,
+    /// and how far the vectors of a panel are apart there, where it is whole;
+    /// `None` where rows begin with different ones.
+    #[inline(always)]
+    fn start<V: Lanes<F>>(&self, _col: usize) -> Option<(&[F], usize)> {
+        None
+    }
 
-    /// Takes the finished sums.
-    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]);
+    /// Fills the sums of some rows before the first product.
+    fn begin<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        at: (usize, usize),
+        sums: &mut [V],
+        stride: (usize, usize),
+    );
+
+    /// Takes the finished sums of some rows, which may be changed.
+    fn end<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        at: (usize, usize),
+        sums: &mut [V],
+        stride: (usize, usize),
+    );
 }
+
+/// Bytes of sums that are near anyway.
+pub(super) const NEAR: usize = 128 << 10;
 
 /// As [`InPlace`], but what is added is multiplied with a mask first.
 pub struct Scaled<'a, F> {
@@ -41,18 +68,33 @@ pub struct Scaled<'a, F> {
 
 impl<F: Float> Ends<F> for Scaled<'_, F> {
     #[inline(always)]
-    fn begin<V: Lanes<F>>(&self, _: usize, _: usize, _: usize, sums: &mut [V]) {
+    fn begin<V: Lanes<F>>(
+        &self,
+        _: Range<usize>,
+        _: (usize, usize),
+        sums: &mut [V],
+        _: (usize, usize),
+    ) {
         sums.fill(V::lit(0.0));
     }
 
     #[inline(always)]
-    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
-        for (v, sum) in sums.iter().enumerate() {
-            let (at, count) = self.out.place::<V>(col, width, v);
-            let mask: V = load(self.mask, row * self.mask_stride + at, count);
-            let to = self.out.at(row, at, count);
-            let so_far: V = load(to, 0, count);
-            store(so_far + *sum * mask, to, 0, count);
+    fn end<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        (col, width): (usize, usize),
+        sums: &mut [V],
+        (count, stride): (usize, usize),
+    ) {
+        assert!(count == stride, "one panel at a time");
+        for (row, sums) in rows.zip(sums.chunks(stride)) {
+            for (v, sum) in sums.iter().enumerate() {
+                let (at, count) = self.out.place::<V>(col, width, v);
+                let mask: V = load(self.mask, row * self.mask_stride + at, count);
+                let to = self.out.at(row, at, count);
+                let so_far: V = load(to, 0, count);
+                store(so_far + *sum * mask, to, 0, count);
+            }
         }
     }
 }
@@ -113,43 +155,10 @@ impl<F: Float> InPlace<'_, F> {
             _ => width == V::N,
         }
     }
-}
 
-/// `N` or fewer numbers from `at` on.
-#[inline(always)]
-pub fn load<F: Float, V: Lanes<F>>(from: &[F], at: usize, count: usize) -> V {
-    if count == V::N {
-        V::load(&from[at..at + V::N])
-    } else if count == 0 {
-        V::splat(F::zero())
-    } else {
-        V::load_part(&from[at..][..count])
-    }
-}
-
-/// The way back from [`load`].
-#[inline(always)]
-pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: usize) {
-    if count == V::N {
-        value.store(&mut to[at..at + V::N]);
-    } else if count > 0 {
-        value.store_part(&mut to[at..][..count]);
-    }
-}
-
-/// A panel of one group is two vectors, mostly whole.
-impl<F: Float> Ends<F> for InPlace<'_, F> {
-    const FAR: bool = true;
-
+    /// Fills the sums of a row.
     #[inline(always)]
-    fn soon<V: Lanes<F>>(&self, row: usize, col: usize, width: usize) {
-        for group in 0..self.groups {
-            V::fetch(self.at(row, group * self.cols + col, width));
-        }
-    }
-
-    #[inline(always)]
-    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+    fn begin_row<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
         if let ([first, second], 1) = (&mut *sums, self.groups)
             && width == 2 * V::N
         {
@@ -176,8 +185,9 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
         }
     }
 
+    /// Writes the sums of a row.
     #[inline(always)]
-    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
+    fn end_row<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &[V]) {
         if let ([first, second], 1) = (sums, self.groups)
             && width == 2 * V::N
         {
@@ -196,6 +206,83 @@ impl<F: Float> Ends<F> for InPlace<'_, F> {
             };
             next += repeat + group;
             store(*sum, self.at(row, at, count), 0, count);
+        }
+    }
+}
+
+/// `N` or fewer numbers from `at` on.
+#[inline(always)]
+pub fn load<F: Float, V: Lanes<F>>(from: &[F], at: usize, count: usize) -> V {
+    if count == V::N {
+        V::load(&from[at..at + V::N])
+    } else if count == 0 {
+        V::splat(F::zero())
+    } else {
+        V::load_part(&from[at..][..count])
+    }
+}
+
+/// The way back from [`load`].
+#[inline(always)]
+pub fn store<F: Float, V: Lanes<F>>(value: V, to: &mut [F], at: usize, count: usize) {
+    if count == V::N {
+        value.store(&mut to[at..at + V::N]);
+    } else if count > 0 {
+        value.store_part(&mut to[at..][..count]);
+    }
+}
+
+/// A panel of one group is two vectors, mostly whole.
+impl<F: Float> Ends<F> for InPlace<'_, F> {
+    #[inline(always)]
+    fn far(&self, bytes: usize) -> bool {
+        bytes > NEAR
+    }
+
+    #[inline(always)]
+    fn soon<V: Lanes<F>>(&self, row: usize, col: usize, width: usize) {
+        for group in 0..self.groups {
+            V::fetch_last(self.at(row, group * self.cols + col, width));
+        }
+    }
+
+    #[inline(always)]
+    fn start<V: Lanes<F>>(&self, col: usize) -> Option<(&[F], usize)> {
+        let (repeat, group) = self.strides::<V>();
+        Some((&self.start?[col..], repeat + group))
+    }
+
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        (col, width): (usize, usize),
+        sums: &mut [V],
+        (count, stride): (usize, usize),
+    ) {
+        let each = count / self.groups * V::N;
+        for (row, sums) in rows.zip(sums.chunks_mut(stride)) {
+            for (p, sums) in sums.chunks_mut(count).enumerate() {
+                let before = p * each;
+                self.begin_row(row, col + before, each.min(width - before), sums);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn end<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        (col, width): (usize, usize),
+        sums: &mut [V],
+        (count, stride): (usize, usize),
+    ) {
+        let each = count / self.groups * V::N;
+        for (row, sums) in rows.zip(sums.chunks(stride)) {
+            for (p, sums) in sums.chunks(count).enumerate() {
+                let before = p * each;
+                self.end_row(row, col + before, each.min(width - before), sums);
+            }
         }
     }
 }

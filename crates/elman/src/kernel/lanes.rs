@@ -1,5 +1,6 @@
 //! Vectors of numbers: 32 bytes wide, by AVX2 or by plain arrays.
 
+use super::tile::{Product, Start};
 use crate::Float;
 use crate::float::{Apart, Scalar, half};
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -91,19 +92,24 @@ pub trait Lanes<F>: Scalar {
     #[inline(always)]
     fn fetch<T>(_: &[T]) {}
 
-    /// Adds the products of `depth` numbers of `R` rows of `a` with as many rows
-    /// of `N` vectors of `b` to the sums, where this vector has instructions of
-    /// its own for it; whether it has. `a` has strides of rows and columns, the
-    /// sums one of rows.
+    /// The same for the end of a slice that is shorter than a line of the cache.
+    #[inline(always)]
+    fn fetch_last<T>(_: &[T]) {}
+
+    /// Adds products of `R` rows with `P` panels of `N` vectors to the sums, one
+    /// after the other, where this vector has instructions of its own for it;
+    /// whether it has. The sums have a stride of rows and panels, and all
+    /// products the same stride of columns. What the sums begin with is as in
+    /// [`Tile`](super::tile::Tile).
     ///
     /// # Safety
-    /// `a` has number `(R - 1) row_stride + (depth - 1) col_stride`, `b` has
-    /// `depth` times `N` vectors, and the sums have `(R - 1) stride + N`.
+    /// The left factor of each has number `(R - 1) row_stride + (depth - 1)
+    /// col_stride`, every panel of the right one `depth` times `N` vectors, and
+    /// the sums have `(R P - 1) stride + N`.
     #[inline(always)]
-    unsafe fn steps<const N: usize, const R: usize>(
-        _: (&[F], usize, usize),
-        _: &[F],
-        _: usize,
+    unsafe fn steps<const N: usize, const R: usize, const P: usize>(
+        _: &[Product<'_, F>],
+        _: Option<Start<'_, F>>,
         _: (&mut [Self], usize),
     ) -> bool {
         false
@@ -321,7 +327,7 @@ pub(super) mod avx2 {
     //! `SAFETY` line below rests on.
 
     use super::super::steps;
-    use super::{Add, Apart, Div, Lanes, Mul, Neg, Scalar, Sub, Whole};
+    use super::{Add, Apart, Div, Lanes, Mul, Neg, Product, Scalar, Start, Sub, Whole};
     use std::arch::x86_64::*;
 
     /// Eight whole numbers.
@@ -436,7 +442,8 @@ pub(super) mod avx2 {
          $load_part:ident $store_part:ident $mask:ident
          $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
          $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal,
-         $five:ident $six:ident $four:ident $two:ident $three:ident) => {
+         $five:ident $six:ident $four:ident $two:ident $three:ident
+         $panels_2:ident $panels_3:ident) => {
             #[doc = $doc]
             #[derive(Debug, Clone, Copy)]
             #[repr(transparent)]
@@ -620,30 +627,33 @@ pub(super) mod avx2 {
                 }
 
                 #[inline(always)]
-                unsafe fn steps<const N: usize, const R: usize>(
-                    (a, row, col): (&[$base], usize, usize),
-                    b: &[$base],
-                    depth: usize,
+                fn fetch_last<T>(from: &[T]) {
+                    if let Some(last) = from.last() {
+                        // SAFETY: inside of the slice; nothing is read.
+                        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(last).cast()) };
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn steps<const N: usize, const R: usize, const P: usize>(
+                    products: &[Product<'_, $base>],
+                    start: Option<Start<'_, $base>>,
                     (sums, stride): (&mut [Self], usize),
                 ) -> bool {
-                    let steps = match (N, R, col) {
-                        (2, 5, 1) => steps::$five::<{ size_of::<$base>() }>,
-                        (2, 6, 1) => steps::$six::<{ size_of::<$base>() }>,
-                        (2, 6, 6) => steps::$six::<{ 6 * size_of::<$base>() }>,
-                        (3, 4, 1) => steps::$four::<{ size_of::<$base>() }>,
-                        (4, 2, 1) => steps::$two::<{ size_of::<$base>() }>,
-                        (4, 3, 1) => steps::$three::<{ size_of::<$base>() }>,
+                    let steps = match (R, N, P, products[0].col_stride) {
+                        (5, 2, 1, 1) => steps::$five::<{ size_of::<$base>() }>,
+                        (6, 2, 1, 1) => steps::$six::<{ size_of::<$base>() }>,
+                        (6, 2, 1, 6) => steps::$six::<{ 6 * size_of::<$base>() }>,
+                        (4, 3, 1, 1) => steps::$four::<{ size_of::<$base>() }>,
+                        (2, 4, 1, 1) => steps::$two::<{ size_of::<$base>() }>,
+                        (3, 4, 1, 1) => steps::$three::<{ size_of::<$base>() }>,
+                        (1, 4, 2, 1) => steps::$panels_2::<{ size_of::<$base>() }>,
+                        (1, 3, 3, 1) => steps::$panels_3::<{ size_of::<$base>() }>,
                         _ => return false,
-                    };
-                    let factors = steps::Factors {
-                        a: a.as_ptr(),
-                        row: row * size_of::<$base>(),
-                        b: b.as_ptr(),
-                        depth,
                     };
                     // SAFETY: the caller's; this type is nothing but its vector;
                     // and the processor has AVX2 and FMA, see above.
-                    unsafe { steps(factors, sums.as_mut_ptr().cast(), stride) };
+                    unsafe { steps(products, start, sums.as_mut_ptr().cast(), stride) };
                     true
                 }
             }
@@ -657,7 +667,8 @@ pub(super) mod avx2 {
         _mm256_cmp_ps _mm256_blendv_ps _mm256_max_ps _mm256_min_ps
         _mm256_and_ps _mm256_xor_ps,
         _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23,
-        f32_5x2 f32_6x2 f32_4x3 f32_2x4 f32_3x4);
+        f32_5x2 f32_6x2 f32_4x3 f32_2x4 f32_3x4
+        f32_1x4x2 f32_1x3x3);
 
     vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
         _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
@@ -666,7 +677,8 @@ pub(super) mod avx2 {
         _mm256_cmp_pd _mm256_blendv_pd _mm256_max_pd _mm256_min_pd
         _mm256_and_pd _mm256_xor_pd,
         _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52,
-        f64_5x2 f64_6x2 f64_4x3 f64_2x4 f64_3x4);
+        f64_5x2 f64_6x2 f64_4x3 f64_2x4 f64_3x4
+        f64_1x4x2 f64_1x3x3);
 }
 
 #[cfg(test)]

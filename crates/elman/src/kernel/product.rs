@@ -14,7 +14,7 @@ use super::lanes::Lanes;
 use super::packed::{Matrix, Packed, PackedLeft, VECTOR_BYTES};
 use super::parts::{Parts, share};
 use super::team::Team;
-use super::tile::{SUMS, Tile, tile_rows};
+use super::tile::{Product, SUMS, Start, Tile, tile_rows};
 use crate::Float;
 use crate::params::Storage;
 use std::marker::PhantomData;
@@ -24,6 +24,12 @@ use std::ops::Range;
 /// Bytes of a panel that one block of `K` may have, so that it stays in the
 /// first-level cache while the rows go by.
 const BLOCK_BYTES: usize = 16 << 10;
+
+/// Bytes of the panels of a step that need not be divided into blocks.
+const WHOLE_BYTES: usize = 24 << 10;
+
+/// Tiles that whole panels go past at a time.
+const WHOLE_TILES: usize = 8;
 
 /// A product whose sums are in memory.
 pub type ProductInPlace<'a, F> = Rows<'a, F, InPlace<'a, F>>;
@@ -259,6 +265,39 @@ impl<'a, F: Float> Factor<'a, F> {
         Self { first, ..self }
     }
 
+    /// All rows times all of some panels; `None` where there is nothing to
+    /// multiply, or the panels are not numbers.
+    #[inline(always)]
+    fn past(&self, panels: &Range<usize>) -> Option<Product<'a, F>> {
+        match &self.b.data {
+            Panels::Full(data) if self.a.cols > 0 => {
+                Some(self.product(data, panels, 0, self.a.cols))
+            }
+            _ => None,
+        }
+    }
+
+    /// All rows times `depth` rows of some panels from `k` on.
+    #[inline(always)]
+    fn product(
+        &self,
+        data: &'a [F],
+        panels: &Range<usize>,
+        k: usize,
+        depth: usize,
+    ) -> Product<'a, F> {
+        let Self { a, b, .. } = *self;
+        let len = b.panel_len();
+        Product {
+            a: &a.data[k * a.col_stride..],
+            row_stride: a.row_stride,
+            col_stride: a.col_stride,
+            b: &data[panels.start * len + k * b.vectors() * Packed::<F>::LANES..],
+            panel_stride: len,
+            depth,
+        }
+    }
+
     /// Panels of the right factor.
     pub(super) fn panels(&self) -> usize {
         self.b.panels()
@@ -312,8 +351,24 @@ impl<'a, F: Float> Left<'a, F> {
             tiled: false,
         }
     }
+
+    /// From the numbers of one row to those of the next, the first of a tile.
+    #[inline(always)]
+    fn step(&self) -> usize {
+        match self.tiled {
+            true => self.cols,
+            false => self.row_stride,
+        }
+    }
+
+    /// The numbers from a row on, which is the first of a tile.
+    #[inline(always)]
+    fn from(&self, row: usize) -> &'a [F] {
+        &self.data[row * self.step()..]
+    }
 }
 
+/// A product on its way from and to its ends.
 pub struct Rows<'a, F, E> {
     before: Option<Factor<'a, F>>,
     factor: Factor<'a, F>,
@@ -327,7 +382,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
     type Out = ();
 
     #[inline(always)]
-    fn run<V: Lanes<F>>(mut self) {
+    fn run<V: Lanes<F>>(self) {
         let (before, factor) = (self.before, self.factor);
         for f in before.iter().chain([&factor]) {
             assert_eq!(f.a.cols, f.b.rows, "inner sizes of a product differ");
@@ -389,35 +444,36 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         } = self.panels.clone();
         // A panel that is too large goes by in blocks, each of them past many
         // rows; one that is to be widened does so too.
-        let whole = bytes <= BLOCK_BYTES && !widens;
+        let whole = bytes <= WHOLE_BYTES && !widens;
         let depth = BLOCK_BYTES / (vectors * VECTOR_BYTES);
         let ends = rows * self.panels.len() * vectors * VECTOR_BYTES;
-        let far = E::FAR && ends > NEAR;
-        // Not filled where no tile is: that takes longer than a small product.
-        let mut room = [const { MaybeUninit::<[V; SUMS]>::uninit() }; TILES];
-        let room = fill(
-            &mut room[..if whole || most > 1 {
-                1
-            } else {
-                count.min(TILES)
-            }],
-        );
+        let far = self.ends.far(ends);
+        let mut room = [const { MaybeUninit::<V>::uninit() }; TILES * SUMS];
+        let each = count.min(if whole { WHOLE_TILES } else { TILES });
+        // No more than is needed: that takes longer than a small product.
+        let needed = match rows {
+            1 => (self.panels.len().next_multiple_of(most) * self.vectors()).min(8 * SUMS),
+            _ => each * SUMS,
+        };
+        let room = fill(&mut room[..needed]);
+        // A single row has room for the sums of many panels.
+        let wide = match rows {
+            1 if !widens => most * (room.len() / (most * self.vectors())).max(1),
+            _ => most,
+        };
         while panel < panels {
-            let together = if panel + most <= panels { most } else { 1 };
-            let at = panel..panel + together;
-            panel += together;
-            if together > 1 || whole {
-                for tile in 0..count {
-                    if far && tile + 1 < count {
-                        self.soon::<V>(tiles.rows(tile + 1), at.clone());
-                    }
-                    self.tile::<V>(at.clone(), &tiles, tile, room);
+            let at = match panels - panel {
+                left if left >= most => panel..panel + left.min(wide),
+                _ => panel..panel + 1,
+            };
+            panel = at.end;
+            let pass = Pass::of::<E, V>(&self, &at, most, whole || most > 1);
+            for first in (0..count).step_by(each) {
+                let group = first..count.min(first + each);
+                if far {
+                    self.soon::<V>(tiles.of(&group), &at);
                 }
-                continue;
-            }
-            for first in (0..count).step_by(room.len()) {
-                let group = first..count.min(first + room.len());
-                self.tiles::<V>(at.clone(), &tiles, group, depth, room);
+                self.group::<V>(&pass, &tiles, group, depth, room);
             }
         }
     }
@@ -425,75 +481,66 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
 
 /// Writes zeros to all.
 #[inline(always)]
-fn fill<F, V: Lanes<F>>(room: &mut [MaybeUninit<[V; SUMS]>]) -> &mut [[V; SUMS]] {
-    for sums in &mut *room {
-        sums.write([V::lit(0.0); SUMS]);
+fn fill<F, V: Lanes<F>>(room: &mut [MaybeUninit<V>]) -> &mut [V] {
+    for sum in &mut *room {
+        sum.write(V::lit(0.0));
     }
     // SAFETY: all of them have been written.
-    unsafe { &mut *(std::ptr::from_mut(room) as *mut [[V; SUMS]]) }
+    unsafe { &mut *(std::ptr::from_mut(room) as *mut [V]) }
 }
 
 impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
-    /// The rows of one tile times some panels, which go by whole.
+    /// Some tiles times some panels. The sums of all wait in the first-level
+    /// cache until the ends take them at once: what follows each other there is
+    /// of different rows, so that much of it is done at the same time.
     #[inline(always)]
-    fn tile<V: Lanes<F>>(
-        &mut self,
-        panels: Range<usize>,
-        tiles: &Tiles,
-        tile: usize,
-        room: &mut [[V; SUMS]],
-    ) {
-        let rows = tiles.rows(tile);
-        self.begin(rows.clone(), panels.clone(), &mut room[0]);
-        for factor in [self.before.as_ref(), Some(&self.factor)] {
-            let Some(factor) = factor else { continue };
-            let part = PartOf {
-                factor,
-                tiles,
-                panels: panels.clone(),
-                group: tile..tile + 1,
-                stride: self.vectors(),
-            };
-            match &factor.b.data {
-                Panels::Full(data) => part.add_whole(data, rows.clone(), &mut room[0]),
-                Panels::Bf16(data) => part.add_bf16(data, room),
-                Panels::Int8(data) => part.add_int8(data, room),
-            }
-        }
-        self.end(rows, panels, &room[0]);
-    }
-
-    /// The rows of some tiles times some panels, over blocks of `K`.
-    #[inline(always)]
-    fn tiles<V: Lanes<F>>(
-        &mut self,
-        panels: Range<usize>,
+    fn group<V: Lanes<F>>(
+        &self,
+        pass: &Pass<'_, F>,
         tiles: &Tiles,
         group: Range<usize>,
         depth: usize,
-        room: &mut [[V; SUMS]],
+        room: &mut [V],
     ) {
-        for (tile, sums) in group.clone().zip(&mut *room) {
-            self.soon::<V>(tiles.rows(tile), panels.clone());
-            self.begin(tiles.rows(tile), panels.clone(), sums);
+        let (panels, vectors) = (pass.panels, self.vectors());
+        let stride = panels.len() * vectors;
+        let rows = tiles.of(&group);
+        if pass.start.is_none() {
+            self.begin(rows.clone(), panels, room);
         }
-        for factor in self.before.iter().chain([&self.factor]) {
-            let part = PartOf {
-                factor,
-                tiles,
-                panels: panels.clone(),
-                group: group.clone(),
-                stride: self.vectors(),
+        for (some, at) in pass.together() {
+            let room = &mut room[at * vectors..];
+            let Some((mut first, mut second)) = pass.whole else {
+                for factor in pass.factors() {
+                    let part = PartOf {
+                        factor,
+                        tiles,
+                        panels: &some,
+                        group: group.clone(),
+                        stride: vectors,
+                    };
+                    part.add(depth, room);
+                }
+                continue;
             };
-            match &factor.b.data {
-                Panels::Full(data) => part.add(data, depth, room),
-                Panels::Bf16(data) => part.add_bf16(data, room),
-                Panels::Int8(data) => part.add_int8(data, room),
+            first.b = &first.b[at * first.panel_stride..];
+            second.b = &second.b[at * second.panel_stride..];
+            let start = pass.start.map(|start| start.from(at));
+            for tile in group.clone() {
+                let here = tiles.rows(tile);
+                first.a = pass.factors[0].a.from(here.start);
+                second.a = pass.factors[1].a.from(here.start);
+                V::apart(Tile {
+                    products: &[first, second][2 - pass.used..],
+                    start,
+                    shape: (self.factor.b.vectors(), here.len(), some.len()),
+                    sums: &mut room[(here.start - rows.start) * stride..],
+                    first: self.factor.first,
+                    stride: vectors,
+                });
             }
         }
-        for (tile, sums) in group.zip(room) {
-            self.end(tiles.rows(tile), panels.clone(), sums);
-        }
+        self.end(rows, panels, room);
     }
 
     /// Vectors of sums of a row and a panel.
@@ -502,50 +549,122 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
         E::VECTORS.unwrap_or(self.sums)
     }
 
+    /// What all rows begin with, where it is the same for them and the panels are
+    /// whole.
+    #[inline(always)]
+    fn start<V: Lanes<F>>(&self, panels: &Range<usize>) -> Option<Start<'_, F>> {
+        let b = self.factor.b;
+        let width = b.width();
+        if panels.end * width > b.cols {
+            return None;
+        }
+        let (from, vectors) = self.ends.start::<V>(panels.start * width)?;
+        Some(Start {
+            from,
+            vectors,
+            panels: width,
+        })
+    }
+
     /// Says that the ends of a tile are near.
     #[inline(always)]
-    fn soon<V: Lanes<F>>(&self, rows: Range<usize>, panels: Range<usize>) {
-        for p in panels {
-            let (col, width) = self.columns(p);
-            for row in rows.clone() {
-                self.ends.soon::<V>(row, col, width);
-            }
+    fn soon<V: Lanes<F>>(&self, rows: Range<usize>, panels: &Range<usize>) {
+        let (col, width) = self.columns(panels);
+        for row in rows {
+            self.ends.soon::<V>(row, col, width);
         }
     }
 
     /// Fills the sums of a tile.
     #[inline(always)]
-    fn begin<V: Lanes<F>>(&self, rows: Range<usize>, panels: Range<usize>, sums: &mut [V; SUMS]) {
+    fn begin<V: Lanes<F>>(&self, rows: Range<usize>, panels: &Range<usize>, sums: &mut [V]) {
         let count = self.vectors();
-        for (i, p) in panels.clone().enumerate() {
-            let (col, width) = self.columns(p);
-            let mut at = i * count;
-            for row in rows.clone() {
-                self.ends.begin(row, col, width, &mut sums[at..at + count]);
-                at += panels.len() * count;
-            }
-        }
+        let stride = panels.len() * count;
+        (self.ends).begin(rows, self.columns(panels), sums, (count, stride));
     }
 
     /// Hands over the sums of a tile.
     #[inline(always)]
-    fn end<V: Lanes<F>>(&mut self, rows: Range<usize>, panels: Range<usize>, sums: &[V; SUMS]) {
+    fn end<V: Lanes<F>>(&self, rows: Range<usize>, panels: &Range<usize>, sums: &mut [V]) {
         let count = self.vectors();
-        for (i, p) in panels.clone().enumerate() {
-            let (col, width) = self.columns(p);
-            let mut at = i * count;
-            for row in rows.clone() {
-                self.ends.end(row, col, width, &sums[at..at + count]);
-                at += panels.len() * count;
-            }
-        }
+        let stride = panels.len() * count;
+        (self.ends).end(rows, self.columns(panels), sums, (count, stride));
     }
 
-    /// The first column of a panel in every group, and how many exist.
+    /// The first column of some panels in every group, and how many exist.
     #[inline(always)]
-    fn columns(&self, panel: usize) -> (usize, usize) {
+    fn columns(&self, panels: &Range<usize>) -> (usize, usize) {
         let (cols, width) = (self.factor.b.cols, self.factor.b.width());
-        (panel * width, width.min(cols - panel * width))
+        let first = panels.start * width;
+        (first, (panels.len() * width).min(cols - first))
+    }
+}
+
+/// How some panels go past the rows.
+struct Pass<'a, F> {
+    panels: &'a Range<usize>,
+    /// Panels of a tile, where there are as many left; of more than a tile has,
+    /// there is only one row.
+    most: usize,
+    /// The last `used` are multiplied.
+    factors: [Factor<'a, F>; 2],
+    used: usize,
+    /// All of both, where they go by whole and one after the other while the sums
+    /// are in the registers.
+    whole: Option<(Product<'a, F>, Product<'a, F>)>,
+    /// What the sums begin with then.
+    start: Option<Start<'a, F>>,
+}
+
+impl<'a, F: Float> Pass<'a, F> {
+    #[inline(always)]
+    fn of<E: Ends<F>, V: Lanes<F>>(
+        rows: &'a Rows<'a, F, E>,
+        panels: &'a Range<usize>,
+        most: usize,
+        whole: bool,
+    ) -> Self {
+        let last = rows.factor;
+        let factors = [rows.before.unwrap_or(last), last];
+        let whole = match whole && factors[0].first == last.first {
+            true => factors[0].past(panels).zip(last.past(panels)),
+            false => None,
+        };
+        let all = last.first == 0 && last.b.vectors() == rows.vectors();
+        Self {
+            panels,
+            most,
+            factors,
+            used: if rows.before.is_some() { 2 } else { 1 },
+            whole,
+            start: match whole {
+                Some(_) if all => rows.start::<V>(panels),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl<'a, F> Pass<'a, F> {
+    /// What is multiplied.
+    #[inline(always)]
+    fn factors(&self) -> &[Factor<'a, F>] {
+        &self.factors[2 - self.used..]
+    }
+
+    /// The panels that a tile has together, and how many are before them.
+    #[inline(always)]
+    fn together(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let (all, most) = (self.panels.clone(), self.most);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let left = all.len() - at;
+            let count = if left >= most { most } else { left.min(1) };
+            let first = all.start + at;
+            let now = (first..first + count, at);
+            at += count;
+            (count > 0).then_some(now)
+        })
     }
 }
 
@@ -554,7 +673,7 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
 struct PartOf<'a, F> {
     factor: &'a Factor<'a, F>,
     tiles: &'a Tiles,
-    panels: Range<usize>,
+    panels: &'a Range<usize>,
     group: Range<usize>,
     stride: usize,
 }
@@ -564,66 +683,55 @@ struct PartOf<'a, F> {
 const WIDENED: usize = 2;
 
 impl<F: Float> PartOf<'_, F> {
-    /// Adds the products of some rows to their sums.
+    /// The rows of every tile, and where their sums begin.
     #[inline(always)]
-    fn add_whole<V: Lanes<F>>(&self, data: &[F], rows: Range<usize>, sums: &mut [V; SUMS]) {
-        let Factor { a, b, first, .. } = *self.factor;
-        if a.cols == 0 {
-            return;
+    fn tiles(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let stride = self.panels.len() * self.stride;
+        let first = self.tiles.rows(self.group.start).start;
+        self.group.clone().map(move |tile| {
+            let rows = self.tiles.rows(tile);
+            let at = (rows.start - first) * stride;
+            (rows, at)
+        })
+    }
+
+    /// Adds the products to the sums.
+    #[inline(always)]
+    fn add<V: Lanes<F>>(&self, depth: usize, room: &mut [V]) {
+        match &self.factor.b.data {
+            Panels::Full(data) => self.add_full(data, depth, room),
+            Panels::Bf16(data) => self.add_bf16(data, room),
+            Panels::Int8(data) => self.add_int8(data, room),
         }
-        V::apart(Tile {
-            a: &a.data[self.first(&rows)..],
-            row_stride: a.row_stride,
-            col_stride: a.col_stride,
-            b: &data[self.panels.start * b.panel_len()..],
-            panel_stride: b.panel_len(),
-            depth: a.cols,
-            shape: (b.vectors(), rows.len(), self.panels.len()),
-            sums,
-            first,
-            stride: self.stride,
-        });
     }
 
     /// Adds the products to the sums, over blocks of `depth` rows.
     #[inline(always)]
-    fn add<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut [[V; SUMS]]) {
-        let Factor { a, b, first, .. } = *self.factor;
-        let (vectors, panel_len) = (b.vectors(), b.panel_len());
+    fn add_full<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut [V]) {
+        let cols = self.factor.a.cols;
         let mut k = 0;
-        while k < a.cols {
-            let depth = depth.min(a.cols - k);
+        while k < cols {
+            let depth = depth.min(cols - k);
             let mut next = self.after::<V>(data, k, depth);
             let each = next.len().div_ceil(self.group.len());
-            for (tile, sums) in self.group.clone().zip(&mut *room) {
+            let product = self.factor.product(data, self.panels, k, depth);
+            for (rows, at) in self.tiles() {
                 let (now, later) = next.split_at(each.min(next.len()));
                 V::fetch(now);
                 next = later;
-                let rows = self.tiles.rows(tile);
                 V::apart(Tile {
-                    a: &a.data[self.first(&rows) + k * a.col_stride..],
-                    row_stride: a.row_stride,
-                    col_stride: a.col_stride,
-                    b: &data[self.panels.start * panel_len + k * vectors * V::N..],
-                    panel_stride: panel_len,
-                    depth,
-                    shape: (vectors, rows.len(), self.panels.len()),
-                    sums,
-                    first,
+                    products: &[Product {
+                        a: &product.a[rows.start * self.factor.a.step()..],
+                        ..product
+                    }],
+                    start: None,
+                    shape: (self.factor.b.vectors(), rows.len(), self.panels.len()),
+                    sums: &mut room[at..],
+                    first: self.factor.first,
                     stride: self.stride,
                 });
             }
             k += depth;
-        }
-    }
-
-    /// Where the numbers of some rows begin, which are a tile.
-    #[inline(always)]
-    fn first(&self, rows: &Range<usize>) -> usize {
-        let a = self.factor.a;
-        match a.tiled {
-            true => rows.start * a.cols,
-            false => rows.start * a.row_stride,
         }
     }
 
@@ -641,9 +749,9 @@ impl<F: Float> PartOf<'_, F> {
         &data[end..data.len().min(end + len)]
     }
 
-    /// As [`add`](Self::add), with panels of two bytes a number.
+    /// As [`add_full`](Self::add_full), with panels of two bytes a number.
     #[inline(always)]
-    fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut [[V; SUMS]]) {
+    fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut [V]) {
         let Factor { a, b, first, .. } = *self.factor;
         let vectors = b.vectors();
         let (pairs, width) = (b.rows.div_ceil(2), vectors * V::N);
@@ -655,7 +763,7 @@ impl<F: Float> PartOf<'_, F> {
                 cols: a.cols,
                 b: &data[self.panels.start * panel_len..],
                 shape: (vectors, a.rows, self.panels.len()),
-                sums: &mut room[0],
+                sums: room,
                 first,
                 stride: self.stride,
             });
@@ -675,17 +783,19 @@ impl<F: Float> PartOf<'_, F> {
                     to: &mut widened,
                     vector: PhantomData::<V>,
                 });
-                for (tile, sums) in self.group.clone().zip(&mut *room) {
-                    let rows = self.tiles.rows(tile);
+                for (rows, at) in self.tiles() {
                     V::apart(Tile {
-                        a: &a.data[rows.start * a.row_stride + k..],
-                        row_stride: a.row_stride,
-                        col_stride: 1,
-                        b: &widened,
-                        panel_stride: 0,
-                        depth,
+                        products: &[Product {
+                            a: &a.data[rows.start * a.row_stride + k..],
+                            row_stride: a.row_stride,
+                            col_stride: 1,
+                            b: &widened,
+                            panel_stride: 0,
+                            depth,
+                        }],
+                        start: None,
                         shape: (vectors, rows.len(), 1),
-                        sums,
+                        sums: &mut room[at..],
                         first: first + p * self.stride,
                         stride: self.panels.len() * self.stride,
                     });
@@ -695,9 +805,9 @@ impl<F: Float> PartOf<'_, F> {
         }
     }
 
-    /// As [`add`](Self::add), with panels of one byte a number.
+    /// As [`add_full`](Self::add_full), with panels of one byte a number.
     #[inline(always)]
-    fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut [[V; SUMS]]) {
+    fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut [V]) {
         let Factor {
             b, first, whole, ..
         } = *self.factor;
@@ -706,8 +816,7 @@ impl<F: Float> PartOf<'_, F> {
         };
         let (vectors, pairs) = (b.vectors(), b.rows.div_ceil(2));
         let width = vectors * V::N;
-        for (tile, sums) in self.group.clone().zip(room) {
-            let rows = self.tiles.rows(tile);
+        for (rows, at) in self.tiles() {
             let (a, a_scales) = whole.from(skipped + rows.start);
             V::apart(Int8Tile {
                 a,
@@ -717,7 +826,7 @@ impl<F: Float> PartOf<'_, F> {
                 b_scales: &data.scales[self.panels.start * width..],
                 pairs,
                 shape: (vectors, rows.len(), self.panels.len()),
-                sums,
+                sums: &mut room[at..],
                 first,
                 stride: self.stride,
             });
@@ -738,13 +847,17 @@ impl Tiles {
     /// The rows of a tile.
     #[inline(always)]
     fn rows(&self, tile: usize) -> Range<usize> {
-        let start = |tile: usize| tile * self.rows + tile.min(self.larger);
-        start(tile)..start(tile + 1).min(self.all)
+        let start = tile * self.rows + tile.min(self.larger);
+        let rows = self.rows + usize::from(tile < self.larger);
+        start.min(self.all)..(start + rows).min(self.all)
+    }
+
+    /// The rows of some tiles.
+    #[inline(always)]
+    fn of(&self, tiles: &Range<usize>) -> Range<usize> {
+        self.rows(tiles.start).start..self.rows(tiles.end - 1).end
     }
 }
-
-/// Bytes of ends that are near anyway.
-const NEAR: usize = 128 << 10;
 
 /// Tiles that one block of a panel goes past: as many as have room for their
 /// sums in the first-level cache beside it.

@@ -1,6 +1,6 @@
 //! Arrays whose rows are written by several threads.
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis, RawArrayViewMut};
+use ndarray::{ArrayViewMut1, ArrayViewMut3, Axis, RawArrayViewMut};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,17 +27,37 @@ impl<'a, F> RowsMut<'a, F> {
         }
     }
 
-    /// Row `b`, (T, W).
+    /// Some rows, for one thread.
     ///
     /// # Panics
-    /// Where there is no such row, or it has been taken before: a mistake of
+    /// Where there is no such row, or one has been taken before: a mistake of
     /// the caller, not of the input.
-    pub fn take(&self, b: usize) -> ArrayViewMut2<'_, F> {
-        let before = self.taken[b].swap(true, Ordering::Relaxed);
-        assert!(!before, "row {b} is taken twice");
-        let row = self.array.index_axis_move(Axis(1), b);
-        // SAFETY: the array is borrowed for 'a; its rows share no number, as
-        // they are those of a mutable view; and no row is handed out twice.
+    pub fn take<'s>(&'s self, rows: &'s [usize]) -> Taken<'s, F> {
+        for row in rows {
+            let before = self.taken[*row].swap(true, Ordering::Relaxed);
+            assert!(!before, "row {row} is taken twice");
+        }
+        Taken { all: self, rows }
+    }
+}
+
+/// Rows that nobody else has.
+pub struct Taken<'a, F> {
+    all: &'a RowsMut<'a, F>,
+    rows: &'a [usize],
+}
+
+impl<F> Taken<'_, F> {
+    /// Step `t` of row `i` of these, (W).
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn at(&mut self, t: usize, i: usize) -> ArrayViewMut1<'_, F> {
+        let step = self.all.array.clone().index_axis_move(Axis(0), t);
+        let row = step.index_axis_move(Axis(0), self.rows[i]);
+        // SAFETY: the array is borrowed for longer than this; its rows share no
+        // number, as they are those of a mutable view; no row is handed out
+        // twice, and of these no two steps at the same time.
         unsafe { row.deref_into_view_mut() }
     }
 }

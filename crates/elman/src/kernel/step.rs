@@ -9,12 +9,13 @@
 //! Under a projection the update makes `m` and reads no old `h`.
 
 use super::dispatch::Task;
-use super::ends::Ends;
+use super::ends::{Ends, NEAR};
 use super::lanes::Lanes;
 use super::parts::{Parts, share};
 use super::product::{Factor, LARGE, products_between};
 use super::team::Team;
 use crate::Float;
+use crate::float::Apart;
 use std::ops::Range;
 
 /// Sums an update can have.
@@ -32,6 +33,10 @@ pub trait Update<F: Float> {
     const STATES: usize;
     /// Weights of its own.
     const UNITS: usize;
+
+    /// What needs nothing but the sums, in their place; before
+    /// [`update`](Self::update).
+    fn gates<V: Lanes<F>>(&self, sums: &mut [V; SUMS]);
 
     /// The new state from the sums, the old state and the units' own weights;
     /// leaves what is saved in place of the sums.
@@ -233,118 +238,225 @@ fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usi
 // threads have the same units.
 impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
     /// Two of the only sum of a unit.
-    const VECTORS: Option<usize> = Some(if U::SUMS == 1 { 2 } else { U::SUMS });
+    const VECTORS: Option<usize> = Some(Self::REPEATS * U::SUMS);
+
+    /// What is saved goes to new memory at every step.
+    #[inline(always)]
+    fn far(&self, bytes: usize) -> bool {
+        bytes > if self.keeps { NEAR / 4 } else { NEAR }
+    }
 
     #[inline(always)]
     fn soon<V: Lanes<F>>(&self, row: usize, col: usize, width: usize) {
         let StepShape { h, r, s, v, .. } = self.shape;
-        let (state, saved) = (row * s, row * v);
+        let (state, saved) = (row * s + col, row * v + col);
         // SAFETY: see above; nothing is read.
         unsafe {
             if !self.shape.projected {
-                V::fetch(self.next.at(state + col, width));
+                V::fetch_last(self.next.at(state, width));
             }
             if U::STATES > 1 {
-                V::fetch(self.next.at(state + r + col, width));
+                V::fetch_last(self.next.at(state + r, width));
+                V::fetch_last(self.prev.get_unchecked(state + r..state + r + width));
             }
             if self.keeps {
                 for i in 0..U::SUMS {
-                    V::fetch(self.saved.at(saved + i * h + col, width));
+                    V::fetch_last(self.saved.at(saved + i * h, width));
                 }
             }
-        }
-        if U::STATES > 1 {
-            V::fetch(&self.prev[state + r + col..][..width]);
         }
     }
 
     #[inline(always)]
-    fn begin<V: Lanes<F>>(&self, row: usize, col: usize, width: usize, sums: &mut [V]) {
+    fn start<V: Lanes<F>>(&self, col: usize) -> Option<(&[F], usize)> {
+        let stride = if U::SUMS == 1 { V::N } else { self.shape.h };
+        (self.prepared.1 == 0).then_some((&self.biases[col..], stride))
+    }
+
+    #[inline(always)]
+    fn begin<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        (col, width): (usize, usize),
+        sums: &mut [V],
+        (count, stride): (usize, usize),
+    ) {
         let StepShape { h, v, .. } = self.shape;
-        let repeats = sums.len() / U::SUMS;
-        let whole = width == repeats * V::N;
-        if whole && self.prepared.1 == 0 {
-            for (i, value) in sums.iter_mut().enumerate() {
-                let at = i / repeats * h + col + i % repeats * V::N;
-                // SAFETY: see above.
-                *value = unsafe { load(self.biases, at, V::N) };
+        let prepared = self.prepared;
+        let each = Self::REPEATS * V::N;
+        assert!(count == Self::REPEATS * U::SUMS);
+        if prepared.1 == 0 && width == stride / count * each {
+            // The same for all rows.
+            let sums = &mut sums[..rows.len() * stride];
+            for p in 0..stride / count {
+                let mut same = [V::lit(0.0); SUMS];
+                for i in 0..Self::REPEATS * U::SUMS {
+                    let at = i / Self::REPEATS * h + col + p * each + i % Self::REPEATS * V::N;
+                    // SAFETY: see above.
+                    same[i] = unsafe { load(self.biases, at, V::N) };
+                }
+                for sums in sums.chunks_exact_mut(stride) {
+                    let sums = &mut sums[p * count..][..Self::REPEATS * U::SUMS];
+                    sums.copy_from_slice(&same[..Self::REPEATS * U::SUMS]);
+                }
             }
             return;
         }
-        for (i, value) in sums.iter_mut().enumerate() {
-            let (sum, repeat) = (i / repeats, i % repeats);
-            let (j, count) = match whole {
-                true => (col + repeat * V::N, V::N),
-                false => units::<F, V>(col, width, repeat),
-            };
-            if count == 0 {
-                *value = V::lit(0.0);
-                continue;
-            }
-            let at = sum * h + j;
-            // SAFETY: see above.
-            *value = unsafe {
-                match self.prepared.0 <= sum && sum < self.prepared.1 {
-                    true => load(self.saved.at(row * v + at, count), 0, count),
-                    false => load(self.biases, at, count),
+        for (row, sums) in rows.zip(sums.chunks_mut(stride)) {
+            for (p, sums) in sums.chunks_exact_mut(count).enumerate() {
+                let (first, left) = (col + p * each, width - p * each);
+                for i in 0..U::SUMS {
+                    for repeat in 0..Self::REPEATS {
+                        let sum = &mut sums[i * Self::REPEATS + repeat];
+                        let (j, units) = match left >= each {
+                            true => (first + repeat * V::N, V::N),
+                            false => units::<F, V>(first, left, repeat),
+                        };
+                        let at = i * h + j;
+                        // SAFETY: see above.
+                        *sum = unsafe {
+                            match prepared.0 <= i && i < prepared.1 {
+                                _ if units == 0 => V::lit(0.0),
+                                true => load(self.saved.at(row * v + at, units), 0, units),
+                                false => load(self.biases, at, units),
+                            }
+                        };
+                    }
                 }
-            };
+            }
         }
     }
 
-    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
-    fn end<V: Lanes<F>>(&mut self, row: usize, col: usize, width: usize, sums: &[V]) {
-        let StepShape {
-            h, r, projected, ..
-        } = self.shape;
-        let (state, saved) = (row * self.shape.s, row * self.shape.v);
-        let repeats = sums.len() / U::SUMS;
-        for repeat in 0..repeats {
-            let (j, count) = match width == repeats * V::N {
-                true => (col + repeat * V::N, V::N),
-                false => units::<F, V>(col, width, repeat),
-            };
-            if count == 0 {
-                break;
+    fn end<V: Lanes<F>>(
+        &self,
+        rows: Range<usize>,
+        at: (usize, usize),
+        sums: &mut [V],
+        stride: (usize, usize),
+    ) {
+        V::apart(End {
+            step: self,
+            rows,
+            at,
+            sums,
+            stride,
+        });
+    }
+}
+
+/// The end of some rows, which is compiled once for every cell.
+struct End<'a, U, F, V> {
+    step: &'a Fused<'a, U, F>,
+    rows: Range<usize>,
+    /// The first column and how many there are.
+    at: (usize, usize),
+    sums: &'a mut [V],
+    /// Sums of a row, and from one row to the next.
+    stride: (usize, usize),
+}
+
+impl<F: Float, U: Update<F>, V: Lanes<F>> Apart for End<'_, U, F, V> {
+    #[inline(always)]
+    fn run(self) {
+        let (count, stride) = self.stride;
+        let (col, width) = self.at;
+        // A copy: what is behind a reference would be read again after every
+        // store.
+        let step = *self.step;
+        let repeats = Fused::<U, F>::REPEATS;
+        assert!(count == repeats * U::SUMS);
+        // The gates of all rows first: the state of a row waits for its gates,
+        // and a processor does not look far enough ahead for those of the next.
+        let used = self.rows.len() * stride;
+        let sums = &mut self.sums[..used];
+        for sums in sums.chunks_exact_mut(repeats * U::SUMS) {
+            for repeat in 0..repeats {
+                let mut gates = take::<F, U, V>(sums, repeat);
+                step.update.gates(&mut gates);
+                for i in 0..U::SUMS {
+                    sums[i * repeats + repeat] = gates[i];
+                }
             }
-            let mut values = [V::lit(0.0); SUMS];
-            let mut prev = [V::lit(0.0); STATES];
-            let mut unit = [V::lit(0.0); UNITS];
-            values[..U::SUMS].copy_from_slice(&sums[repeat..repeat + U::SUMS]);
-            // SAFETY: see above.
-            unsafe {
-                if !projected {
-                    prev[0] = load(self.prev, state + j, count);
-                }
-                if U::STATES > 1 {
-                    prev[1] = load(self.prev, state + r + j, count);
-                }
-                for i in 0..U::UNITS {
-                    unit[i] = load(self.unit, i * h + j, count);
-                }
-            }
-            let next = self.update.update(&mut values, prev, unit);
-            // SAFETY: see above.
-            unsafe {
-                if self.keeps {
-                    for i in 0..U::SUMS {
-                        store(values[i], self.saved.at(saved + i * h + j, count), 0, count);
+        }
+        let each = repeats * V::N;
+        for (row, sums) in self.rows.zip(sums.chunks_exact(stride)) {
+            for (p, sums) in sums.chunks_exact(repeats * U::SUMS).enumerate() {
+                let (first, left) = (col + p * each, width - p * each);
+                let whole = left >= each && !step.shape.projected;
+                for repeat in 0..repeats {
+                    let gates = take::<F, U, V>(sums, repeat);
+                    if whole {
+                        step.units(row, first + repeat * V::N, V::N, false, gates);
+                        continue;
+                    }
+                    let (j, count) = units::<F, V>(first, left, repeat);
+                    if count > 0 {
+                        step.units(row, j, count, step.shape.projected, gates);
                     }
                 }
-                if projected {
-                    store(
-                        next[0],
-                        self.saved.at(saved + U::SUMS * h + j, count),
-                        0,
-                        count,
-                    );
-                } else {
-                    store(next[0], self.next.at(state + j, count), 0, count);
+            }
+        }
+    }
+}
+
+/// The sums of the `repeat`-th vector of units of a panel.
+#[inline(always)]
+fn take<F: Float, U: Update<F>, V: Lanes<F>>(sums: &[V], repeat: usize) -> [V; SUMS] {
+    let mut gates = [V::lit(0.0); SUMS];
+    for i in 0..U::SUMS {
+        gates[i] = sums[i * Fused::<U, F>::REPEATS + repeat];
+    }
+    gates
+}
+
+impl<F: Float, U: Update<F>> Fused<'_, U, F> {
+    /// Vectors of a sum in a panel.
+    const REPEATS: usize = if U::SUMS == 1 { 2 } else { 1 };
+
+    /// The update of some units of a row after their gates.
+    #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
+    #[inline(always)]
+    fn units<V: Lanes<F>>(
+        &self,
+        row: usize,
+        j: usize,
+        count: usize,
+        projected: bool,
+        mut values: [V; SUMS],
+    ) {
+        let StepShape { h, r, .. } = self.shape;
+        let (state, saved) = (row * self.shape.s, row * self.shape.v);
+        let mut prev = [V::lit(0.0); STATES];
+        let mut unit = [V::lit(0.0); UNITS];
+        // SAFETY: see above.
+        unsafe {
+            if !projected {
+                prev[0] = load(self.prev, state + j, count);
+            }
+            if U::STATES > 1 {
+                prev[1] = load(self.prev, state + r + j, count);
+            }
+            for i in 0..U::UNITS {
+                unit[i] = load(self.unit, i * h + j, count);
+            }
+        }
+        let next = self.update.update(&mut values, prev, unit);
+        // SAFETY: see above.
+        unsafe {
+            if self.keeps {
+                for i in 0..U::SUMS {
+                    store(values[i], self.saved.at(saved + i * h + j, count), 0, count);
                 }
-                if U::STATES > 1 {
-                    store(next[1], self.next.at(state + r + j, count), 0, count);
-                }
+            }
+            if projected {
+                let m = self.saved.at(saved + U::SUMS * h + j, count);
+                store(next[0], m, 0, count);
+            } else {
+                store(next[0], self.next.at(state + j, count), 0, count);
+            }
+            if U::STATES > 1 {
+                store(next[1], self.next.at(state + r + j, count), 0, count);
             }
         }
     }

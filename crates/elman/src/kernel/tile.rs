@@ -18,18 +18,48 @@ pub(super) const fn tile_rows(vectors: usize) -> usize {
 /// Vectors of sums that a tile may have.
 pub(super) const SUMS: usize = 16;
 
-/// Some rows times some panels, the sums `[row][panel][stride]`, from `first`
-/// on the vectors of the product.
-pub(super) struct Tile<'a, F, V> {
+impl<F> Start<'_, F> {
+    /// The same from another panel on.
+    #[inline(always)]
+    #[must_use]
+    pub fn from(self, panel: usize) -> Self {
+        Self {
+            from: &self.from[panel * self.panels..],
+            ..self
+        }
+    }
+}
+
+/// What is multiplied in a tile: numbers of some rows with as many rows of some
+/// panels.
+#[derive(Clone, Copy)]
+pub struct Product<'a, F> {
     pub a: &'a [F],
     pub row_stride: usize,
     pub col_stride: usize,
     pub b: &'a [F],
     pub panel_stride: usize,
     pub depth: usize,
+}
+
+/// What the sums of all rows begin with: whole vectors, those of one panel and
+/// the panels so many numbers apart.
+#[derive(Clone, Copy)]
+pub struct Start<'a, F> {
+    pub from: &'a [F],
+    pub vectors: usize,
+    pub panels: usize,
+}
+
+/// Some rows times some panels, one product after the other, the sums
+/// `[row][panel][stride]`, from `first` on the vectors of the products.
+pub(super) struct Tile<'a, F, V> {
+    pub products: &'a [Product<'a, F>],
+    /// What the sums begin with, in place of what they are.
+    pub start: Option<Start<'a, F>>,
     /// Vectors of a panel, rows, panels.
     pub shape: (usize, usize, usize),
-    pub sums: &'a mut [V; SUMS],
+    pub sums: &'a mut [V],
     pub first: usize,
     pub stride: usize,
 }
@@ -73,69 +103,82 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
     #[expect(clippy::needless_range_loop, reason = "several arrays share an index")]
     #[inline(always)]
     fn of<const N: usize, const R: usize, const P: usize>(self) {
-        let (row_stride, col_stride, depth) = (self.row_stride, self.col_stride, self.depth);
         let step = N * V::N;
-        assert!(self.a.len() > (R - 1) * row_stride + (depth - 1) * col_stride);
         let (first, stride) = (self.first, self.stride);
-        assert!((R * P - 1) * stride + first + N <= SUMS);
-        let panels: [&[F]; P] =
-            std::array::from_fn(|p| &self.b[p * self.panel_stride..][..depth * step]);
-        if P == 1 {
-            let a = (self.a, row_stride, col_stride);
+        assert!((R * P - 1) * stride + first + N <= self.sums.len());
+        let mut unit = true;
+        for f in self.products {
+            assert!(f.a.len() > (R - 1) * f.row_stride + (f.depth - 1) * f.col_stride);
+            assert!(f.b.len() >= (P - 1) * f.panel_stride + f.depth * step);
+            unit &= f.col_stride == 1;
+        }
+        if unit || self.products.len() == 1 {
             let sums = (&mut self.sums[first..], stride);
-            // SAFETY: what is asked of `a` and the sums is asserted above, and a
-            // panel has `depth * step` numbers.
-            if unsafe { V::steps::<N, R>(a, panels[0], depth, sums) } {
+            // SAFETY: what is asked of the products and the sums is asserted
+            // above.
+            if unsafe { V::steps::<N, R, P>(self.products, self.start, sums) } {
                 return;
             }
         }
         // Loops and no closures, which would be compiled without the features
         // of their surroundings.
         let mut sums = [[[V::lit(0.0); N]; P]; R];
-        for r in 0..R {
-            for p in 0..P {
-                for v in 0..N {
-                    // SAFETY: the largest index is below SUMS, as asserted.
-                    let sum = unsafe { self.sums.get_unchecked((r * P + p) * stride + first + v) };
-                    sums[r][p][v] = *sum;
+        for p in 0..P {
+            for v in 0..N {
+                if let Some(start) = self.start {
+                    let same = V::load(&start.from[p * start.panels + v * start.vectors..]);
+                    for r in 0..R {
+                        sums[r][p][v] = same;
+                    }
+                } else {
+                    for r in 0..R {
+                        let at = (r * P + p) * stride + first + v;
+                        // SAFETY: the largest index is inside, as asserted.
+                        sums[r][p][v] = unsafe { *self.sums.get_unchecked(at) };
+                    }
                 }
             }
         }
-        for k in 0..depth {
-            // SAFETY: r < R and k < depth, so the assertion above holds for the
-            // largest of both; a panel has `depth * step` numbers; the products
-            // are places in slices and do not overflow.
-            unsafe {
-                // The smaller side waits in registers for the other, of which
-                // one at a time is enough: with the sums, sixteen.
-                if R <= N * P {
-                    let mut x = [V::lit(0.0); R];
-                    for r in 0..R {
-                        x[r] = V::splat(*self.a.get_unchecked(r * row_stride + k * col_stride));
-                    }
-                    for p in 0..P {
-                        for v in 0..N {
-                            let at = k * step + v * V::N;
-                            let b: V = V::load(panels[p].get_unchecked(at..at + V::N));
-                            for r in 0..R {
-                                sums[r][p][v] = x[r].mul_add(b, sums[r][p][v]);
-                            }
+        for f in self.products {
+            let panels: [&[F]; P] =
+                std::array::from_fn(|p| &f.b[p * f.panel_stride..][..f.depth * step]);
+            for k in 0..f.depth {
+                // SAFETY: r < R, p < P and k < depth, so the assertions above hold for
+                // the largest of each; the products are places in slices and do not
+                // overflow.
+                unsafe {
+                    // The smaller side waits in registers for the other, of which
+                    // one at a time is enough: with the sums, sixteen.
+                    if R <= N * P {
+                        let mut x = [V::lit(0.0); R];
+                        for r in 0..R {
+                            x[r] =
+                                V::splat(*f.a.get_unchecked(r * f.row_stride + k * f.col_stride));
                         }
-                    }
-                } else {
-                    let mut b = [[V::lit(0.0); N]; P];
-                    for p in 0..P {
-                        for v in 0..N {
-                            let at = k * step + v * V::N;
-                            b[p][v] = V::load(panels[p].get_unchecked(at..at + V::N));
-                        }
-                    }
-                    for r in 0..R {
-                        let x = *self.a.get_unchecked(r * row_stride + k * col_stride);
-                        let x = V::splat(x);
                         for p in 0..P {
                             for v in 0..N {
-                                sums[r][p][v] = x.mul_add(b[p][v], sums[r][p][v]);
+                                let at = k * step + v * V::N;
+                                let b: V = V::load(panels[p].get_unchecked(at..at + V::N));
+                                for r in 0..R {
+                                    sums[r][p][v] = x[r].mul_add(b, sums[r][p][v]);
+                                }
+                            }
+                        }
+                    } else {
+                        let mut b = [[V::lit(0.0); N]; P];
+                        for p in 0..P {
+                            for v in 0..N {
+                                let at = k * step + v * V::N;
+                                b[p][v] = V::load(panels[p].get_unchecked(at..at + V::N));
+                            }
+                        }
+                        for r in 0..R {
+                            let x = *f.a.get_unchecked(r * f.row_stride + k * f.col_stride);
+                            let x = V::splat(x);
+                            for p in 0..P {
+                                for v in 0..N {
+                                    sums[r][p][v] = x.mul_add(b[p][v], sums[r][p][v]);
+                                }
                             }
                         }
                     }

@@ -50,9 +50,10 @@ pub const UNITS: usize = kernel::UNITS;
 
 /// A cell of affine gates and a pointwise update.
 ///
-/// A step of one unit: the sums are filled, [`update`](Self::update) turns them
-/// into the new state and leaves in their place what the backward pass and a
-/// trace need. Unused entries of the arrays are zero.
+/// A step of one unit: the sums are filled, [`gates`](Self::gates) turns some of
+/// them into gates, and [`update`](Self::update) makes the new state of all and
+/// leaves in their place what the backward pass and a trace need. Unused entries
+/// of the arrays are zero.
 pub trait GatedCell: Clone + Send + Sync {
     /// Names of the sums after the update, in order: the gates.
     const SAVED: &'static [&'static str];
@@ -75,7 +76,14 @@ pub trait GatedCell: Clone + Send + Sync {
         0
     }
 
-    /// The new state of one unit. Must be `#[inline(always)]`.
+    /// The gates that are functions of their sums alone, in the place of these;
+    /// none where [`update`](Self::update) does it all. The kernels do this for
+    /// many rows before the rest. Must be `#[inline(always)]`.
+    #[inline(always)]
+    fn gates<S: Scalar>(&self, _: &mut [S; SUMS]) {}
+
+    /// The new state of one unit, after [`gates`](Self::gates). Must be
+    /// `#[inline(always)]`.
     fn update<S: Scalar>(&self, sums: &mut [S; SUMS], prev: [S; STATES]) -> [S; STATES];
 
     /// [`update`](Self::update) with the unit's own weights, which without
@@ -125,8 +133,10 @@ const FEW: usize = 6;
 /// Bytes of packed weights that stay in the cache, where fewer are not faster.
 const IN_CACHE: usize = 256 << 10;
 
-/// Features of an input that is not wide.
+/// Features of an input that is not wide, and bytes of weights of one that is not
+/// either.
 const SMALL_INPUT: usize = 8;
+const SMALL_WEIGHTS: usize = 16 << 10;
 
 impl<F: Float, C: GatedCell> Cell<F> for C {
     fn input_size(&self) -> usize {
@@ -356,7 +366,13 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
     /// Where there are few rows, the weights of the input would be read for a
     /// few products each.
     fn prepares(&self, rows: usize) -> bool {
-        rows < FEW && self.sizes().input_size > SMALL_INPUT
+        let Sizes {
+            input_size: i,
+            hidden_size: h,
+            ..
+        } = self.sizes();
+        let weights = i * C::INPUT.gates.len() * h * F::BYTES;
+        rows < FEW && i > SMALL_INPUT && weights > SMALL_WEIGHTS
     }
 
     fn prepare(&self, packs: &Packs<F>, team: &Team, x: &[F], saved: &mut [F], room: &mut Room<F>) {

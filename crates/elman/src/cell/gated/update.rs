@@ -15,6 +15,11 @@ impl<C: GatedCell, F: Float> Update<F> for Of<'_, C> {
     const UNITS: usize = C::UNIT.len();
 
     #[inline(always)]
+    fn gates<V: Lanes<F>>(&self, sums: &mut [V; SUMS]) {
+        self.0.gates(sums);
+    }
+
+    #[inline(always)]
     fn update<V: Lanes<F>>(
         &self,
         sums: &mut [V; SUMS],
@@ -84,6 +89,7 @@ pub fn update_row<C: GatedCell, F: Float>(
     for j in 0..h {
         let mut values = take(sums, h, C::SAVED.len(), j);
         let unit = take(unit, h, C::UNIT.len(), j);
+        cell.gates(&mut values);
         let state = flush(cell.update_with(&mut values, take_state(prev, j), unit));
         for (sum, value) in sums.chunks_exact_mut(h).zip(values) {
             sum[j] = value;

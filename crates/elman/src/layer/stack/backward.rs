@@ -132,12 +132,11 @@ impl<C> Stack<C> {
     /// Adds the gradient of the input.
     fn write_d_input<F: Float>(&self, share: &Share<F>, dx: &RowsMut<'_, F>) {
         let (steps, width) = (&share.steps, self.input_size);
-        for (i, b) in steps.order().iter().enumerate() {
-            let mut dx = dx.take(*b);
-            let own = (0..steps.seq_len()).map(|t| steps.at(t));
-            let own = own.take_while(|rows| i < rows.len());
-            for (rows, mut dx) in own.zip(dx.outer_iter_mut()) {
-                let d = &share.d_output[(rows.start + i) * width..][..width];
+        let mut dx = dx.take(steps.order());
+        for t in 0..steps.seq_len() {
+            for (i, row) in steps.at(t).enumerate() {
+                let mut dx = dx.at(t, i);
+                let d = &share.d_output[row * width..][..width];
                 match dx.as_slice_mut() {
                     Some(dx) => dx.iter_mut().zip(d).for_each(|(dx, d)| *dx += *d),
                     None => dx.iter_mut().zip(d).for_each(|(dx, d)| *dx += *d),

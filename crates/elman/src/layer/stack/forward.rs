@@ -156,10 +156,12 @@ impl<C> Stack<C> {
         let merge = self.config.merge;
         let slots = self.last_slots();
         let last = self.config.num_layers - 1;
-        for (i, b) in steps.order().iter().enumerate() {
-            let mut y = y.take(*b);
-            for (t, mut y) in y.outer_iter_mut().enumerate() {
-                let rows = steps.at(t);
+        let mut y = y.take(steps.order());
+        // Step by step, as both lie in memory.
+        for t in 0..steps.seq_len() {
+            let rows = steps.at(t);
+            for i in 0..steps.batch() {
+                let mut y = y.at(t, i);
                 let row = rows.start + i;
                 if row >= rows.end {
                     y.fill(F::zero());
