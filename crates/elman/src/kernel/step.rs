@@ -380,10 +380,11 @@ impl<F: Float, U: Update<F>, V: Lanes<F>> Apart for End<'_, U, F, V> {
             }
         }
         let each = repeats * V::N;
-        for (row, sums) in self.rows.zip(sums.chunks_exact(stride)) {
-            for (p, sums) in sums.chunks_exact(repeats * U::SUMS).enumerate() {
-                let (first, left) = (col + p * each, width - p * each);
-                let whole = left >= each && !step.shape.projected;
+        for p in 0..stride / count {
+            let (first, left) = (col + p * each, width - p * each);
+            let whole = left >= each && !step.shape.projected;
+            for (row, sums) in self.rows.clone().zip(sums.chunks_exact(stride)) {
+                let sums = &sums[p * count..][..repeats * U::SUMS];
                 for repeat in 0..repeats {
                     let gates = take::<F, U, V>(sums, repeat);
                     if whole {
