@@ -47,9 +47,9 @@ fn passes_go_through_the_kernels() {
     };
     let steps = SEQ_LEN as u64;
     for (kind, gates) in [(CellKind::Rnn, 1), (CellKind::Gru, 3), (CellKind::Lstm, 4)] {
-        // A wide input: one product for all inputs, one a step. A narrow one:
-        // two a step.
-        for (input_size, expected) in [(12, 1 + steps), (3, 2 * steps)] {
+        // An input with many weights: one product for all inputs, one a step. One
+        // with few: two a step.
+        for (input_size, expected) in [(500, 1 + steps), (12, 2 * steps), (3, 2 * steps)] {
             let (forward, back) = products(input_size, cell(kind));
             assert_eq!(forward, expected, "{kind}");
             // One a step, one for all inputs, two for the gradients of each gate.

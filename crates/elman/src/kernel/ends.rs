@@ -86,14 +86,17 @@ impl<F: Float> Ends<F> for Scaled<'_, F> {
         sums: &mut [V],
         (count, stride): (usize, usize),
     ) {
-        assert!(count == stride, "one panel at a time");
+        let each = count * V::N;
         for (row, sums) in rows.zip(sums.chunks(stride)) {
-            for (v, sum) in sums.iter().enumerate() {
-                let (at, count) = self.out.place::<V>(col, width, v);
-                let mask: V = load(self.mask, row * self.mask_stride + at, count);
-                let to = self.out.at(row, at, count);
-                let so_far: V = load(to, 0, count);
-                store(so_far + *sum * mask, to, 0, count);
+            for (p, sums) in sums.chunks(count).enumerate() {
+                let (col, width) = (col + p * each, each.min(width - p * each));
+                for (v, sum) in sums.iter().enumerate() {
+                    let (at, count) = self.out.place::<V>(col, width, v);
+                    let mask: V = load(self.mask, row * self.mask_stride + at, count);
+                    let to = self.out.at(row, at, count);
+                    let so_far: V = load(to, 0, count);
+                    store(so_far + *sum * mask, to, 0, count);
+                }
             }
         }
     }
