@@ -51,7 +51,7 @@ macro_rules! dispatch {
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     // SAFETY: the function and its vectors need AVX2 and FMA,
                     // and this machine has both.
-                    return unsafe { with_avx2::<_, super::lanes::avx2::$wide, _>(task) };
+                    return unsafe { with_avx2::<_, super::avx2::$wide, _>(task) };
                 }
                 task.run::<Plain<$number, $lanes>>()
             }

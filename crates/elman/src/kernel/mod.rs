@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod compact;
 #[cfg(debug_assertions)]
 pub mod count;
