@@ -409,9 +409,10 @@ impl<F: Float, V: Lanes<F>> Bf16Tile<'_, F, V> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::factor::Factor;
     use super::super::lanes::Plain;
     use super::super::packed::Packed;
-    use super::super::product::{Factor, product, product_from};
+    use super::super::product::{product, product_from};
     use super::super::team::Team;
     use super::*;
     use crate::params::Storage;

@@ -7,23 +7,24 @@
 //! Every sum is one chain in the order of `k`, whatever the tile: a row has the
 //! same bits in any batch.
 
-use super::compact::{self, Bf16Tile, Int8, Int8Tile, Panels, WholeRows, Widen};
+use super::compact::{self, Panels};
 use super::dispatch::Task;
 use super::ends::{Ends, InPlace, Scaled};
+use super::factor::{Factor, Left};
 use super::lanes::Lanes;
 use super::packed::{Matrix, Packed, PackedLeft, VECTOR_BYTES};
+use super::part::{PartOf, Tiles, WIDENED};
 use super::parts::{Parts, share};
 use super::team::Team;
 use super::tile::{Product, SUMS, Start, Tile, tile_rows};
 use crate::Float;
 use crate::params::Storage;
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of a panel that one block of `K` may have, so that it stays in the
 /// first-level cache while the rows go by.
-const BLOCK_BYTES: usize = 16 << 10;
+pub(super) const BLOCK_BYTES: usize = 16 << 10;
 
 /// Bytes of the panels of a step that need not be divided into blocks.
 const WHOLE_BYTES: usize = 24 << 10;
@@ -211,161 +212,6 @@ pub fn products_between<F: Float, E: Ends<F>, V: Lanes<F>>(
         ends,
     };
     rows.run::<V>();
-}
-
-/// One of the products that are added to the same sums.
-#[derive(Clone, Copy)]
-pub struct Factor<'a, F> {
-    a: Left<'a, F>,
-    b: &'a Packed<F>,
-    /// The sum that the first group is added to.
-    first: usize,
-    /// The left factor as whole numbers, and which of their rows is its first.
-    whole: Option<(&'a WholeRows<F>, usize)>,
-}
-
-impl<'a, F: Float> Factor<'a, F> {
-    /// `a b`.
-    pub fn of(a: Matrix<'a, F>, b: &'a Packed<F>) -> Self {
-        Self {
-            a: Left::of(a),
-            b,
-            first: 0,
-            whole: None,
-        }
-    }
-
-    /// The same with the left factor as whole numbers beside, which panels of
-    /// one byte a number are multiplied with.
-    #[must_use]
-    pub fn whole(self, whole: &'a WholeRows<F>) -> Self {
-        Self {
-            whole: Some((whole, 0)),
-            ..self
-        }
-    }
-
-    /// The same of some rows.
-    fn rows(self, rows: Range<usize>) -> Self {
-        let skipped = (rows.start * self.a.row_stride).min(self.a.data.len());
-        Self {
-            a: Left {
-                data: &self.a.data[skipped..],
-                rows: rows.len(),
-                ..self.a
-            },
-            whole: self.whole.map(|(whole, first)| (whole, first + rows.start)),
-            ..self
-        }
-    }
-
-    /// The same for the sums from `first` on.
-    #[must_use]
-    pub fn from(self, first: usize) -> Self {
-        Self { first, ..self }
-    }
-
-    /// All rows times all of some panels; `None` where there is nothing to
-    /// multiply, or the panels are not numbers.
-    #[inline(always)]
-    fn past(&self, panels: &Range<usize>) -> Option<Product<'a, F>> {
-        match &self.b.data {
-            Panels::Full(data) if self.a.cols > 0 => {
-                Some(self.product(data, panels, 0, self.a.cols))
-            }
-            _ => None,
-        }
-    }
-
-    /// All rows times `depth` rows of some panels from `k` on.
-    #[inline(always)]
-    fn product(
-        &self,
-        data: &'a [F],
-        panels: &Range<usize>,
-        k: usize,
-        depth: usize,
-    ) -> Product<'a, F> {
-        let Self { a, b, .. } = *self;
-        let len = b.panel_len();
-        Product {
-            a: &a.data[k * a.col_stride..],
-            row_stride: a.row_stride,
-            col_stride: a.col_stride,
-            b: &data[panels.start * len + k * b.vectors() * Packed::<F>::LANES..],
-            panel_stride: len,
-            depth,
-        }
-    }
-
-    /// Panels of the right factor.
-    pub(super) fn panels(&self) -> usize {
-        self.b.panels()
-    }
-
-    /// Multiplications and additions.
-    pub(super) fn flop(&self) -> usize {
-        2 * self.a.rows * self.b.rows * self.b.groups * self.b.cols
-    }
-
-    /// That it has so many rows and columns a group, and that panels have two
-    /// vectors of a group where it is `alone`.
-    pub(super) fn check(&self, rows: usize, cols: usize, alone: bool) {
-        assert!(self.a.rows == rows && self.b.cols == cols);
-        assert!(self.b.repeats == if alone { 2 } else { 1 });
-    }
-
-    /// Bytes of one panel.
-    #[inline(always)]
-    fn bytes(&self) -> usize {
-        let number = match self.b.data {
-            Panels::Full(_) => F::BYTES,
-            Panels::Bf16(_) => 2,
-            Panels::Int8(_) => 1,
-        };
-        self.b.panel_len() * number
-    }
-}
-
-/// The left factor: a matrix, or tiles of one.
-#[derive(Clone, Copy)]
-struct Left<'a, F> {
-    data: &'a [F],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-    /// Whether whole tiles follow each other, and not rows.
-    tiled: bool,
-}
-
-impl<'a, F: Float> Left<'a, F> {
-    #[inline(always)]
-    fn of(a: Matrix<'a, F>) -> Self {
-        Self {
-            data: a.data,
-            rows: a.rows,
-            cols: a.cols,
-            row_stride: a.row_stride,
-            col_stride: a.col_stride,
-            tiled: false,
-        }
-    }
-
-    /// From the numbers of one row to those of the next, the first of a tile.
-    #[inline(always)]
-    fn step(&self) -> usize {
-        match self.tiled {
-            true => self.cols,
-            false => self.row_stride,
-        }
-    }
-
-    /// The numbers from a row on, which is the first of a tile.
-    #[inline(always)]
-    fn from(&self, row: usize) -> &'a [F] {
-        &self.data[row * self.step()..]
-    }
 }
 
 /// A product on its way from and to its ends.
@@ -665,197 +511,6 @@ impl<'a, F> Pass<'a, F> {
             at += count;
             (count > 0).then_some(now)
         })
-    }
-}
-
-/// A factor, whose tiles of a group go past some panels; `stride` vectors of sums
-/// a row and panel.
-struct PartOf<'a, F> {
-    factor: &'a Factor<'a, F>,
-    tiles: &'a Tiles,
-    panels: &'a Range<usize>,
-    group: Range<usize>,
-    stride: usize,
-}
-
-/// Rows whose panels of two bytes a number are widened in registers; for more,
-/// a block of a panel is widened once.
-const WIDENED: usize = 2;
-
-impl<F: Float> PartOf<'_, F> {
-    /// The rows of every tile, and where their sums begin.
-    #[inline(always)]
-    fn tiles(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
-        let stride = self.panels.len() * self.stride;
-        let first = self.tiles.rows(self.group.start).start;
-        self.group.clone().map(move |tile| {
-            let rows = self.tiles.rows(tile);
-            let at = (rows.start - first) * stride;
-            (rows, at)
-        })
-    }
-
-    /// Adds the products to the sums.
-    #[inline(always)]
-    fn add<V: Lanes<F>>(&self, depth: usize, room: &mut [V]) {
-        match &self.factor.b.data {
-            Panels::Full(data) => self.add_full(data, depth, room),
-            Panels::Bf16(data) => self.add_bf16(data, room),
-            Panels::Int8(data) => self.add_int8(data, room),
-        }
-    }
-
-    /// Adds the products to the sums, over blocks of `depth` rows.
-    #[inline(always)]
-    fn add_full<V: Lanes<F>>(&self, data: &[F], depth: usize, room: &mut [V]) {
-        let cols = self.factor.a.cols;
-        let mut k = 0;
-        while k < cols {
-            let depth = depth.min(cols - k);
-            let mut next = self.after::<V>(data, k, depth);
-            let each = next.len().div_ceil(self.group.len());
-            let product = self.factor.product(data, self.panels, k, depth);
-            for (rows, at) in self.tiles() {
-                let (now, later) = next.split_at(each.min(next.len()));
-                V::fetch(now);
-                next = later;
-                V::apart(Tile {
-                    products: &[Product {
-                        a: &product.a[rows.start * self.factor.a.step()..],
-                        ..product
-                    }],
-                    start: None,
-                    shape: (self.factor.b.vectors(), rows.len(), self.panels.len()),
-                    sums: &mut room[at..],
-                    first: self.factor.first,
-                    stride: self.stride,
-                });
-            }
-            k += depth;
-        }
-    }
-
-    /// What follows a block, as much again: the next one, or the first of the
-    /// next panel, which would be waited for where it is not in the second-level
-    /// cache by then. Empty where a panel is not divided.
-    #[inline(always)]
-    fn after<'a, V: Lanes<F>>(&self, data: &'a [F], k: usize, depth: usize) -> &'a [F] {
-        let b = self.factor.b;
-        if depth == b.rows {
-            return &[];
-        }
-        let len = depth * b.vectors() * V::N;
-        let end = self.panels.start * b.panel_len() + k * b.vectors() * V::N + len;
-        &data[end..data.len().min(end + len)]
-    }
-
-    /// As [`add_full`](Self::add_full), with panels of two bytes a number.
-    #[inline(always)]
-    fn add_bf16<V: Lanes<F>>(&self, data: &[u16], room: &mut [V]) {
-        let Factor { a, b, first, .. } = *self.factor;
-        let vectors = b.vectors();
-        let (pairs, width) = (b.rows.div_ceil(2), vectors * V::N);
-        let panel_len = 2 * pairs * width;
-        if a.rows <= WIDENED {
-            V::apart(Bf16Tile {
-                a: a.data,
-                row_stride: a.row_stride,
-                cols: a.cols,
-                b: &data[self.panels.start * panel_len..],
-                shape: (vectors, a.rows, self.panels.len()),
-                sums: room,
-                first,
-                stride: self.stride,
-            });
-            return;
-        }
-        let mut widened = [F::zero(); BLOCK_BYTES / 4];
-        let depth = widened.len() / width / 2 * 2;
-        for (p, panel) in self.panels.clone().enumerate() {
-            let panel = &data[panel * panel_len..][..panel_len];
-            let mut k = 0;
-            while k < a.cols {
-                let depth = depth.min(a.cols - k);
-                let block = &panel[k * width..][..2 * depth.div_ceil(2) * width];
-                V::apart(Widen {
-                    from: block,
-                    width,
-                    to: &mut widened,
-                    vector: PhantomData::<V>,
-                });
-                for (rows, at) in self.tiles() {
-                    V::apart(Tile {
-                        products: &[Product {
-                            a: &a.data[rows.start * a.row_stride + k..],
-                            row_stride: a.row_stride,
-                            col_stride: 1,
-                            b: &widened,
-                            panel_stride: 0,
-                            depth,
-                        }],
-                        start: None,
-                        shape: (vectors, rows.len(), 1),
-                        sums: &mut room[at..],
-                        first: first + p * self.stride,
-                        stride: self.panels.len() * self.stride,
-                    });
-                }
-                k += depth;
-            }
-        }
-    }
-
-    /// As [`add_full`](Self::add_full), with panels of one byte a number.
-    #[inline(always)]
-    fn add_int8<V: Lanes<F>>(&self, data: &Int8<F>, room: &mut [V]) {
-        let Factor {
-            b, first, whole, ..
-        } = *self.factor;
-        let Some((whole, skipped)) = whole else {
-            return;
-        };
-        let (vectors, pairs) = (b.vectors(), b.rows.div_ceil(2));
-        let width = vectors * V::N;
-        for (rows, at) in self.tiles() {
-            let (a, a_scales) = whole.from(skipped + rows.start);
-            V::apart(Int8Tile {
-                a,
-                a_scales,
-                a_stride: whole.dim().1,
-                b: &data.numbers[self.panels.start * pairs * 2 * width..],
-                b_scales: &data.scales[self.panels.start * width..],
-                pairs,
-                shape: (vectors, rows.len(), self.panels.len()),
-                sums: &mut room[at..],
-                first,
-                stride: self.stride,
-            });
-        }
-    }
-}
-
-/// How rows are divided into tiles.
-struct Tiles {
-    /// Rows in all.
-    all: usize,
-    /// Rows of a tile, one more in the first `larger`.
-    rows: usize,
-    larger: usize,
-}
-
-impl Tiles {
-    /// The rows of a tile.
-    #[inline(always)]
-    fn rows(&self, tile: usize) -> Range<usize> {
-        let start = tile * self.rows + tile.min(self.larger);
-        let rows = self.rows + usize::from(tile < self.larger);
-        start.min(self.all)..(start + rows).min(self.all)
-    }
-
-    /// The rows of some tiles.
-    #[inline(always)]
-    fn of(&self, tiles: &Range<usize>) -> Range<usize> {
-        self.rows(tiles.start).start..self.rows(tiles.end - 1).end
     }
 }
 

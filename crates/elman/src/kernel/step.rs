@@ -10,9 +10,10 @@
 
 use super::dispatch::Task;
 use super::ends::{Ends, NEAR};
+use super::factor::Factor;
 use super::lanes::Lanes;
 use super::parts::{Parts, share};
-use super::product::{Factor, LARGE, products_between};
+use super::product::{LARGE, products_between};
 use super::team::Team;
 use crate::Float;
 use crate::float::Apart;
