@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use elman::params::Storage;
 use elman_bench::case::{Mode, Row};
 use elman_explain::render::terminal::Only;
-use elman_explain::setup::{Configuration, Shape};
+use elman_explain::setup::{Configuration, RnnActivation};
 use elman_forecast::options::{Cell, Gaps, Loss, Named, Scaling, Strategy};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -438,7 +438,7 @@ pub struct ExplainArgs {
     pub readout: Option<ReadoutArg>,
     /// The activation of an rnn [default: tanh]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
-    pub nonlinearity: Option<ShapeArg>,
+    pub nonlinearity: Option<RnnActivationArg>,
     /// PyTorch's two biases, not the one of the theory
     #[arg(long, help_heading = "Model")]
     pub two_biases: bool,
@@ -503,7 +503,7 @@ pub enum ReadoutArg {
 
 /// The activation of an RNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ShapeArg {
+pub enum RnnActivationArg {
     /// the hyperbolic tangent
     Tanh,
     /// negative values become zero
@@ -512,12 +512,12 @@ pub enum ShapeArg {
     Linear,
 }
 
-impl From<ShapeArg> for Shape {
-    fn from(name: ShapeArg) -> Self {
+impl From<RnnActivationArg> for RnnActivation {
+    fn from(name: RnnActivationArg) -> Self {
         match name {
-            ShapeArg::Tanh => Self::Tanh,
-            ShapeArg::Relu => Self::Relu,
-            ShapeArg::Linear => Self::Linear,
+            RnnActivationArg::Tanh => Self::Tanh,
+            RnnActivationArg::Relu => Self::Relu,
+            RnnActivationArg::Linear => Self::Linear,
         }
     }
 }

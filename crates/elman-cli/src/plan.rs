@@ -13,7 +13,7 @@ use elman::weights::{ConvertOptions, Format};
 use elman_bench::case::{Case, Mode, Row, Sizes};
 use elman_bench::measure::Options;
 use elman_explain::render::terminal::View;
-use elman_explain::setup::{Request, Shape};
+use elman_explain::setup::{Request, RnnActivation};
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -195,7 +195,7 @@ pub struct ExplainPlan {
     pub model: Option<PathBuf>,
     pub request: Request,
     /// The activation, where it is asked for.
-    pub nonlinearity: Option<Shape>,
+    pub nonlinearity: Option<RnnActivation>,
     /// The file that `--input` names, where it names one.
     pub table: Option<PathBuf>,
     pub view: View,

@@ -2,7 +2,7 @@
 
 use crate::subject::Subject;
 use crate::trace::Step;
-use crate::trace::graph::{Role, Rule};
+use crate::trace::graph::{Counts, Derivative, Rule};
 use elman::Result;
 use elman::cell::Activation;
 use serde::Serialize;
@@ -77,20 +77,22 @@ pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite
     };
     let mut all = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
-        let (Role::Gradient | Role::Share, Some((v, readers))) = (node.role, &node.of) else {
+        let Some(Derivative { of: v, counts }) = &node.derivative else {
             all.push(None);
             continue;
         };
         let mut numbers = Vec::with_capacity(node.numbers.len());
+        let source = graph.nodes[*v].source.as_ref();
+        let parameter = source.filter(|_| *counts == Counts::All);
+        let parameter = parameter.map(|s| (&s.name, s.index().collect::<Vec<usize>>()));
         for i in 0..node.numbers.len() {
             let by = STEP * graph.nodes[*v].numbers[i].abs().max(1.0);
-            let source = graph.nodes[*v].source.as_ref();
-            numbers.push(match (source, readers) {
-                (Some((name, from)), None) => {
-                    central(kinks, here, by, |by| moved(subject, name, from[i], by))?
+            numbers.push(match &parameter {
+                Some((name, places)) => {
+                    central(kinks, here, by, |by| moved(subject, name, places[i], by))?
                 }
-                _ => central(kinks, here, by, |by| {
-                    Ok(graph.loss_with(loss, (*v, i), by, readers.as_deref()))
+                None => central(kinks, here, by, |by| {
+                    Ok(graph.loss_with(loss, (*v, i), by, counts.readers()))
                 })?,
             });
         }

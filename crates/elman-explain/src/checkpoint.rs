@@ -1,6 +1,6 @@
 //! What PyTorch has saved, as a [`Subject`].
 
-use crate::setup::{Request, Shape, check_finite};
+use crate::setup::{Request, RnnActivation, check_finite};
 use crate::subject::{Names, Stored, Subject};
 use crate::words::Note;
 use elman::cell::{CellKind, Nonlinearity};
@@ -30,12 +30,16 @@ impl Request {
     /// # Errors
     /// Where the file holds other layers, input or target is missing or does not
     /// fit, or the activation is none that PyTorch's layer has.
-    pub fn of_torch(&self, file: &TensorFile<'_>, nonlinearity: Option<Shape>) -> Result<Subject> {
+    pub fn of_torch(
+        &self,
+        file: &TensorFile<'_>,
+        nonlinearity: Option<RnnActivation>,
+    ) -> Result<Subject> {
         let nonlinearity = match nonlinearity {
             None => None,
-            Some(Shape::Tanh) => Some(Nonlinearity::Tanh),
-            Some(Shape::Relu) => Some(Nonlinearity::Relu),
-            Some(Shape::Linear) => {
+            Some(RnnActivation::Tanh) => Some(Nonlinearity::Tanh),
+            Some(RnnActivation::Relu) => Some(Nonlinearity::Relu),
+            Some(RnnActivation::Linear) => {
                 return Err(Error::option(
                     "--nonlinearity: expected tanh or relu, as PyTorch's layers have; linear is for a model of one's own",
                 ));

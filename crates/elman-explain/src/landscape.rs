@@ -122,8 +122,8 @@ pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<V
         let nodes = graph.nodes.iter().enumerate();
         let mut parameters = nodes.filter(|(_, n)| n.role == Role::Parameter);
         let found = parameters.find_map(|(id, n)| {
-            let (_, index) = n.source.as_ref().filter(|(own, _)| own == name)?;
-            Some((id, index.iter().position(|k| *k == i)?))
+            let source = n.source.as_ref().filter(|s| s.name == name)?;
+            Some((id, source.index().position(|k| k == i)?))
         });
         found.map_or_else(String::new, |at| graph.symbol_at(at))
     };

@@ -7,7 +7,7 @@
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
-//! | [`words`] | sentences in two languages |
+//! | [`words`], [`text`] | sentences in two languages; numbers as they are written |
 //! | [`render`] | terminal and page; JSON is the [`Trace`](trace::Trace) itself |
 //!
 //! ```
@@ -30,6 +30,7 @@ pub mod render;
 pub mod setup;
 pub mod sketch;
 pub mod subject;
+pub mod text;
 pub mod torch;
 pub mod trace;
 pub mod words;

@@ -8,7 +8,7 @@
 //! arrives from the next step has come through c as well. There c is to be read.
 
 use crate::trace::Step;
-use crate::trace::graph::{From, Id, Role};
+use crate::trace::graph::{Counts, Derivative, Id, Origin};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -94,37 +94,40 @@ pub fn norms(step: &Step) -> Vec<Norms> {
     // Of each value, what comes from the next step, and the rest.
     let mut parts: BTreeMap<(Id, bool), Id> = BTreeMap::new();
     for (id, n) in graph.nodes.iter().enumerate() {
-        if let (Role::Share, Some((v, Some(_))), Some(from)) = (n.role, &n.of, n.from)
-            && !n.symbol.contains("[via")
+        if let Some(Derivative {
+            of,
+            counts: Counts::From(origin, _),
+        }) = &n.derivative
         {
-            parts.entry((*v, from == From::Next)).or_insert(id);
+            parts.insert((*of, *origin == Origin::Next), id);
         }
     }
     let size = |id: Option<Id>| id.map_or(0.0, |id| norm(&graph.nodes[id].numbers));
     let mut all: Vec<Norms> = Vec::new();
-    for (layer, reverse, t, name, id) in &step.forward.named {
-        if !matches!(*name, "h" | "c") {
+    for named in &step.forward.named {
+        let Some(state) = graph.nodes[named.id].state else {
             continue;
-        }
-        let [here, next] = [false, true].map(|next| parts.get(&(*id, next)).copied());
+        };
+        let [here, next] = [false, true].map(|next| parts.get(&(named.id, next)).copied());
         let at = AtStep {
-            step: *t,
-            gradient: step.grads[*id],
+            step: named.step,
+            gradient: step.grads[named.id],
             parts: [here, next],
-            norm: size(step.grads[*id]),
+            norm: size(step.grads[named.id]),
             from_loss: size(here),
             from_next: size(next),
             factor: None,
             ratio: 1.0,
             verdict: Verdict::Healthy,
         };
-        let same = |n: &&mut Norms| (n.layer, n.reverse, n.state) == (*layer, *reverse, *name);
+        let place = (named.layer, named.reverse, state.letter());
+        let same = |n: &&mut Norms| (n.layer, n.reverse, n.state) == place;
         match all.iter_mut().find(same) {
             Some(n) => n.steps.push(at),
             None => all.push(Norms {
-                layer: *layer,
-                reverse: *reverse,
-                state: name,
+                layer: named.layer,
+                reverse: named.reverse,
+                state: state.letter(),
                 steps: vec![at],
                 factor: None,
                 crossed_after: None,

@@ -90,16 +90,17 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
     let tanh = recurrent.nonlinearity == elman::cell::Nonlinearity::Tanh;
     let rnn = recurrent.cell == elman::cell::CellKind::Rnn;
     let mut all: Vec<Heat> = Vec::new();
-    for (layer, reverse, t, name, id) in &step.forward.named {
+    for named in &step.forward.named {
         // The formulas call the state's part of a GRU's candidate q.
-        let name = match name {
-            &"hn" => &"q",
+        let name = match named.name {
+            "hn" => "q",
             other => other,
         };
-        let row = graph.nodes[*id].numbers.clone();
-        let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == (*layer, *reverse, *name);
-        let index = t - 1;
-        let bounds = match *name {
+        let row = graph.nodes[named.id].numbers.clone();
+        let place = (named.layer, named.reverse, name);
+        let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == place;
+        let index = named.step - 1;
+        let bounds = match name {
             "r" | "z" | "i" | "f" | "o" => Some(SIGMOID),
             "n" | "g" => Some([-TANH, TANH]),
             "h" if rnn && plain && tanh => Some([-TANH, TANH]),
@@ -110,8 +111,8 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
             None => {
                 all.push(Heat {
                     name,
-                    layer: *layer,
-                    reverse: *reverse,
+                    layer: named.layer,
+                    reverse: named.reverse,
                     rows: Vec::new(),
                     levels: Vec::new(),
                     span: [0.0, 0.0],
@@ -129,7 +130,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
             heat.ids.resize(index + 1, 0);
         }
         heat.rows[index] = row;
-        heat.ids[index] = *id;
+        heat.ids[index] = named.id;
     }
     for h in &mut all {
         let numbers = || h.rows.iter().flatten().copied();

@@ -1,7 +1,8 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
-use crate::subject::{LAYERS, Names, Subject, count};
+use crate::subject::{LAYERS, Names, Subject};
+use crate::text::count;
 use crate::trace;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
@@ -27,7 +28,7 @@ pub enum Configuration {
 
 /// The activation of a plain RNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shape {
+pub enum RnnActivation {
     /// `tanh`.
     #[default]
     Tanh,
@@ -55,7 +56,7 @@ pub struct Request {
     /// by side.
     pub last_state: bool,
     /// The activation of an RNN.
-    pub nonlinearity: Shape,
+    pub nonlinearity: RnnActivation,
     /// Two biases, as PyTorch has them, not the one of the theory.
     pub two_biases: bool,
     /// Seed of the initial values.
@@ -82,7 +83,7 @@ impl Default for Request {
             bidirectional: false,
             configuration: Configuration::ManyToOne,
             last_state: false,
-            nonlinearity: Shape::Tanh,
+            nonlinearity: RnnActivation::Tanh,
             two_biases: false,
             seed: 0,
             lr: 0.1,
@@ -197,7 +198,7 @@ impl Request {
                 )));
             }
         }
-        if self.nonlinearity != Shape::Tanh && self.cell != CellKind::Rnn {
+        if self.nonlinearity != RnnActivation::Tanh && self.cell != CellKind::Rnn {
             return Err(Error::option(
                 "--nonlinearity: only an RNN has one; leave it out, or choose --cell rnn",
             ));
@@ -228,9 +229,9 @@ impl Request {
         recurrent.stack.num_layers = self.layers;
         recurrent.stack.bidirectional = self.bidirectional;
         match self.nonlinearity {
-            Shape::Tanh => {}
-            Shape::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
-            Shape::Linear => recurrent.options.activations = vec![Activation::Identity],
+            RnnActivation::Tanh => {}
+            RnnActivation::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
+            RnnActivation::Linear => recurrent.options.activations = vec![Activation::Identity],
         }
         let config = |bias| {
             let recurrent = RecurrentConfig {
@@ -493,9 +494,10 @@ fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) ->
     let inside = found.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
     let at = inside
         .zip(node.source.as_ref())
-        .and_then(|((i, j), (parameter, from))| {
-            let entry = layout.find(parameter)?;
-            Some(entry.range.start + from[(i - 1) * columns + j - 1])
+        .and_then(|((i, j), source)| {
+            let entry = layout.find(&source.name)?;
+            let at = source.index().nth((i - 1) * columns + j - 1)?;
+            Some(entry.range.start + at)
         });
     at.ok_or_else(|| {
         let expected = match node.matrix {

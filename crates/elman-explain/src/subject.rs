@@ -1,5 +1,6 @@
 //! What is explained: a network, its parameters, one sequence and its target.
 
+use crate::text::count;
 use crate::words::Note;
 use elman::cell::{Bias, CellKind, full_name};
 use elman::layer::{Merge, Pass, RecurrentConfig};
@@ -93,11 +94,6 @@ fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
     Ok(())
 }
 
-/// `1 step`, `2 steps`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 /// One pass of the engine.
 #[derive(Debug, Clone)]
 pub struct Passed {
@@ -111,8 +107,21 @@ pub struct Passed {
     pub d_input: Array2<f64>,
     /// The gradient of the states at the start, by slot.
     pub d_start: Vec<Vec<f64>>,
-    /// Layer, direction, name and numbers (T, H) of every state and gate.
-    pub traces: Vec<(usize, bool, &'static str, Array2<f64>)>,
+    /// Every state and gate.
+    pub traces: Vec<Traced>,
+}
+
+/// A state or a gate of a pass.
+#[derive(Debug, Clone)]
+pub struct Traced {
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The direction that goes from the end.
+    pub reverse: bool,
+    /// Its name, as the engine has it.
+    pub name: &'static str,
+    /// Its numbers, (T, H).
+    pub numbers: Array2<f64>,
 }
 
 impl Subject {
@@ -156,6 +165,14 @@ impl Subject {
             Some(NetworkConfig::Sequence(c)) => c.outputs,
             Some(NetworkConfig::OneToMany(c)) => c.recurrent.input_size,
             _ => 0,
+        }
+    }
+
+    /// Steps of the sequence, or predicted ones of a one-to-many network.
+    pub fn steps(&self) -> usize {
+        match self.readout() {
+            Some(_) => self.input.nrows(),
+            None => self.target.len() / self.outputs().max(1),
         }
     }
 
@@ -326,8 +343,14 @@ impl Subject {
             _ => Vec::new(),
         };
         let traces = traces.into_iter().map(|t| {
-            let values = t.values.index_axis_move(Axis(1), 0);
-            (t.layer, t.reverse, t.name, values)
+            let (layer, reverse, name) = (t.layer, t.reverse, t.name);
+            let numbers = t.values.index_axis_move(Axis(1), 0);
+            Traced {
+                layer,
+                reverse,
+                name,
+                numbers,
+            }
         });
         let traces = traces.collect();
         let mut grads = Params::zeros(self.params.layout().clone());
@@ -368,6 +391,14 @@ impl Subject {
     pub(crate) fn hidden(recurrent: &RecurrentConfig, layer: usize) -> usize {
         let own = recurrent.hidden_sizes.get(layer);
         own.copied().unwrap_or(recurrent.hidden_size)
+    }
+
+    /// What a layer hands on in one direction: its projection, or H.
+    pub(crate) fn output(recurrent: &RecurrentConfig, layer: usize) -> usize {
+        match recurrent.proj_size {
+            0 => Self::hidden(recurrent, layer),
+            projected => projected,
+        }
     }
 
     /// The prefix of the recurrent layers' parameters.

@@ -2,13 +2,15 @@
 //! differences, both languages.
 
 use elman::cell::CellKind;
+use elman_explain::check::check;
 use elman_explain::norms::Verdict;
+use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
-use elman_explain::render::{page, short};
-use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
+use elman_explain::setup::{Configuration, Request, RnnActivation, assign, parse_input};
+use elman_explain::text::short;
 use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::Role;
-use elman_explain::trace::{Trace, step};
+use elman_explain::trace::{Trace, hold, step};
 use elman_explain::words::WORDS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -35,7 +37,7 @@ fn grid() -> Vec<Trace> {
             all.push(trace(|r| (r.cell, r.configuration) = (cell, configuration)));
         }
     }
-    for nonlinearity in [Shape::Relu, Shape::Linear] {
+    for nonlinearity in [RnnActivation::Relu, RnnActivation::Linear] {
         all.push(trace(|r| r.nonlinearity = nonlinearity));
     }
     all
@@ -64,7 +66,7 @@ fn gradients_are_finite_differences_and_sums_of_their_parts() {
                     .values
                     .iter()
                     .filter(|g| g.of == Some(v.id) && g.role == role);
-                let all = all.filter(|g| !g.symbol.contains("[via"));
+                let all = all.filter(|g| g.via.is_none());
                 let parts: Vec<_> = all.collect();
                 let sums =
                     (0..v.numbers.len()).map(|i| parts.iter().map(|p| p.numbers[i]).sum::<f64>());
@@ -88,16 +90,107 @@ fn gradients_are_finite_differences_and_sums_of_their_parts() {
 /// A gradient that misses a term is found: the check is no formality.
 #[test]
 fn a_wrong_number_is_told_from_a_right_one() {
-    let t = trace(|_| {});
-    let v = t.values.iter().find(|v| v.symbol == "dL/dh^1").unwrap();
-    let part = t
-        .values
-        .iter()
-        .find(|v| v.symbol == "dL/dh^1[loss]")
-        .unwrap();
-    for (finite, part) in v.finite.iter().zip(&part.numbers) {
-        assert!((finite.unwrap() - part).abs() > 1e-3);
+    for cell in CellKind::ALL {
+        let request = Request {
+            cell,
+            ..Request::default()
+        };
+        let subject = request.subject().unwrap();
+        let right = step(&subject).unwrap();
+        let (found, _) = check(&subject, &right).unwrap();
+        assert!(found.largest < 1e-6, "{found:?}");
+        let symbols = ["dL/dh^1", "dL/dh^1[next]", "dL/dW_y"];
+        for symbol in symbols {
+            let mut wrong = right.clone();
+            let nodes = &mut wrong.forward.graph.nodes;
+            let at = |symbol: &str| {
+                right
+                    .forward
+                    .graph
+                    .nodes
+                    .iter()
+                    .position(|n| n.symbol == symbol)
+            };
+            let part = right.forward.graph.nodes[at("dL/dh^1[loss]").unwrap()]
+                .numbers
+                .clone();
+            let numbers = &mut nodes[at(symbol).unwrap()].numbers;
+            match symbol {
+                // The part from the next step is left out.
+                "dL/dh^1" => *numbers = part,
+                _ => numbers[0] += 1e-3,
+            }
+            let (found, finite) = check(&subject, &wrong).unwrap();
+            assert_eq!(found.at, symbol, "{cell}");
+            assert!(found.largest > 1e-3, "{cell} {symbol}: {found:?}");
+            let apart = finite[at(symbol).unwrap()].as_ref().unwrap().difference;
+            assert_eq!(apart, found.largest);
+        }
     }
+}
+
+/// A trace with a number that is not the engine's is refused by its name.
+#[test]
+fn a_trace_that_is_not_the_engines_is_refused() {
+    let mut refused = 0;
+    for configuration in [Configuration::ManyToOne, Configuration::OneToMany] {
+        for cell in CellKind::ALL {
+            let request = Request {
+                cell,
+                configuration,
+                ..Request::default()
+            };
+            let subject = request.subject().unwrap();
+            let right = step(&subject).unwrap();
+            hold(&subject, &right).unwrap();
+            let one_to_many = configuration == Configuration::OneToMany;
+            let mut symbols = vec![
+                ("ŷ", "prediction"),
+                ("L", "loss"),
+                ("dL/dW_y", "gradient of head.weight"),
+                ("W_y′", "head.weight after the update"),
+                ("b_y′", "head.bias after the update"),
+            ];
+            match one_to_many {
+                true => {
+                    symbols[0].0 = "ŷ^3";
+                    symbols.push(("dL/dv", "dL/dv"));
+                    symbols.push(("dL/dW_s", "gradient of start.weight"));
+                }
+                false => {
+                    symbols.push(("h^2", "h^2"));
+                    symbols.push(("dL/dx^1", "dL/dx^1"));
+                    symbols.push(("dL/dh^0", "gradient of the first states"));
+                    match cell {
+                        CellKind::Rnn => symbols.push(("W_h′", "rnn.weight_hh_l0 after")),
+                        CellKind::Gru => {
+                            symbols.push(("q^1", "q^1"));
+                            symbols.push(("dL/dW_hn", "gradient of rnn.weight_hh_l0"));
+                        }
+                        CellKind::Lstm => {
+                            symbols.push(("o^3", "o^3"));
+                            symbols.push(("c^1", "c^1"));
+                            symbols.push(("dL/dB_f", "gradient of rnn.bias_ih_l0"));
+                        }
+                    }
+                }
+            }
+            for (symbol, said) in symbols {
+                let mut wrong = right.clone();
+                let nodes = &mut wrong.forward.graph.nodes;
+                let node = nodes.iter_mut().find(|n| n.symbol == symbol);
+                let number = &mut node.unwrap_or_else(|| panic!("{symbol}")).numbers[0];
+                *number += 1e-6 * number.abs().max(1e-1);
+                let e = hold(&subject, &wrong).unwrap_err().to_string();
+                assert!(
+                    e.starts_with(said) && e.contains("the engine"),
+                    "{said}: {e}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 8 * 3 + 1 + 2 + 3 + 7 * 3);
 }
 
 #[test]
@@ -448,7 +541,7 @@ fn every_number_of_the_terminal_is_in_the_json() {
 fn verdicts_follow_their_thresholds() {
     let with = |w: &str| {
         trace(|r| {
-            (r.nonlinearity, r.last_state, r.hidden) = (Shape::Linear, true, 1);
+            (r.nonlinearity, r.last_state, r.hidden) = (RnnActivation::Linear, true, 1);
             r.input = Some("10 20 30 40 50 60".into());
             r.target = Some("70".into());
             r.set = vec![format!("weight_hh_l0[0,0]={w}")];
@@ -466,7 +559,7 @@ fn verdicts_follow_their_thresholds() {
     // Where the loss enters at every step, what it adds does not hide that nothing
     // of the last step's is left at the first.
     let everywhere = trace(|r| {
-        (r.nonlinearity, r.hidden) = (Shape::Linear, 1);
+        (r.nonlinearity, r.hidden) = (RnnActivation::Linear, 1);
         r.configuration = Configuration::ManyToMany;
         r.input = Some("10 20 30 40 50 60".into());
         r.target = Some("90 80 70 60 50 40".into());
@@ -520,7 +613,7 @@ fn no_gradient_is_not_a_vanishing_one() {
     let json = serde_json::to_value(&head.norms).unwrap();
     assert_eq!(json[0]["verdict"], "no_gradient");
     let faded = trace(|r| {
-        (r.nonlinearity, r.last_state, r.hidden) = (Shape::Linear, true, 1);
+        (r.nonlinearity, r.last_state, r.hidden) = (RnnActivation::Linear, true, 1);
         r.input = Some(vec!["1"; 40].join(" "));
         r.target = Some("70".into());
         r.set = vec!["W_h=1e-20".into()];
@@ -605,7 +698,7 @@ fn wrong_words_are_refused_with_the_mend() {
     refused(&|r| r.lr = f64::NAN, "--lr");
     refused(&|r| r.scale = Some(0.0), "--scale");
     refused(
-        &|r| (r.cell, r.nonlinearity) = (CellKind::Gru, Shape::Relu),
+        &|r| (r.cell, r.nonlinearity) = (CellKind::Gru, RnnActivation::Relu),
         "--nonlinearity",
     );
     assert_eq!(parse_input("x", "1 2 3").unwrap().dim(), (3, 1));

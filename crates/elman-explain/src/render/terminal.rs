@@ -1,12 +1,11 @@
 //! A trace for a terminal of 80 columns.
 
-use super::{power, short, tiny};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
-use crate::subject::count;
+use crate::text::{bracketed, count, power, short, tiny};
 use crate::trace::Trace;
 use crate::trace::document::{Pass, Value};
-use crate::trace::graph::{From, Role};
+use crate::trace::graph::Origin;
 use elman::{Error, Result};
 use std::fmt::Write;
 
@@ -133,14 +132,16 @@ impl Text {
             false if v.formula == v.symbol => v.symbol.clone(),
             false => format!("{} = {}", v.symbol, v.formula),
         };
-        if let Some(from) = v.from.filter(|_| v.role == Role::Share) {
-            let _ = match from {
-                From::Loss => write!(head, "   from the loss here"),
-                From::Above => write!(head, "   from the layer above"),
-                From::Inside => write!(head, "   from the same step"),
-                From::Next if v.symbol.ends_with("[next]") => write!(head, "   from the next step"),
-                From::Next => Ok(()),
+        // What single uses send from the next step stands above their sum, which says so.
+        let single = |from: &Origin| v.via.is_some() && *from == Origin::Next;
+        if let Some(from) = v.from.filter(|from| !single(from)) {
+            let from = match from {
+                Origin::Loss => "the loss here",
+                Origin::Above => "the layer above",
+                Origin::Inside => "the same step",
+                Origin::Next => "the next step",
             };
+            let _ = write!(head, "   from {from}");
         }
         let left = self.view.width.saturating_sub(3 + shape.chars().count());
         let symbol = v.symbol.clone();
@@ -202,7 +203,6 @@ impl Text {
         let chosen: Vec<&Value> = trace
             .of(pass)
             .filter(|v| self.view.step.is_none_or(|t| v.place.step == Some(t)))
-            .filter(|v| !v.symbol.ends_with('°'))
             .collect();
         for v in chosen {
             let here = v.place.step;
@@ -221,14 +221,6 @@ impl Text {
             }
             self.value(v);
         }
-    }
-}
-
-/// A number inside of a formula.
-fn bracketed(x: f64) -> String {
-    match short(x) {
-        negative if negative.starts_with('−') => format!("({negative})"),
-        other => other,
     }
 }
 
@@ -258,7 +250,7 @@ pub fn render(trace: &Trace, view: View) -> Result<String> {
     if trace.about.readable {
         if view.only == Only::All && view.step.is_none() {
             t.heading("Given");
-            for v in trace.of(Pass::Given).filter(|v| !v.symbol.ends_with('°')) {
+            for v in trace.of(Pass::Given) {
                 t.value(v);
             }
         }

@@ -5,11 +5,13 @@ pub mod document;
 mod forward;
 pub mod graph;
 mod hold;
+mod shapes;
 
 pub use backward::{Step, backward};
 pub use document::Trace;
-pub use forward::{Forward, forward};
+pub use forward::{Forward, Named, forward};
 pub use hold::hold;
+pub use shapes::Tensor;
 
 use crate::subject::Subject;
 use document::READABLE;

@@ -5,8 +5,8 @@
 use crate::landscape::{Curve, Point};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
-use crate::trace::Trace;
-use crate::trace::document::{Frame, Tensor, Value};
+use crate::trace::document::{Frame, Value};
+use crate::trace::{Tensor, Trace};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
