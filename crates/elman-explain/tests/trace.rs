@@ -2,15 +2,18 @@
 //! differences, both languages.
 
 use elman::cell::CellKind;
+use elman::ndarray::ArrayD;
+use elman::weights::{TensorFile, write_tensors};
+use elman_explain::Subject;
 use elman_explain::check::check;
-use elman_explain::norms::Verdict;
+use elman_explain::norms::{Verdict, norms};
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
 use elman_explain::setup::{Configuration, Request, RnnActivation, assign, parse_input};
 use elman_explain::text::short;
 use elman_explain::trace::document::READABLE;
-use elman_explain::trace::graph::Role;
-use elman_explain::trace::{Trace, hold, step};
+use elman_explain::trace::graph::{Origin, Role};
+use elman_explain::trace::{Step, Trace, hold, step};
 use elman_explain::words::WORDS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -577,22 +580,172 @@ fn verdicts_follow_their_thresholds() {
     assert_eq!(steps[3].verdict, Verdict::Healthy);
 }
 
-/// What comes back to an LSTM's h has come through c, too.
-#[test]
-fn an_lstms_h_has_no_factor_of_a_step() {
-    let lstm = trace(|r| r.cell = CellKind::Lstm);
-    for n in &lstm.norms {
-        assert_eq!(n.crossed_after.is_some(), n.state == "c", "{n:?}");
+/// An LSTM that reads `steps` zeros, whose loss is of the last state alone, with
+/// parameters set.
+fn lstm(steps: usize, set: &[&str]) -> Request {
+    Request {
+        cell: CellKind::Lstm,
+        last_state: true,
+        input: Some(vec!["0"; steps].join(" ")),
+        target: Some("70".into()),
+        set: set.iter().map(|&s| s.to_owned()).collect(),
+        ..Request::default()
     }
-    let shown = terminal::render(&lstm, View::default()).unwrap();
+}
+
+/// Both states of an LSTM are judged together: their norm at a step over that at
+/// the last one is what the Jacobians of the steps between make of the gradient
+/// there, as the engine has it.
+#[test]
+fn an_lstms_two_states_are_judged_by_the_jacobian_of_a_step() {
+    // What the forget gate keeps alone is W_h's doing too: each case by its rate.
+    let vanishing = ["B_f[1]=-9", "B_f[2]=-9"];
+    let stable = [
+        "B_f[1]=9",
+        "B_f[2]=9",
+        "W_hg[1,1]=0",
+        "W_hg[1,2]=0",
+        "W_hg[2,1]=0",
+        "W_hg[2,2]=0",
+    ];
+    let exploding = [
+        "W_hg[1,1]=40",
+        "W_hg[2,2]=40",
+        "B_i[1]=0",
+        "B_i[2]=0",
+        "B_f[1]=0",
+        "B_f[2]=0",
+        "B_g[1]=0",
+        "B_g[2]=0",
+        "B_o[1]=0",
+        "B_o[2]=0",
+    ];
+    for (set, verdict, along) in [
+        (&vanishing[..], Verdict::Vanishing, Verdict::Vanishing),
+        (&stable[..], Verdict::Healthy, Verdict::Healthy),
+        // Along c alone at most what the forget gate keeps comes back.
+        (&exploding[..], Verdict::Exploding, Verdict::Vanishing),
+    ] {
+        let subject = lstm(12, set).subject().unwrap();
+        let traced = step(&subject).unwrap();
+        let norms = norms(&traced);
+        let [both, cell] = norms.as_slice() else {
+            panic!("{norms:?}")
+        };
+        assert_eq!((both.state, cell.state), ("(h, c)", "c"));
+        assert_eq!((both.verdict, cell.verdict), (verdict, along), "{set:?}");
+        let last = both.steps.last().unwrap();
+        for s in &both.steps[..11] {
+            let (d_h, d_c) = back_to(&subject, &traced, s.step);
+            let squares = d_h.iter().chain(&d_c).map(|x| x * x);
+            let exact = squares.sum::<f64>().sqrt();
+            assert!((s.norm / exact - 1.0).abs() < 1e-9, "{set:?} {s:?} {exact}");
+            assert!((s.ratio / (exact / last.norm) - 1.0).abs() < 1e-9, "{s:?}");
+        }
+    }
+    // Where loss enters at every step, a factor is still the Jacobian's: a step of
+    // the whole gradient of the two states.
+    let everywhere =
+        trace(|r| (r.cell, r.configuration) = (CellKind::Lstm, Configuration::ManyToMany));
+    let both = &everywhere.norms[0];
+    let product = |at: usize| {
+        both.steps[at..]
+            .iter()
+            .filter_map(|s| s.factor)
+            .product::<f64>()
+    };
+    for (at, s) in both.steps.iter().enumerate() {
+        assert!((s.ratio / product(at) - 1.0).abs() < 1e-12, "{s:?}");
+    }
+    assert!(both.crossed_after.is_some());
+    let shown = terminal::render(&everywhere, View::default()).unwrap();
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
-        "of dL/dh is no factor of one step",
+        "dL/d(h, c): healthy",
+        "d(h, c) is what a step hands on",
+        "what enters from the loss at a step is less than",
         "what enters dL/dc at a step through h is less than",
     ] {
-        assert!(shown.contains(part), "{part}");
+        assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("from the loss at a step"));
+}
+
+/// What the engine's way back makes, at the states after step `t`, of the gradient
+/// that the loss sends into `h` at the last step: of `h` and of `c`.
+fn back_to(subject: &Subject, traced: &Step, t: usize) -> (Vec<f64>, Vec<f64>) {
+    let numbers = |symbol: String| {
+        let value = traced
+            .forward
+            .graph
+            .nodes
+            .iter()
+            .find(|n| n.symbol == symbol);
+        value.unwrap_or_else(|| panic!("{symbol}")).numbers.clone()
+    };
+    let entries = subject.params.layout().entries().iter();
+    let own = entries.filter_map(|e| {
+        let name = e.name.strip_prefix("rnn.")?;
+        Some((name.to_owned(), subject.params.get(&e.name)?))
+    });
+    let model = write_tensors(own, None).unwrap();
+    let steps = subject.input.nrows();
+    let state =
+        |numbers: Vec<f64>| ArrayD::from_shape_vec(vec![1, 1, numbers.len()], numbers).unwrap();
+    let rest: Vec<f64> = subject.input.iter().skip(t).copied().collect();
+    let rest = ArrayD::from_shape_vec(vec![steps - t, 1, 1], rest).unwrap();
+    let arrays = [
+        ("input", rest),
+        ("h_0", state(numbers(format!("h^{t}")))),
+        ("c_0", state(numbers(format!("c^{t}")))),
+        ("d_h_n", state(numbers(format!("dL/dh^{steps}")))),
+    ];
+    let views = arrays.iter().map(|(name, a)| (name.to_string(), a.view()));
+    let arrays = write_tensors(views, None).unwrap();
+    let ran = elman::run::run(&model, &arrays, &Default::default()).unwrap();
+    let ran = TensorFile::read(&ran.bytes).unwrap();
+    let get = |name: &str| {
+        ran.get::<f64>(name)
+            .unwrap()
+            .unwrap()
+            .iter()
+            .copied()
+            .collect()
+    };
+    (get("d_h_0"), get("d_c_0"))
+}
+
+/// The gradient of a lower layer comes through the layer above, not from the loss.
+#[test]
+fn a_lower_layers_gradient_enters_from_the_layer_above() {
+    for (cell, states) in [(CellKind::Rnn, 1), (CellKind::Gru, 1), (CellKind::Lstm, 2)] {
+        let t = trace(|r| (r.cell, r.layers, r.hidden) = (cell, 2, 1));
+        assert_eq!(t.norms.len(), 2 * states);
+        for n in &t.norms {
+            let enters = match (n.state, n.layer) {
+                ("c", _) => Origin::Inside,
+                (_, 0) => Origin::Above,
+                _ => Origin::Loss,
+            };
+            assert_eq!(n.enters, enters, "{cell} {n:?}");
+        }
+        let shown = terminal::render(&t, View::default()).unwrap();
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        let table = |from: &str, to: &str| {
+            let (_, rest) = shown.split_once(from).unwrap_or_else(|| panic!("{from}"));
+            rest.split_once(to).map_or(rest, |(own, _)| own).to_owned()
+        };
+        let state = if states == 2 { "(h, c)" } else { "h" };
+        let below = table(&format!("dL/d{state} of layer 0"), "of layer 1");
+        let top = table(&format!("dL/d{state} of layer 1"), "Gradient descent");
+        let (loss, above) = ("enters from the loss", "enters from the layer above");
+        assert!(below.contains(above) && !below.contains(loss), "{below}");
+        assert!(top.contains(loss) && !top.contains(above), "{top}");
+        // The page says it by the same word.
+        let page = page::html(&t);
+        let entry = format!("[0,false,\"{state}\",0,3,");
+        let (_, rest) = page.split_once(&entry).unwrap();
+        assert_eq!(rest.split('"').nth(1), Some("above"), "{cell}");
+    }
 }
 
 /// A gradient that is not there has not vanished on the way; one that has faded

@@ -440,21 +440,17 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.words(4, &line);
         }
         let [low, high] = n.thresholds.map(power);
-        let lstm = trace.about.cell == "lstm";
         let why = match (n.factor, n.crossed_after) {
-            (Some(f), _) if lstm && n.state == "h" => format!(
-                "In an LSTM “a step back” of dL/dh is no factor of one step: what comes from the next step has also come through c. It is {} of the norm there on average; dL/dc says what is kept.",
-                short(f)
-            ),
             (Some(f), Some(steps)) => {
                 let (than, bound) = if f < 1.0 {
                     ("less", &low)
                 } else {
                     ("more", &high)
                 };
-                let (along, enters) = match lstm {
-                    true => (" along c", "dL/dc at a step through h"),
-                    false => ("", "from the loss at a step"),
+                let (along, enters) = match n.enters {
+                    Origin::Inside => (" along c", "dL/dc at a step through h"),
+                    Origin::Above => ("", "from the layer above at a step"),
+                    _ => ("", "from the loss at a step"),
                 };
                 format!(
                     "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {steps} steps earlier.",
@@ -468,6 +464,9 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
+        if n.state == "(h, c)" {
+            t.words(4, "d(h, c) is what a step hands on: dL/dh, and of dL/dc what comes from the next step, as the rest comes through h.");
+        }
         if n.steps.iter().any(|s| s.verdict == Verdict::NoGradient) {
             t.words(
                 4,

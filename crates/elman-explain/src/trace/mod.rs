@@ -7,6 +7,7 @@ pub mod graph;
 mod hold;
 mod shapes;
 
+pub(crate) use backward::enters;
 pub use backward::{Step, backward};
 pub use document::Trace;
 pub use forward::{Forward, Named, forward};
