@@ -141,6 +141,7 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         network: window.network.build()?,
         params: setup::widened(&window.params)?,
         input: window.input.mapv(f64::from),
+        bare: false,
         skip: Some(window.skip.into_iter().map(f64::from).collect()),
         target: window.target.into_iter().map(f64::from).collect(),
         lr: plan.request.lr,

@@ -420,8 +420,22 @@ fn pytorchs_layers_are_explained() {
             trace["about"]["notes"][0]["text"]
                 .as_str()
                 .unwrap()
-                .contains("Every update trains this head along with the layer")
+                .contains("the prediction is the last state itself")
         );
+        // No head is trained, nor has it parameters; the layer's are.
+        for part in ["shapes", "code", "landscape", "values"] {
+            assert!(!trace[part].to_string().contains("head"), "{name} {part}");
+        }
+        let own = trace["shapes"].as_array().unwrap().iter();
+        let own = own.filter(|s| s["name"].as_str().unwrap().starts_with("rnn."));
+        let numbers = |s: &Value| {
+            let sides = s["shape"].as_array().unwrap().iter();
+            sides.map(|n| n.as_u64().unwrap()).product::<u64>()
+        };
+        let parameters = own.map(numbers).sum::<u64>();
+        assert_eq!(trace["about"]["parameters"], parameters, "{name}");
+        let loss = |k: usize| trace["training"][k]["loss"].as_f64().unwrap();
+        assert!(loss(60) < loss(0), "{name}");
     }
     // A layer and its head as a module of one's own names them.
     let config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
@@ -584,7 +598,7 @@ fn the_code_of_a_large_model_reads_its_file() {
     for part in [
         "load_file(\"wide.safetensors\")",
         "params[\"rnn.weight_hh_l0\"].copy_(weights[\"encoder.weight_hh_l0\"])",
-        "params[\"head.weight\"].copy_(torch.eye(32))",
+        "prediction = h_n[-1]\n",
         "params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n",
     ] {
         assert!(own.contains(part), "{part}: {own}");

@@ -25,7 +25,7 @@ impl Request {
     /// What PyTorch has saved: one recurrent layer, with or without a linear head
     /// behind it, whatever they are called. The head reads the last state or the
     /// states of all steps, as its columns tell; where there is none, the
-    /// identity stands in its place.
+    /// prediction is the last state itself.
     ///
     /// # Errors
     /// Where the file holds other layers, input or target is missing or does not
@@ -81,6 +81,7 @@ impl Request {
             network,
             params,
             input,
+            bare: head.is_none(),
             skip: None,
             target: target.iter().copied().collect(),
             lr: self.lr,

@@ -127,12 +127,12 @@ pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<V
         });
         found.map_or_else(String::new, |at| graph.symbol_at(at))
     };
-    let entries = subject.params.layout().entries();
     // As many of each parameter, so that each is there.
-    let each = WEIGHTS.div_ceil(entries.len().max(1)).max(1);
-    let few = subject.params.values().len() <= WEIGHTS;
+    let each = WEIGHTS.div_ceil(subject.parameters().count().max(1)).max(1);
+    let numbers: usize = subject.parameters().map(|e| e.range.len()).sum();
+    let few = numbers <= WEIGHTS;
     let mut curves = Vec::new();
-    for entry in entries {
+    for entry in subject.parameters() {
         let taken = if few {
             entry.range.len()
         } else {

@@ -177,6 +177,7 @@ impl Request {
             network,
             params,
             input,
+            bare: false,
             skip: None,
             target: target.iter().copied().collect(),
             lr: self.lr,
@@ -298,6 +299,7 @@ impl Request {
             network,
             params,
             input,
+            bare: false,
             skip: None,
             target,
             lr: self.lr,
@@ -413,7 +415,7 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
             "--set {place}: expected a finite number, got {value}"
         )));
     }
-    let at = match by_name(&subject.params, (place, name), &index)? {
+    let at = match by_name(subject, (place, name), &index)? {
         Some(at) => at,
         None => by_symbol(subject, (place, name), &index)?,
     };
@@ -425,12 +427,11 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
 /// The place of a number by PyTorch's name of its parameter; none where no
 /// parameter has that name. `place` is the name with its indices, as it was given.
 fn by_name(
-    params: &Params<f64>,
+    subject: &Subject,
     (place, name): (&str, &str),
     index: &[usize],
 ) -> Result<Option<usize>> {
-    let entries = params.layout().entries();
-    let entry = entries.iter().find(|e| {
+    let entry = subject.parameters().find(|e| {
         let own = ["rnn.", "decoder."]
             .iter()
             .find_map(|p| e.name.strip_prefix(p));
@@ -477,7 +478,7 @@ fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) ->
     let layout = subject.params.layout();
     let Some(node) = shown.iter().find(|n| n.symbol == name) else {
         let symbols: Vec<&str> = shown.iter().map(|n| n.symbol.as_str()).collect();
-        let names: Vec<&str> = layout.entries().iter().map(|e| e.name.as_str()).collect();
+        let names: Vec<&str> = subject.parameters().map(|e| e.name.as_str()).collect();
         return Err(Error::option(format!(
             "--set: no parameter is named `{name}`; there are {}, counted from 1, or by PyTorch's names {}, counted from 0",
             symbols.join(", "),

@@ -7,7 +7,7 @@ use elman::layer::{Merge, Pass, RecurrentConfig};
 use elman::loss::Loss;
 use elman::ndarray::{Array2, Array3, ArrayView2, Axis};
 use elman::network::{AnyCache, AnyNetwork, Inputs, Network, NetworkConfig, Readout};
-use elman::params::Params;
+use elman::params::{Entry, Params};
 use elman::{Error, Result};
 
 /// A network with one sequence to look at.
@@ -20,6 +20,9 @@ pub struct Subject {
     pub params: Params<f64>,
     /// The sequence, (T, I); of a one-to-many network the vector, (1, I).
     pub input: Array2<f64>,
+    /// Whether the network is a layer alone: its head is the identity, which stands
+    /// in the engine for no head and is never trained.
+    pub bare: bool,
     /// What a skip connection reads.
     pub skip: Option<Vec<f64>>,
     /// The target, K * O numbers, step after step.
@@ -65,6 +68,9 @@ pub struct Stored {
     pub tensors: Option<Vec<(String, String)>>,
 }
 
+/// The parameters of a head.
+const HEAD: [&str; 2] = ["head.weight", "head.bias"];
+
 /// Recurrent layers that are explained at most.
 pub(crate) const LAYERS: usize = 64;
 /// Steps that are explained at most.
@@ -101,7 +107,7 @@ pub struct Passed {
     pub prediction: Vec<f64>,
     /// The mean of the squared errors.
     pub loss: f64,
-    /// The gradients.
+    /// The gradients; zeros of a head that stands for none.
     pub grads: Params<f64>,
     /// The gradient of the input, (T, I).
     pub d_input: Array2<f64>,
@@ -365,6 +371,11 @@ impl Subject {
             &mut grads,
             Some(d_input.view_mut()),
         )?;
+        for name in HEAD.iter().filter(|_| self.bare) {
+            if let Some(mut frozen) = grads.get_mut(name) {
+                frozen.fill(0.0);
+            }
+        }
         Ok(Passed {
             prediction: y.iter().copied().collect(),
             loss,
@@ -399,6 +410,13 @@ impl Subject {
             0 => Self::hidden(recurrent, layer),
             projected => projected,
         }
+    }
+
+    /// The parameters that are explained and trained: all but those of a head that
+    /// stands for none.
+    pub fn parameters(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.params.layout().entries().iter();
+        entries.filter(|e| !(self.bare && HEAD.contains(&e.name.as_str())))
     }
 
     /// The prefix of the recurrent layers' parameters.

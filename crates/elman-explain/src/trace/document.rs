@@ -252,7 +252,7 @@ impl About {
             hidden: recurrent.hidden_size,
             bias: bias.to_owned(),
             steps: subject.steps(),
-            parameters: subject.params.values().len(),
+            parameters: subject.parameters().map(|e| e.range.len()).sum(),
             input: subject
                 .input
                 .rows()

@@ -554,8 +554,14 @@ impl Builder<'_> {
         let xs = self.inputs();
         let (states, last) = self.stack(&xs)?;
         self.out.outputs.clone_from(&states);
-        let head = self.linear("head", "y", outputs)?;
         let none = Place::default();
+        if self.subject.bare {
+            let v = self.last_state(last);
+            let y = self.add("ŷ".into(), Role::Prediction, vec![v], none);
+            self.out.predictions.push(y);
+            return Ok(());
+        }
+        let head = self.linear("head", "y", outputs)?;
         let k = match readout {
             Readout::LastSteps(k) => k,
             _ => 1,
@@ -598,10 +604,7 @@ impl Builder<'_> {
                 }
             }
             Readout::LastState => {
-                let v = match last.as_slice() {
-                    [one] => *one,
-                    _ => self.join("H", last),
-                };
+                let v = self.last_state(last);
                 self.predict(v, head, None, extra.first().copied());
             }
             Readout::AllStates(_) => {
@@ -610,6 +613,14 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where each direction of the last layer ends, side by side: `(1, D H)`.
+    fn last_state(&mut self, last: Vec<Id>) -> Id {
+        match last.as_slice() {
+            [one] => *one,
+            _ => self.join("H", last),
+        }
     }
 
     /// Rows side by side: `[a b ...]`.

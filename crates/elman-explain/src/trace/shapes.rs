@@ -60,8 +60,8 @@ impl Tensor {
 /// files.
 pub(crate) fn shapes(subject: &Subject, forward: &Forward) -> Result<Vec<Tensor>> {
     let mut all = layer(subject, forward)?;
-    let entries = subject.params.layout().entries().iter();
-    all.extend(entries.map(|entry| parameter(entry, forward)));
+    let parameters = subject.parameters();
+    all.extend(parameters.map(|entry| parameter(entry, forward)));
     Ok(all)
 }
 
