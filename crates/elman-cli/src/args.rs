@@ -103,9 +103,11 @@ linear head.
 
 --set NAME[i,j]=VALUE sets a number of a parameter: by the symbol that formulas
 have, counted from 1, or by PyTorch's name, counted from 0.
---input has a number for each step; where commas or line breaks part it, each
-part is a step and its numbers are the features. It may be the name of a file
-with such numbers. --json prints all of it, as the crate elman-explain documents
+--input has a number for each step; where semicolons, commas or line breaks part
+it, each part is a step and its numbers are the features: \"1 2; 3 4\" are two
+steps of two, \"1 2;\" is one. It may be the name of a file: there each line is a
+step and each column a feature, whose names may stand in a first line.
+--json prints all of it, as the crate elman-explain documents
 its Trace.";
 
 const EXPLAIN_EXAMPLES: &str = "\

@@ -8,6 +8,7 @@ use crate::weights::Weights;
 use elman::network::NetworkConfig;
 use elman::weights::METADATA_KEY;
 use elman_explain::Subject;
+use elman_explain::numbers::parse_table;
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
 use elman_explain::setup::{self, Request};
@@ -164,12 +165,13 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
 fn request(plan: &ExplainPlan) -> Result<Request, Failure> {
     let mut request = plan.request.clone();
     if let Some(path) = &plan.table {
-        request.input = Some(numbers(path)?);
+        let what = format!("--input {}", path.display());
+        request.table = Some(parse_table(&what, &text_of(path)?)?);
     }
     Ok(request)
 }
 
-fn numbers(path: &Path) -> Result<String, Failure> {
+fn text_of(path: &Path) -> Result<String, Failure> {
     let wrong =
         |why: &dyn std::fmt::Display| Failure::Input(format!("--input {}: {why}", path.display()));
     let about = fs::metadata(path).map_err(|_| {
@@ -180,5 +182,10 @@ fn numbers(path: &Path) -> Result<String, Failure> {
     if !about.is_file() || about.len() > LONGEST {
         return Err(wrong(&"expected a file of at most 1 MB with numbers"));
     }
-    fs::read_to_string(path).map_err(|e| wrong(&e))
+    let bytes = fs::read(path).map_err(|e| wrong(&e))?;
+    // No text has a zero in it; UTF-16 has many.
+    let text = String::from_utf8(bytes).ok().filter(|t| !t.contains('\0'));
+    text.ok_or_else(|| {
+        wrong(&"this is no text; expected numbers in UTF-8, a line for each step, and a model file before --input, as MODEL")
+    })
 }

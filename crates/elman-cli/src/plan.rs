@@ -281,6 +281,7 @@ impl ExplainPlan {
             lr: args.lr.unwrap_or(default.lr),
             set: args.set,
             input: args.input,
+            table: None,
             target: args.target,
             scale: args.scale,
         };

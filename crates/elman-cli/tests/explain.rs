@@ -115,6 +115,63 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     }
 }
 
+/// A table of rows and columns is a sequence of so many steps and features; the
+/// names of its columns are shown.
+#[test]
+fn a_table_is_a_sequence_of_steps_with_features() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("three.csv"),
+        "load,wind\n1,2\n3,4\n5,6\n",
+    )
+    .unwrap();
+    let json = |args: &[&str]| -> Value {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        serde_json::from_slice(&shown.stdout).unwrap()
+    };
+    let about = json(&["--input", "three.csv", "--target", "1"])["about"].clone();
+    assert_eq!(
+        about["input"],
+        serde_json::json!([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    );
+    assert_eq!(about["feature_names"], serde_json::json!(["load", "wind"]));
+    let about = json(&["--input", "1 2;", "--target", "1", "--scale", "1"])["about"].clone();
+    assert_eq!(about["input"], serde_json::json!([[1.0, 2.0]]));
+    // What a file of PyTorch's reads.
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/torch/files/gru.pt"
+    );
+    let read = json(&[model, "--input", "three.csv", "--target", "1 1 1"]);
+    assert_eq!(read["about"]["steps"], 3);
+    fs::write(folder.path().join("one.csv"), "load\n1\n3\n").unwrap();
+    fs::write(folder.path().join("none.csv"), "load,wind\n").unwrap();
+    fs::write(folder.path().join("bits.csv"), [0x80, 0x02, 0, 1]).unwrap();
+    for (file, parts) in [
+        (
+            "one.csv",
+            &[
+                "axis 1 (features of a step)",
+                "expected 2",
+                "got 1",
+                "each column",
+            ][..],
+        ),
+        (
+            "none.csv",
+            &[
+                "none.csv: line 1 has the names `load`, `wind`",
+                "add one for each step",
+            ],
+        ),
+        ("bits.csv", &["bits.csv: this is no text", "UTF-8"]),
+    ] {
+        let args = ["explain", model, "--input", file, "--target", "1 1 1"];
+        assert_refused_once(folder.path(), &args, parts);
+    }
+}
+
 /// A flag that would change nothing is refused, and no file is written.
 #[test]
 fn no_flag_is_dropped() {

@@ -52,7 +52,8 @@ impl Request {
             ..RunOptions::default()
         };
         let (recurrent, prefix) = elman::run::infer(file, &options)?;
-        let (input, target) = self.given()?;
+        let (given, target) = self.given()?;
+        let input = given.numbers;
         let state = match recurrent.proj_size {
             0 => recurrent.hidden_size,
             projected => projected,
@@ -88,6 +89,7 @@ impl Request {
             scale: self.scale.unwrap_or(1.0),
             seed: None,
             names: Names {
+                features: given.features,
                 notes,
                 file: Some(Stored {
                     keys: file.place().map_or(Vec::new(), |place| {

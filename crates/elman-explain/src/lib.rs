@@ -3,7 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`setup`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
+//! | [`setup`], [`numbers`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
@@ -25,6 +25,7 @@ pub mod check;
 mod checkpoint;
 pub mod landscape;
 pub mod norms;
+pub mod numbers;
 pub mod overview;
 pub mod render;
 pub mod setup;

@@ -1,8 +1,8 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
+use crate::numbers::{Table, parse_input};
 use crate::subject::{LAYERS, Names, Subject};
-use crate::text::count;
 use crate::trace;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
@@ -67,6 +67,8 @@ pub struct Request {
     pub set: Vec<String>,
     /// The input in words, see [`parse_input`].
     pub input: Option<String>,
+    /// The input from a file, in place of words.
+    pub table: Option<Table>,
     /// The target in words.
     pub target: Option<String>,
     /// What input and target are divided by; for a model file 1 where it is
@@ -89,6 +91,7 @@ impl Default for Request {
             lr: 0.1,
             set: Vec::new(),
             input: None,
+            table: None,
             target: None,
             scale: None,
         }
@@ -98,50 +101,6 @@ impl Default for Request {
 /// Units of a layer that are looked at at most: more are refused before any
 /// memory is taken.
 const MOST: usize = 1024;
-
-/// Reads numbers: `10 20 30` are three steps of one feature; where commas,
-/// semicolons or line breaks part them, each part is a step and its numbers are
-/// the features.
-///
-/// # Errors
-/// Where something is no number, or steps have different features.
-pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
-    let parts = text.split([',', ';', '\n']).map(str::trim);
-    let parts: Vec<&str> = parts.filter(|p| !p.is_empty()).collect();
-    let number = |word: &str| {
-        let parsed = word.parse::<f64>().ok().filter(|x| x.is_finite());
-        parsed.ok_or_else(|| {
-            Error::option(format!(
-                "{what}: expected numbers, like \"10 20 30\", got `{word}`"
-            ))
-        })
-    };
-    let row = |part: &str| {
-        part.split_whitespace()
-            .map(number)
-            .collect::<Result<Vec<_>>>()
-    };
-    let mut rows = parts.into_iter().map(row).collect::<Result<Vec<_>>>()?;
-    if let [one] = rows.as_slice() {
-        rows = one.iter().map(|x| vec![*x]).collect();
-    }
-    let Some(width) = rows.first().map(Vec::len) else {
-        return Err(Error::option(format!(
-            "{what}: expected numbers, like \"10 20 30\", got nothing"
-        )));
-    };
-    if let Some(at) = rows.iter().position(|r| r.len() != width) {
-        return Err(Error::shape(format!(
-            "{what}: step {}: expected {} as in step 1, got {}",
-            at + 1,
-            count(width, "feature"),
-            rows[at].len()
-        )));
-    }
-    let numbers = rows.concat();
-    let shape = (numbers.len() / width, width);
-    Array2::from_shape_vec(shape, numbers).map_err(|e| Error::shape(format!("{what}: {e}")))
-}
 
 /// All numbers in one row: what a one-to-many network reads.
 fn as_vector(input: Array2<f64>) -> Result<Array2<f64>> {
@@ -162,17 +121,22 @@ impl Request {
             Configuration::OneToMany => ("10", "20 30 40"),
             Configuration::ManyToMany => ("10 20 30", "20 30 40"),
         };
-        let mut input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
-        if self.input.is_some() && self.target.is_none() {
+        let given = self.read()?;
+        if given.is_some() && self.target.is_none() {
             return Err(Error::option(
                 "--target is missing: what the network should predict for this input, like --target 40",
             ));
         }
         let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
-        let (network, params) = self.drawn(input.dim(), target.dim())?;
-        if self.configuration == Configuration::OneToMany {
-            input = as_vector(input)?;
-        }
+        let given = match given {
+            Some(given) => given,
+            None => parse_input("--input", worked_input)?.into(),
+        };
+        let (network, params) = self.drawn(given.numbers.dim(), target.dim())?;
+        let input = match self.configuration {
+            Configuration::OneToMany => as_vector(given.numbers)?,
+            _ => given.numbers,
+        };
         self.finish(Subject {
             network,
             params,
@@ -183,7 +147,10 @@ impl Request {
             lr: self.lr,
             scale: self.scale.unwrap_or(100.0),
             seed: Some(self.seed),
-            names: Names::default(),
+            names: Names {
+                features: given.features,
+                ..Names::default()
+            },
         })
     }
 
@@ -281,7 +248,7 @@ impl Request {
     /// # Errors
     /// Where one of them is missing or does not fit.
     pub fn of_model(&self, network: AnyNetwork, params: Params<f64>) -> Result<Subject> {
-        let (input, target) = self.given()?;
+        let (given, target) = self.given()?;
         if let Some(NetworkConfig::Sequence(SequenceConfig { skip: Some(s), .. })) =
             network.config()
         {
@@ -292,8 +259,8 @@ impl Request {
         }
         let target: Vec<f64> = target.iter().copied().collect();
         let input = match network.config() {
-            Some(NetworkConfig::OneToMany(_)) => as_vector(input)?,
-            _ => input,
+            Some(NetworkConfig::OneToMany(_)) => as_vector(given.numbers)?,
+            _ => given.numbers,
         };
         self.finish(Subject {
             network,
@@ -305,26 +272,35 @@ impl Request {
             lr: self.lr,
             scale: self.scale.unwrap_or(1.0),
             seed: None,
-            names: Names::default(),
+            names: Names {
+                features: given.features,
+                ..Names::default()
+            },
         })
     }
 
+    /// The input that is asked for.
+    fn read(&self) -> Result<Option<Table>> {
+        match (&self.table, &self.input) {
+            (Some(table), _) => Ok(Some(table.clone())),
+            (None, Some(words)) => Ok(Some(parse_input("--input", words)?.into())),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Input and target, without which a file cannot be explained.
-    pub(crate) fn given(&self) -> Result<(Array2<f64>, Array2<f64>)> {
-        let (Some(input), Some(target)) = (&self.input, &self.target) else {
-            let missing = if self.input.is_none() {
-                "input"
-            } else {
-                "target"
+    pub(crate) fn given(&self) -> Result<(Table, Array2<f64>)> {
+        let input = self.read()?;
+        let (Some(input), Some(target)) = (input, &self.target) else {
+            let missing = match self.target {
+                None if self.table.is_some() || self.input.is_some() => "target",
+                _ => "input",
             };
             return Err(Error::option(format!(
                 "--{missing} is missing: a model file needs --input, what it reads, and --target, what it should predict"
             )));
         };
-        Ok((
-            parse_input("--input", input)?,
-            parse_input("--target", target)?,
-        ))
+        Ok((input, parse_input("--target", target)?))
     }
 
     /// A subject that was made elsewhere, with the learning rate and the numbers

@@ -220,7 +220,8 @@ impl Subject {
         };
         if features != expected {
             return Err(Error::shape(format!(
-                "--input, axis 1 (features of a step): expected {expected} = input_size, got {features}; separate steps by commas or lines, features by spaces"
+                "--input, axis 1 (features of a step): expected {expected} = input_size, got {features}; give every step {}: \"1 2; 3 4\" are two steps of two, and in a file each line is a step and each column a feature",
+                count(expected, "number")
             )));
         }
         match self.readout() {

@@ -7,9 +7,10 @@ use elman::weights::{TensorFile, write_tensors};
 use elman_explain::Subject;
 use elman_explain::check::check;
 use elman_explain::norms::{Verdict, norms};
+use elman_explain::numbers::{parse_input, parse_table};
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
-use elman_explain::setup::{Configuration, Request, RnnActivation, assign, parse_input};
+use elman_explain::setup::{Configuration, Request, RnnActivation, assign};
 use elman_explain::text::short;
 use elman_explain::trace::document::READABLE;
 use elman_explain::trace::graph::{Origin, Role};
@@ -817,6 +818,69 @@ fn the_worked_examples_update_lowers_the_loss() {
     }
 }
 
+/// In a file each line is a step and each column a feature, with or without names.
+#[test]
+fn a_file_has_a_line_for_each_step() {
+    let read = |text: &str| parse_table("x.csv", text).map(|t| (t.numbers.dim(), t.features));
+    let names = |all: &[&str]| all.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    for (text, dim, features) in [
+        ("1,2\n3,4\n5,6\n", (3, 2), &[][..]),
+        (
+            "\u{feff}\"a b\", c\r\n1, 2\r\n\r\n3, 4\r\n",
+            (2, 2),
+            &["a b", "c"],
+        ),
+        ("a;b;c\n1;2;3\n", (1, 3), &["a", "b", "c"]),
+        ("a\tb\n1\t2\n", (1, 2), &["a", "b"]),
+        ("1 2\n3 4\n", (2, 2), &[]),
+        ("y\n1\n2\n3\n", (3, 1), &["y"]),
+        ("10 20 30\n", (3, 1), &[]),
+        ("1 2, 3 4\n5 6", (3, 2), &[]),
+        ("1 2; 3 4", (2, 2), &[]),
+    ] {
+        assert_eq!(read(text).unwrap(), (dim, names(features)), "{text:?}");
+    }
+    for (text, parts) in [
+        ("", &["x.csv: the file is empty"][..]),
+        (
+            "a,b\n",
+            &["`a`, `b`", "no line of numbers follows", "0.1,0.2"],
+        ),
+        (
+            "a,b\n1,2\n3\n",
+            &[
+                "line 3: expected 2 numbers",
+                "got 1",
+                "name every column once",
+            ],
+        ),
+        ("a,b\n1,2,3\n", &["line 2: expected 2 numbers", "got 3"]),
+        (
+            "1,2\n3\n",
+            &["line 2: expected 2 numbers", "got 1", "as many"],
+        ),
+        (
+            "t,y\n2020-01,2\n",
+            &["line 2, column `t`", "got `2020-01`", "leave out"],
+        ),
+        (
+            "a;b\n1,5;2\n",
+            &["line 2, column `a`", "got `1,5`", "with a point"],
+        ),
+        (
+            "1,2\n3,\n",
+            &["line 2, column 2: expected a number, got ``"],
+        ),
+        ("10 ten", &["got `ten`"]),
+        ("10,ten\n1,2\n", &["line 1, column 2", "got `ten`"]),
+    ] {
+        let e = read(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(e.contains(part), "{text:?}: {e}");
+        }
+    }
+}
+
 #[test]
 fn wrong_words_are_refused_with_the_mend() {
     let refused = |change: &dyn Fn(&mut Request), part: &str| {
@@ -856,6 +920,9 @@ fn wrong_words_are_refused_with_the_mend() {
     );
     assert_eq!(parse_input("x", "1 2 3").unwrap().dim(), (3, 1));
     assert_eq!(parse_input("x", "1 2, 3 4\n5 6").unwrap().dim(), (3, 2));
+    assert_eq!(parse_input("x", "1,2; 3, 4;").unwrap().dim(), (2, 2));
+    assert_eq!(parse_input("x", "1 2;").unwrap().dim(), (1, 2));
+    assert_eq!(parse_input("x", "1;2;3").unwrap().dim(), (3, 1));
     // By PyTorch's names from 0, by the formulas' symbols from 1, transposed.
     let mut subject = Request::default().subject().unwrap();
     assign(&mut subject, "rnn.weight_hh_l0[1,0] = 7").unwrap();
