@@ -4,17 +4,18 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::files;
 use crate::plan::ExplainPlan;
+use crate::progress::Watching;
 use crate::weights::Weights;
 use elman::network::NetworkConfig;
 use elman::weights::METADATA_KEY;
 use elman_explain::Subject;
 use elman_explain::numbers::parse_table;
 use elman_explain::render::page;
-use elman_explain::render::terminal::{self, View};
+use elman_explain::render::terminal::{self, Only, View};
 use elman_explain::setup::{self, Request};
 use elman_explain::subject::Names;
 use elman_explain::text::short;
-use elman_explain::trace::Trace;
+use elman_explain::trace::{self, Trace};
 use elman_explain::words::Note;
 use elman_forecast::model::ForecastModel;
 use elman_forecast::options::Loss;
@@ -25,13 +26,19 @@ use std::path::Path;
 const LONGEST: u64 = 1 << 20;
 
 pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
-    let subject = subject(plan, console)?;
-    let trace = Trace::new(&subject)?;
     let view = View {
         colour: console.paint.colour,
         width: usize::from(console.paint.width.max(60)),
         ..plan.view
     };
+    let subject = subject(plan, console)?;
+    if view.only == Only::Shapes {
+        return console.print(&terminal::tensors(&trace::shapes(&subject)?, view));
+    }
+    let watching = Watching::new(*console);
+    let trace = Trace::with_progress(&subject, &mut |at| watching.show(at));
+    watching.finish();
+    let trace = trace?;
     view.check(&trace)?;
     if let Some(path) = &plan.html {
         files::create_folder_of(path)?;
@@ -51,7 +58,11 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
 
 fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     let Some(path) = &plan.model else {
-        return Ok(request(plan)?.subject()?);
+        let request = request(plan)?;
+        return Ok(match plan.view.only {
+            Only::Shapes => request.outline()?,
+            _ => request.subject()?,
+        });
     };
     let mut file = Weights::open(path)?;
     let wrong = |e: elman::Error| Failure::from(e.at(path.display()));

@@ -2,7 +2,8 @@
 //! can be refused before the work is refused here.
 
 use crate::args::{
-    BenchArgs, Common, ConvertArgs, ExplainArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs,
+    BenchArgs, Common, ConvertArgs, ExplainArgs, ForecastArgs, Nonlinearity, OnlyArg, PredictArgs,
+    RunArgs,
 };
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
@@ -231,6 +232,12 @@ impl ExplainPlan {
                         .into(),
                 ));
             }
+        }
+        let of_steps = [("--step", args.step.is_some()), ("--full", args.full)];
+        if let (Some(flag), Some(OnlyArg::Shapes)) = (first(&of_steps), args.only) {
+            return Err(Failure::Input(format!(
+                "{flag}: shapes are the same at every step, and there are no numbers in them; leave one out"
+            )));
         }
         let parts = [
             ("--step", args.step.is_some()),

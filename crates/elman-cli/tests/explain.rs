@@ -172,6 +172,69 @@ fn a_table_is_a_sequence_of_steps_with_features() {
     }
 }
 
+/// Shapes take no time, however large the network is, and are those of a trace.
+#[test]
+fn shapes_take_no_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = |args: &[&str]| {
+        let shown = elman(
+            folder.path(),
+            &[&["explain", "--only", "shapes"], args].concat(),
+        );
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        text(&shown.stdout).to_owned()
+    };
+    for own in [
+        "--cell lstm --layers 2 --bidirectional --two-biases",
+        "--cell gru --configuration one-to-many --layers 2",
+        "--cell rnn --configuration many-to-many",
+    ] {
+        let args: Vec<&str> = own.split(' ').collect();
+        let whole = elman(folder.path(), &[&["explain"], args.as_slice()].concat());
+        assert!(text(&whole.stdout).contains(&shapes(&args)), "{own}");
+    }
+    let start = std::time::Instant::now();
+    let huge = "--cell lstm --hidden 1024 --layers 8 --set W_hi_l7[1024,1]=1";
+    let huge = shapes(&huge.split(' ').collect::<Vec<_>>());
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    for part in [
+        "h_0 8 × 1 × 1024",
+        "rnn.weight_hh_l7 4096 × 1024 rows 1–1024 W_hi_l7",
+    ] {
+        let flat = huge.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(part), "{part}: {huge}");
+    }
+    for (flag, value) in [("--step", Some("1")), ("--full", None)] {
+        let args = ["explain", "--only", "shapes", flag];
+        let args: Vec<&str> = args.into_iter().chain(value).collect();
+        assert_refused_once(folder.path(), &args, &[flag, "leave one out"]);
+    }
+}
+
+/// Work that takes more than a second says what it does, beside the result.
+#[test]
+fn long_work_shows_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [
+        "explain", "--cell", "lstm", "--hidden", "512", "--layers", "2",
+    ];
+    let shown = elman(folder.path(), &args);
+    assert!(shown.status.success());
+    assert!(
+        text(&shown.stderr).contains("explaining: "),
+        "{}",
+        text(&shown.stderr)
+    );
+    assert!(!text(&shown.stdout).contains("explaining: "));
+    let quiet = elman(folder.path(), &[&args[..], &["--quiet"]].concat());
+    assert_eq!(text(&quiet.stderr), "");
+    assert_eq!(quiet.stdout, shown.stdout);
+    assert_eq!(
+        text(&elman(folder.path(), &["explain", "--only", "shapes"]).stderr),
+        ""
+    );
+}
+
 /// A flag that would change nothing is refused, and no file is written.
 #[test]
 fn no_flag_is_dropped() {

@@ -1,5 +1,6 @@
 //! Finite differences beside every gradient.
 
+use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
 use crate::trace::graph::{Counts, Derivative, Rule};
@@ -60,6 +61,15 @@ fn central(
 /// # Errors
 /// What the engine refuses.
 pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite>>)> {
+    metered(subject, step, &mut Meter::new(&mut |_| {}))
+}
+
+/// The same, telling how far it is.
+pub(crate) fn metered(
+    subject: &Subject,
+    step: &Step,
+    meter: &mut Meter<'_>,
+) -> Result<(Check, Vec<Option<Finite>>)> {
     let graph = &step.forward.graph;
     let loss = step.forward.loss;
     let here = graph.nodes[loss].numbers[0];
@@ -76,7 +86,9 @@ pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite
         at: String::new(),
     };
     let mut all = Vec::with_capacity(graph.nodes.len());
+    meter.begin(Stage::Check, graph.nodes.len());
     for node in &graph.nodes {
+        meter.next();
         let Some(Derivative { of: v, counts }) = &node.derivative else {
             all.push(None);
             continue;

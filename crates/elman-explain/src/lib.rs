@@ -8,6 +8,7 @@
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
 //! | [`words`], [`text`] | sentences in two languages; numbers as they are written |
+//! | [`progress`] | how far the work is |
 //! | [`render`] | terminal and page; JSON is the [`Trace`](trace::Trace) itself |
 //!
 //! ```
@@ -27,6 +28,7 @@ pub mod landscape;
 pub mod norms;
 pub mod numbers;
 pub mod overview;
+pub mod progress;
 pub mod render;
 pub mod setup;
 pub mod sketch;

@@ -1,6 +1,7 @@
 //! A step as a whole: states and gates over time, how many gates are
 //! saturated, and which input each prediction listens to.
 
+use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
 use elman::Result;
@@ -160,9 +161,15 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
 /// # Errors
 /// What the engine refuses.
 pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
+    metered(subject, &mut Meter::new(&mut |_| {}))
+}
+
+/// The same, telling how far it is.
+pub(crate) fn metered(subject: &Subject, meter: &mut Meter<'_>) -> Result<Connectivity> {
     let (count, features) = (subject.target.len(), subject.outputs().max(1));
     let mut rows = Vec::new();
     let (mut outputs, mut at) = (Vec::new(), Vec::new());
+    meter.begin(Stage::Connectivity, count.min(OUTPUTS));
     for k in 0..count.min(OUTPUTS) {
         let mut seed = vec![0.0; count];
         seed[k] = 1.0;
@@ -185,6 +192,7 @@ pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
         let mark = step.map_or(String::new(), |t| format!("^{t}"));
         outputs.push(format!("ŷ{mark}{feature}"));
         at.push(step);
+        meter.next();
     }
     let (levels, largest) = shades(&rows);
     Ok(Connectivity {

@@ -115,6 +115,31 @@ impl Request {
     /// Where a size is 0 or beyond all reason, an option does not go with the
     /// cell, numbers cannot be read, or shapes do not fit.
     pub fn subject(&self) -> Result<Subject> {
+        self.made(|config| self.drawn(config))
+    }
+
+    /// The same without the numbers of its parameters, which takes no time however
+    /// many they are: for [shapes](trace::shapes).
+    ///
+    /// # Errors
+    /// As [`subject`](Self::subject).
+    pub fn outline(&self) -> Result<Subject> {
+        self.made(|config| {
+            let bias = if self.two_biases {
+                Bias::Both
+            } else {
+                Bias::Single
+            };
+            Ok((config(bias).build()?, Params::zeros(Default::default())))
+        })
+    }
+
+    /// The subject, with the network and the parameters that `make` gives for the
+    /// configuration that a bias leads to.
+    fn made(
+        &self,
+        make: impl FnOnce(&dyn Fn(Bias) -> NetworkConfig) -> Result<(AnyNetwork, Params<f64>)>,
+    ) -> Result<Subject> {
         self.check()?;
         let (worked_input, worked_target) = match self.configuration {
             Configuration::ManyToOne => ("10 20 30", "40"),
@@ -132,7 +157,8 @@ impl Request {
             Some(given) => given,
             None => parse_input("--input", worked_input)?.into(),
         };
-        let (network, params) = self.drawn(given.numbers.dim(), target.dim())?;
+        let (input, predicted) = (given.numbers.dim(), target.dim());
+        let (network, params) = make(&|bias| self.config(input, predicted, bias))?;
         let input = match self.configuration {
             Configuration::OneToMany => as_vector(given.numbers)?,
             _ => given.numbers,
@@ -184,16 +210,17 @@ impl Request {
         Ok(())
     }
 
-    /// The network for an input (T, I) and a target (K, O), its parameters as
-    /// PyTorch draws them.
-    fn drawn(
+    /// The network for an input (T, I) and a target (K, O).
+    fn config(
         &self,
         (steps, features): (usize, usize),
         (predicted, outputs): (usize, usize),
-    ) -> Result<(AnyNetwork, Params<f64>)> {
+        bias: Bias,
+    ) -> NetworkConfig {
         let one_to_many = self.configuration == Configuration::OneToMany;
         let input_size = if one_to_many { outputs } else { features };
         let mut recurrent = RecurrentConfig::new(self.cell, input_size, self.hidden);
+        recurrent.bias = bias;
         recurrent.stack.num_layers = self.layers;
         recurrent.stack.bidirectional = self.bidirectional;
         match self.nonlinearity {
@@ -201,31 +228,29 @@ impl Request {
             RnnActivation::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
             RnnActivation::Linear => recurrent.options.activations = vec![Activation::Identity],
         }
-        let config = |bias| {
-            let recurrent = RecurrentConfig {
-                bias,
-                ..recurrent.clone()
-            };
-            if one_to_many {
-                return NetworkConfig::OneToMany(OneToManyConfig {
-                    recurrent,
-                    inputs: steps * features,
-                    steps: predicted,
-                });
-            }
-            let readout = match (self.configuration, self.last_state) {
-                (Configuration::ManyToMany, _) => Readout::EveryStep,
-                (_, true) => Readout::LastState,
-                (_, false) => Readout::AllStates(steps),
-            };
-            NetworkConfig::Sequence(SequenceConfig {
+        if one_to_many {
+            return NetworkConfig::OneToMany(OneToManyConfig {
                 recurrent,
-                readout,
-                outputs,
-                head_dropout: 0.0,
-                skip: None,
-            })
+                inputs: steps * features,
+                steps: predicted,
+            });
+        }
+        let readout = match (self.configuration, self.last_state) {
+            (Configuration::ManyToMany, _) => Readout::EveryStep,
+            (_, true) => Readout::LastState,
+            (_, false) => Readout::AllStates(steps),
         };
+        NetworkConfig::Sequence(SequenceConfig {
+            recurrent,
+            readout,
+            outputs,
+            head_dropout: 0.0,
+            skip: None,
+        })
+    }
+
+    /// The network of a configuration, its parameters as PyTorch draws them.
+    fn drawn(&self, config: &dyn Fn(Bias) -> NetworkConfig) -> Result<(AnyNetwork, Params<f64>)> {
         // PyTorch draws two biases; the theory has one of them.
         let both = config(Bias::Both).build()?;
         let drawn: Params<f64> = both.try_init(self.seed)?;
@@ -327,7 +352,11 @@ impl Request {
         subject.target.iter_mut().for_each(|y| *y /= scale);
         subject.check()?;
         for set in &self.set {
-            assign(&mut subject, set)?;
+            // An outline has no number to set, but names to know.
+            match subject.params.values().is_empty() {
+                true => find(&subject, set).map(drop)?,
+                false => assign(&mut subject, set)?,
+            }
         }
         Ok(subject)
     }
@@ -367,6 +396,14 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
 /// Where the words are no such thing, or the parameter or the place does not
 /// exist.
 pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
+    let (at, number) = find(subject, text)?;
+    subject.params.values_mut()[at] = number;
+    subject.names.set.push(at);
+    Ok(())
+}
+
+/// The place among all parameters, and the number, of `NAME[i,j]=VALUE`.
+fn find(subject: &Subject, text: &str) -> Result<(usize, f64)> {
     let wrong = || {
         Error::option(format!(
             "--set: expected NAME[i,j]=VALUE, like W_h[1,2]=0.5 or weight_hh_l0[1,0]=0.5, got `{text}`"
@@ -395,9 +432,7 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
         Some(at) => at,
         None => by_symbol(subject, (place, name), &index)?,
     };
-    subject.params.values_mut()[at] = number;
-    subject.names.set.push(at);
-    Ok(())
+    Ok((at, number))
 }
 
 /// The place of a number by PyTorch's name of its parameter; none where no
@@ -448,10 +483,10 @@ fn got(index: &[usize]) -> String {
 /// The same by the symbol that formulas have, counted from 1: a row has one
 /// index, a matrix two; a single number needs none.
 fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) -> Result<usize> {
-    let forward = trace::forward(subject)?;
+    let forward = trace::outline(subject)?;
     let nodes = forward.graph.nodes.iter();
     let shown: Vec<_> = nodes.filter(|n| n.source.is_some()).collect();
-    let layout = subject.params.layout();
+    let layout = subject.layout();
     let Some(node) = shown.iter().find(|n| n.symbol == name) else {
         let symbols: Vec<&str> = shown.iter().map(|n| n.symbol.as_str()).collect();
         let names: Vec<&str> = subject.parameters().map(|e| e.name.as_str()).collect();

@@ -7,7 +7,7 @@ use elman::layer::{Merge, Pass, RecurrentConfig};
 use elman::loss::Loss;
 use elman::ndarray::{Array2, Array3, ArrayView2, Axis};
 use elman::network::{AnyCache, AnyNetwork, Inputs, Network, NetworkConfig, Readout};
-use elman::params::{Entry, Params};
+use elman::params::{Entry, Layout, Params};
 use elman::{Error, Result};
 
 /// A network with one sequence to look at.
@@ -16,7 +16,7 @@ pub struct Subject {
     /// The network: a [`Sequence`](elman::network::Sequence) or a
     /// [`OneToMany`](elman::network::OneToMany).
     pub network: AnyNetwork,
-    /// Its parameters.
+    /// Its parameters; empty of an [outline](crate::setup::Request::outline).
     pub params: Params<f64>,
     /// The sequence, (T, I); of a one-to-many network the vector, (1, I).
     pub input: Array2<f64>,
@@ -203,7 +203,7 @@ impl Subject {
                 "--input, --target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
             )));
         }
-        let parameters = self.params.values().len();
+        let parameters = self.layout().len();
         if steps_in_all.saturating_mul(parameters) > WORK {
             return Err(Error::option(format!(
                 "{steps_in_all} steps through {parameters} parameters are more than can be traced (at most {WORK} of them together); give fewer steps, or --hidden and --layers less"
@@ -413,10 +413,15 @@ impl Subject {
         }
     }
 
+    /// The network's parameters, whether their numbers are there or not.
+    pub(crate) fn layout(&self) -> &Layout {
+        Network::<f64>::layout(&self.network)
+    }
+
     /// The parameters that are explained and trained: all but those of a head that
     /// stands for none.
     pub fn parameters(&self) -> impl Iterator<Item = &Entry> {
-        let entries = self.params.layout().entries().iter();
+        let entries = self.layout().entries().iter();
         entries.filter(|e| !(self.bare && HEAD.contains(&e.name.as_str())))
     }
 

@@ -3,9 +3,9 @@
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
 use crate::text::{bracketed, count, power, short, tiny};
-use crate::trace::Trace;
 use crate::trace::document::{Pass, Value};
 use crate::trace::graph::Origin;
+use crate::trace::{Tensor, Trace};
 use elman::{Error, Result};
 use std::fmt::Write;
 
@@ -242,7 +242,7 @@ pub fn render(trace: &Trace, view: View) -> Result<String> {
         about(&mut t, trace);
     }
     if matches!(view.only, Only::All | Only::Shapes) {
-        shapes(&mut t, trace);
+        shapes(&mut t, &trace.shapes);
     }
     if view.only == Only::Shapes {
         return Ok(t.out);
@@ -341,9 +341,19 @@ fn about(t: &mut Text, trace: &Trace) {
     }
 }
 
-fn shapes(t: &mut Text, trace: &Trace) {
+/// The tensors alone.
+pub fn tensors(all: &[Tensor], view: View) -> String {
+    let mut t = Text {
+        out: String::new(),
+        view,
+    };
+    shapes(&mut t, all);
+    t.out
+}
+
+fn shapes(t: &mut Text, all: &[Tensor]) {
     t.heading("Shapes, in PyTorch with batch_first=True");
-    for s in &trace.shapes {
+    for s in all {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
         let symbols = match s.rows.as_slice() {
             [] => s.shown().join(" "),

@@ -7,6 +7,7 @@ use crate::check::{self, Check};
 use crate::landscape::{self, Curve, RECORDED, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
+use crate::progress::{Meter, Progress, Stage};
 use crate::sketch::{self, Sketch};
 use crate::subject::Subject;
 use crate::text::{bracketed, fill, short};
@@ -282,22 +283,35 @@ impl Trace {
     /// # Errors
     /// What [`Subject::check`] and the engine refuse.
     pub fn new(subject: &Subject) -> Result<Self> {
+        Self::with_progress(subject, &mut |_| {})
+    }
+
+    /// The same, telling how far it is.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_progress(subject: &Subject, report: &mut dyn FnMut(Progress)) -> Result<Self> {
+        let mut meter = Meter::new(report);
         let step = super::step(subject)?;
         let total = step.forward.graph.numbers() + step.left_out;
         let readable = total <= READABLE;
         let (training, landscape) = if readable {
-            let recorded = landscape::train(subject)?;
+            let recorded = landscape::train(subject, &mut meter)?;
             let mut training = vec![frame(subject, 0, &recorded[0])?];
             let later = recorded.iter().enumerate().skip(1);
             // Training may lead to numbers that cannot be traced; it ends there.
-            training.extend(later.map_while(|(i, r)| frame(subject, i, r).ok()));
-            let curves = landscape::curves(subject, &recorded, &step)?;
+            meter.begin(Stage::Training, recorded.len());
+            training.extend(later.map_while(|(i, r)| {
+                meter.next();
+                frame(subject, i, r).ok()
+            }));
+            let curves = landscape::curves(subject, &recorded, &step, &mut meter)?;
             (training, curves)
         } else {
-            (losses(subject)?, Vec::new())
+            (losses(subject, &mut meter)?, Vec::new())
         };
         let (check, values) = if readable {
-            let (check, finite) = check::check(subject, &step)?;
+            let (check, finite) = check::metered(subject, &step, &mut meter)?;
             (Some(check), values(subject, &step, &finite))
         } else {
             (None, Vec::new())
@@ -317,7 +331,7 @@ impl Trace {
             },
             norms: norms::norms(&step),
             heat: overview::heat(&step, &recurrent),
-            connectivity: overview::connectivity(subject)?,
+            connectivity: overview::metered(subject, &mut meter)?,
             code: torch::code(subject)?,
             about,
             values,
@@ -357,9 +371,11 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
 }
 
 /// The recorded training steps where they are too large to be read.
-fn losses(subject: &Subject) -> Result<Vec<Frame>> {
+fn losses(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Frame>> {
     let mut all = Vec::new();
+    meter.begin(Stage::Training, RECORDED + 1);
     landscape::descend(subject, |_, passed| {
+        meter.next();
         all.push(Frame {
             step: all.len(),
             loss: passed.loss,

@@ -116,7 +116,7 @@ impl Builder<'_> {
         (rows, block): (usize, usize),
         place: Place,
     ) -> Result<Id> {
-        let Some(entry) = self.subject.params.layout().find(name) else {
+        let Some(entry) = self.subject.layout().find(name) else {
             return Err(Error::file(format!(
                 "model: the parameter {name} is missing"
             )));
@@ -132,8 +132,13 @@ impl Builder<'_> {
             rows,
             first: block * rows,
         };
-        let values = &self.subject.params.values()[entry.range.clone()];
-        let numbers = source.index().map(|i| values[i]).collect();
+        let numbers = match self.out.graph.dry {
+            true => Vec::new(),
+            false => {
+                let values = &self.subject.params.values()[entry.range.clone()];
+                source.index().map(|i| values[i]).collect()
+            }
+        };
         let shape = (columns, rows);
         let graph = &mut self.out.graph;
         let id = graph.give(symbol, Role::Parameter, place, shape, numbers);
@@ -287,6 +292,9 @@ impl Builder<'_> {
     /// One step of a cell: from `x` (1, I) and the states before it the states after
     /// it.
     fn step(&mut self, w: &CellWeights, x: Id, prev: &[Id], place: Place) -> Vec<Id> {
+        if self.out.graph.dry {
+            return self.outline(place);
+        }
         let sums = Sums {
             input: self.products(&w.input, x, place),
             hidden: self.products(&w.hidden, prev[0], place),
@@ -297,6 +305,19 @@ impl Builder<'_> {
             CellKind::Gru => vec![self.gru(&sums, prev[0])],
             CellKind::Lstm => self.lstm(&sums, prev[1], w.projection),
         }
+    }
+
+    /// The states after a step, without what makes them.
+    fn outline(&mut self, place: Place) -> Vec<Id> {
+        let states = self.states(place.layer.unwrap_or(0)).into_iter();
+        let one = |(state, width): (CellState, usize)| {
+            let symbol = self.mark(state.letter(), place);
+            let graph = &mut self.out.graph;
+            let id = graph.push(symbol, Role::State, place, (1, width), Rule::Nothing);
+            self.is_state(place, state, id);
+            id
+        };
+        states.map(one).collect()
     }
 
     /// What each gate adds up: a product (1, H) and, where there is one, a bias.
@@ -721,11 +742,27 @@ impl Builder<'_> {
 /// # Errors
 /// Where a parameter is missing.
 pub fn forward(subject: &Subject) -> Result<Forward> {
+    built(subject, false)
+}
+
+/// Its values without numbers: parameters, and what steps read, hand on and
+/// predict. The subject needs no parameters.
+///
+/// # Errors
+/// As [`forward`].
+pub fn outline(subject: &Subject) -> Result<Forward> {
+    built(subject, true)
+}
+
+fn built(subject: &Subject, dry: bool) -> Result<Forward> {
     let mut builder = Builder {
         subject,
         config: subject.recurrent()?,
         out: Forward {
-            graph: Graph::default(),
+            graph: Graph {
+                dry,
+                ..Graph::default()
+            },
             loss: 0,
             predictions: Vec::new(),
             named: Vec::new(),

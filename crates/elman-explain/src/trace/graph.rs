@@ -358,6 +358,8 @@ pub struct Node {
 pub struct Graph {
     /// The values.
     pub nodes: Vec<Node>,
+    /// Whether they have no numbers: an outline, for names and shapes alone.
+    pub dry: bool,
 }
 
 impl Graph {
@@ -383,6 +385,9 @@ impl Graph {
             source: None,
             matrix: false,
         });
+        if self.dry {
+            return id;
+        }
         let get = |(v, i): At| self.nodes[v].numbers[i];
         let numbers = (0..shape.0 * shape.1).map(|i| self.element(id, i).number(0.0, get));
         self.nodes[id].numbers = numbers.collect();
