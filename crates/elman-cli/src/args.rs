@@ -463,7 +463,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "PART", help_heading = "Output")]
     pub only: Option<OnlyArg>,
     /// Only the finite differences of all gradients
-    #[arg(long, help_heading = "Output", conflicts_with_all = ["step", "full", "only"])]
+    #[arg(long, help_heading = "Output")]
     pub check: bool,
     /// Write one page of HTML, with all of it, in place of the text
     #[arg(long, value_name = "FILE", help_heading = "Output")]

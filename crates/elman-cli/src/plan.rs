@@ -249,6 +249,11 @@ impl ExplainPlan {
                 "{flag}: it chooses what the terminal shows, and the page of --html always has all of it, with a slider over the steps; leave one out"
             )));
         }
+        if let (Some(flag), true) = (first(&parts), args.check) {
+            return Err(Failure::Input(format!(
+                "{flag}: --check shows the finite differences of all gradients of all steps, and nothing else; leave one out"
+            )));
+        }
         let checked = [("--check", args.check)];
         if let (Some(flag), true) = (first(&parts).or(first(&checked)), common.json) {
             return Err(Failure::Input(format!(

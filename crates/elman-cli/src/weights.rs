@@ -118,6 +118,12 @@ impl Begun {
         }
         let mut file = fs::File::open(path).map_err(|e| unread(path, &e))?;
         let size = about.len();
+        if size == 0 {
+            return Err(Failure::Input(format!(
+                "{}: the file is empty; write it again, as torch.save or elman does, and see that it is whole",
+                path.display()
+            )));
+        }
         let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
         let mut bytes = Vec::new();
         let mut read_to = |end: usize, bytes: &mut Vec<u8>| {

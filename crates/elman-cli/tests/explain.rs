@@ -105,9 +105,49 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
             assert_refused_once(folder.path(), &html, parts);
         }
     }
+    // Files of PyTorch's that hold no recurrent layer.
+    let file = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    file("empty.pt", b"");
+    file("none.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let linear = [("weight", vec![3, 2]), ("bias", vec![3])];
+    let linear = linear.map(|(name, shape)| (name.to_owned(), ArrayD::<f32>::zeros(shape)));
+    let views = linear.iter().map(|(name, a)| (name.clone(), a.view()));
+    file("linear.safetensors", &write_tensors(views, None).unwrap());
+    for (name, parts) in [
+        (
+            "empty.pt",
+            &["empty.pt: the file is empty", "write it again"][..],
+        ),
+        (
+            "none.safetensors",
+            &["holds no tensor", "torch.save(model.state_dict()"],
+        ),
+        (
+            "linear.safetensors",
+            &[
+                "expected one recurrent layer",
+                "alone: one without a name",
+                "torch.save",
+            ],
+        ),
+    ] {
+        let args = ["explain", name, "--input", "1 2;", "--target", "1 1 1"];
+        assert_refused_once(folder.path(), &args, parts);
+    }
     // What the terminal alone can show less of, or of a small model.
-    let terminal: [(&[&str], &[&str]); 2] = [
-        (&["--hidden", "30", "--full"], &["--full", "heat maps"]),
+    let terminal: [(&[&str], &[&str]); 4] = [
+        (
+            &["--hidden", "30", "--full"],
+            &["--full", "heat maps", "smaller, like --hidden 1"],
+        ),
+        (
+            &["--check", "--only", "forward"],
+            &["--only: --check shows", "leave one out"],
+        ),
+        (
+            &["--check", "--full"],
+            &["--full: --check shows", "leave one out"],
+        ),
         (&["--step", "9"], &["--step", "1 to 3"]),
     ];
     for (flags, parts) in terminal {

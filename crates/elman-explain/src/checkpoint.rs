@@ -45,6 +45,11 @@ impl Request {
                 ));
             }
         };
+        if file.names().is_empty() {
+            return Err(Error::file(
+                "it holds no tensor; save a recurrent layer, alone or with its head: torch.save(model.state_dict(), \"model.pt\")",
+            ));
+        }
         let found = found_layers(file);
         let head = head(&found)?;
         let options = RunOptions {
@@ -127,6 +132,16 @@ fn head(found: &[FoundLayer]) -> Result<Option<Head<'_>>> {
     match (recurrent.len(), heads.as_deref()) {
         (0 | 1, Some([])) => Ok(None),
         (1, Some([one])) => Ok(Some(*one)),
+        (0, _) => {
+            let all = found.iter().map(|f| match f.prefix.as_str() {
+                "" => "one without a name".to_owned(),
+                prefix => format!("`{prefix}`"),
+            });
+            Err(Error::option(format!(
+                "expected one recurrent layer (nn.RNN, nn.GRU or nn.LSTM) and at most one linear head, got other layers alone: {}; save the module that has the recurrent layer: torch.save(model.state_dict(), \"model.pt\")",
+                all.collect::<Vec<_>>().join(", ")
+            )))
+        }
         _ => {
             let all = found.iter().map(|f| format!("`{}`", f.prefix));
             Err(Error::option(format!(

@@ -75,7 +75,7 @@ impl View {
         for (flag, asked) in flags {
             if asked && !about.readable {
                 return Err(Error::option(format!(
-                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead",
+                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead, or make the model or the input smaller, like --hidden 1",
                     about.numbers, about.most
                 )));
             }
@@ -335,7 +335,7 @@ fn about(t: &mut Text, trace: &Trace) {
     }
     if !a.readable {
         t.words(2, &format!(
-            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm",
+            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm, and a smaller model or input, like --hidden 1, every number with its formula",
             a.numbers, a.most
         ));
     }
