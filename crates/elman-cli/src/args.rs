@@ -102,7 +102,7 @@ A file of PyTorch's is taken where it holds one recurrent layer and at most one
 linear head.
 
 --set NAME[i,j]=VALUE sets a number of a parameter: by the symbol that formulas
-have, counted from 1, or by PyTorch's name, counted from 0.
+have, counted from 1, or by PyTorch's name, or the one in MODEL, counted from 0.
 --input has a number for each step; where semicolons, commas or line breaks part
 it, each part is a step and its numbers are the features: \"1 2; 3 4\" are two
 steps of two, \"1 2;\" is one. It may be the name of a file: there each line is a

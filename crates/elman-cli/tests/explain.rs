@@ -763,6 +763,21 @@ fn the_code_of_a_large_model_reads_its_file() {
     ] {
         assert!(own.contains(part), "{part}: {own}");
     }
+    // The file's own names set numbers, counted from 0 as PyTorch's, and are shown.
+    let set = "encoder.weight_hh_l0[1,2]=0.5";
+    let again = code(&[&["wide.safetensors"], &given[..], &["--set", set]].concat());
+    assert_eq!(own, again);
+    let shapes = ["explain", "wide.safetensors", "--only", "shapes"];
+    let shown = elman(folder.path(), &[&shapes[..], &given].concat());
+    assert!(text(&shown.stdout).contains("      in the file encoder.weight_hh_l0\n"));
+    let unknown = [
+        &["explain", "wide.safetensors"],
+        &given[..],
+        &["--set", "x=1"],
+    ]
+    .concat();
+    let parts = ["W_hz", "by the file's names encoder.weight_ih_l0, encoder"];
+    assert_refused_once(folder.path(), &unknown, &parts);
     let torchs = code(&[&["wide.pt"], &given[..]].concat());
     assert!(torchs.contains("torch.load(\"wide.pt\", "), "{torchs}");
     assert!(!torchs.contains("load_file"), "{torchs}");

@@ -390,7 +390,8 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
 
 /// Sets one number of a parameter of a [checked](Subject::check) subject:
 /// `W_h[1,2]=0.5` as formulas show it, counted from 1, or by PyTorch's name,
-/// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out.
+/// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out. So it may
+/// by the name that the parameter's file has.
 ///
 /// # Errors
 /// Where the words are no such thing, or the parameter or the place does not
@@ -446,7 +447,7 @@ fn by_name(
         let own = ["rnn.", "decoder."]
             .iter()
             .find_map(|p| e.name.strip_prefix(p));
-        e.name == name || own == Some(name)
+        e.name == name || own == Some(name) || subject.stored(&e.name) == Some(name)
     });
     let Some(entry) = entry else { return Ok(None) };
     let fits =
@@ -489,10 +490,16 @@ fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) ->
     let layout = subject.layout();
     let Some(node) = shown.iter().find(|n| n.symbol == name) else {
         let symbols: Vec<&str> = shown.iter().map(|n| n.symbol.as_str()).collect();
-        let names: Vec<&str> = subject.parameters().map(|e| e.name.as_str()).collect();
+        let names = subject.parameters();
+        let names = names.map(|e| subject.stored(&e.name).unwrap_or(&e.name));
+        let names: Vec<&str> = names.collect();
         return Err(Error::option(format!(
-            "--set: no parameter is named `{name}`; there are {}, counted from 1, or by PyTorch's names {}, counted from 0",
+            "--set: no parameter is named `{name}`; there are {}, counted from 1, or by {} names {}, counted from 0",
             symbols.join(", "),
+            match subject.names.file {
+                Some(_) => "the file's",
+                None => "PyTorch's",
+            },
             names.join(", ")
         )));
     };

@@ -425,6 +425,14 @@ impl Subject {
         entries.filter(|e| !(self.bare && HEAD.contains(&e.name.as_str())))
     }
 
+    /// What the file of the parameters calls one; none where there is no file, or it
+    /// has the same names.
+    pub fn stored(&self, name: &str) -> Option<&str> {
+        let tensors = self.names.file.as_ref()?.tensors.as_ref()?;
+        let (_, own) = tensors.iter().find(|(ours, _)| ours == name)?;
+        (own != name).then_some(own.as_str())
+    }
+
     /// The prefix of the recurrent layers' parameters.
     pub(crate) fn prefix(&self) -> &'static str {
         match self.network {

@@ -376,6 +376,9 @@ fn shapes(t: &mut Text, all: &[Tensor]) {
             let _ = writeln!(t.out, "  {}", bare.trim_end());
             t.words(6, &symbols);
         }
+        if let Some(own) = &s.stored {
+            t.words(6, &format!("in the file {own}"));
+        }
     }
     t.words(2, "h_0 and h_n stay (L·D, B, H) whatever batch_first says. Weights are shown transposed: rows for what is read, columns for units.");
 }

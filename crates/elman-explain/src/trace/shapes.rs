@@ -14,6 +14,9 @@ use serde::Serialize;
 pub struct Tensor {
     /// PyTorch's name.
     pub name: String,
+    /// The name in the file that the parameter comes from, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
     /// The symbols it is shown by.
     pub symbols: Vec<String>,
     /// Where the symbols are parts of a parameter: the first and the last row of
@@ -48,6 +51,7 @@ impl Tensor {
     fn whole(name: &str, symbols: Vec<String>, shape: [usize; 3], letters: &str) -> Self {
         Self {
             name: name.to_owned(),
+            stored: None,
             symbols,
             rows: Vec::new(),
             shape: shape.to_vec(),
@@ -61,7 +65,10 @@ impl Tensor {
 pub(crate) fn shapes(subject: &Subject, forward: &Forward) -> Result<Vec<Tensor>> {
     let mut all = layer(subject, forward)?;
     let parameters = subject.parameters();
-    all.extend(parameters.map(|entry| parameter(entry, forward)));
+    all.extend(parameters.map(|entry| Tensor {
+        stored: subject.stored(&entry.name).map(str::to_owned),
+        ..parameter(entry, forward)
+    }));
     Ok(all)
 }
 
@@ -119,6 +126,7 @@ fn parameter(entry: &Entry, forward: &Forward) -> Tensor {
     let rows: Vec<_> = sources.map(|s| [s.first + 1, s.first + s.rows]).collect();
     Tensor {
         name: entry.name.clone(),
+        stored: None,
         rows: if rows.len() > 1 { rows } else { Vec::new() },
         symbols: symbols(forward, |n| is_of(n, &entry.name)),
         shape: entry.shape.clone(),
