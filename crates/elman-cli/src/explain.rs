@@ -7,7 +7,7 @@ use crate::plan::ExplainPlan;
 use crate::progress::Watching;
 use crate::weights::Weights;
 use elman::network::NetworkConfig;
-use elman::weights::METADATA_KEY;
+use elman::weights::{METADATA_KEY, TensorFile};
 use elman_explain::Subject;
 use elman_explain::numbers::parse_table;
 use elman_explain::render::page;
@@ -70,7 +70,9 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     let tensors = file.tensors()?.widened();
     if tensors.metadata(METADATA_KEY).is_none() {
         let subject = request(plan)?.of_torch(&tensors, plan.nonlinearity);
-        return subject.map(|s| stored(s, path, torch)).map_err(wrong);
+        return subject
+            .map(|s| stored(s, path, &tensors, torch))
+            .map_err(wrong);
     }
     if plan.nonlinearity.is_some() {
         return Err(Failure::Input(
@@ -81,16 +83,21 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     if let Some(NetworkConfig::Sequence(config)) = network.config()
         && config.skip.is_some()
     {
-        return forecaster(plan, path, console);
+        let subject = forecaster(plan, path, console)?;
+        return Ok(stored(subject, path, &tensors, false));
     }
     let subject = request(plan)?.of_model(network, params);
-    subject.map(|s| stored(s, path, false)).map_err(wrong)
+    subject
+        .map(|s| stored(s, path, &tensors, false))
+        .map_err(wrong)
 }
 
-/// The subject, with the path of its file.
-fn stored(mut subject: Subject, path: &Path, torch: bool) -> Subject {
+/// The subject, with what is to be known of its file.
+fn stored(mut subject: Subject, path: &Path, tensors: &TensorFile<'_>, torch: bool) -> Subject {
     let file = subject.names.file.get_or_insert_default();
     (file.path, file.torch) = (path.display().to_string(), torch);
+    let mut names = tensors.names().into_iter();
+    file.scaled = names.any(|name| tensors.stored(name).as_deref() == Some("I8"));
     subject
 }
 
@@ -168,7 +175,6 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         },
     };
     let subject = plan.request.of(subject);
-    let subject = subject.map(|s| stored(s, path, false));
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 

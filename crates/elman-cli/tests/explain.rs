@@ -716,6 +716,60 @@ fn a_model_file_is_explained() {
     }
 }
 
+/// Weights of two bytes and of one: the numbers explained are those that the file
+/// stands for, and the code makes them of it.
+#[test]
+fn weights_in_fewer_bytes_are_explained_as_what_they_stand_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 1, 32),
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params: Params<f32> = config.clone().build().unwrap().init(7);
+    let model = Model::new(config, vec![params], Value::Null).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    fs::write(folder.path().join("full.safetensors"), bytes).unwrap();
+    for (dtype, near, scaled) in [("bf16", 1e-2, false), ("int8", 1e-1, true)] {
+        let own = format!("{dtype}.safetensors");
+        let args = ["convert", "full.safetensors", &own, "--dtype", dtype];
+        let made = elman(folder.path(), &args);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        // The same numbers in f32.
+        let wide = format!("{dtype}_wide.safetensors");
+        let args = ["convert", &own, &wide, "--dtype", "f32"];
+        let made = elman(folder.path(), &args);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let json = |file: &str| -> Value {
+            let args = [
+                "explain", file, "--input", "0.1 0.2", "--target", "0.4", "--json",
+            ];
+            let shown = elman(folder.path(), &args);
+            assert!(shown.status.success(), "{}", text(&shown.stderr));
+            serde_json::from_slice(&shown.stdout).unwrap()
+        };
+        let [few, same, full] = [own.as_str(), &wide, "full.safetensors"].map(json);
+        assert_eq!(few["about"]["loss"], same["about"]["loss"], "{dtype}");
+        assert_eq!(few["heat"], same["heat"], "{dtype}");
+        let prediction = |t: &Value| t["about"]["prediction"][0].as_f64().unwrap();
+        assert!(
+            (prediction(&few) - prediction(&full)).abs() < near,
+            "{dtype}"
+        );
+        assert_ne!(prediction(&few), prediction(&full), "{dtype}");
+        let code = few["code"].as_str().unwrap();
+        let line = match scaled {
+            true => "        p.copy_(scaled(name if name in weights else \"0.\" + name))\n",
+            false => "        p.copy_(weights[name if name in weights else \"0.\" + name])\n",
+        };
+        assert!(code.contains(line), "{code}");
+        let times = "weights[name].float() * scale[:, None]";
+        assert_eq!(code.contains(times), scaled, "{code}");
+    }
+}
+
 /// Where the parameters are too many to be spelled out, the code reads them from
 /// the file that was given, by the file's own names.
 #[test]

@@ -61,6 +61,8 @@ pub struct Stored {
     pub path: String,
     /// Whether `torch.save` wrote it; else it is a safetensors file.
     pub torch: bool,
+    /// Whether it has matrices of whole numbers, each with a scale for each row.
+    pub scaled: bool,
     /// The keys that lead to its state_dict.
     pub keys: Vec<String>,
     /// Its tensors: the parameter's name, and the file's own. None where they

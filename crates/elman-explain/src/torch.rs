@@ -155,8 +155,20 @@ fn loaded(subject: &Subject, file: &Stored) -> String {
             "from safetensors.torch import load_file\nweights = load_file({path})"
         );
     }
+    // Whole numbers of 8 bits are no weights before they are multiplied.
+    let tensor = |name: &str| match file.scaled {
+        true => format!("scaled({name})"),
+        false => format!("weights[{name}]"),
+    };
+    if file.scaled {
+        text.push_str(SCALED);
+    }
     let Some(tensors) = &file.tensors else {
-        text.push_str("with torch.no_grad():\n    for name, p in params.items():  # of several networks, the first\n        p.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n");
+        let own = tensor("name if name in weights else \"0.\" + name");
+        let _ = writeln!(
+            text,
+            "with torch.no_grad():\n    for name, p in params.items():  # of several networks, the first\n        p.copy_({own})"
+        );
         return text;
     };
     text.push_str("with torch.no_grad():\n");
@@ -165,7 +177,7 @@ fn loaded(subject: &Subject, file: &Stored) -> String {
         let of = tensors.iter().find(|(own, _)| *own == entry.name);
         let _ = match of {
             Some((_, own)) => {
-                writeln!(text, "    params[{name}].copy_(weights[{}])", quoted(own))
+                writeln!(text, "    params[{name}].copy_({})", tensor(&quoted(own)))
             }
             None => writeln!(text, "    params[{name}].zero_()  # not in the file"),
         };
@@ -293,6 +305,15 @@ fn sequence(subject: &Subject, r: &RecurrentConfig, config: &SequenceConfig) -> 
     }
     text
 }
+
+/// The numbers of a tensor that is stored as whole numbers.
+const SCALED: &str = "
+def scaled(name):
+    \"\"\"A tensor of the file; of whole numbers, each row times its scale.\"\"\"
+    scale = weights.get(name + \"_scale\")
+    return weights[name] if scale is None else weights[name].float() * scale[:, None]
+
+";
 
 /// A layer of PyTorch's without its activation.
 const LINEAR: &str = "
