@@ -266,9 +266,6 @@ fn long_work_shows_how_far_it_is() {
         text(&shown.stderr)
     );
     assert!(!text(&shown.stdout).contains("explaining: "));
-    let quiet = elman(folder.path(), &[&args[..], &["--quiet"]].concat());
-    assert_eq!(text(&quiet.stderr), "");
-    assert_eq!(quiet.stdout, shown.stdout);
     assert_eq!(
         text(&elman(folder.path(), &["explain", "--only", "shapes"]).stderr),
         ""

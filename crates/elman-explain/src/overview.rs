@@ -25,9 +25,9 @@ pub struct Heat {
     pub reverse: bool,
     /// A row of units for each step.
     pub rows: Vec<Vec<f64>>,
-    /// Each number as a shade from 0 to 4 of its span, by its size where that
-    /// has both signs.
-    pub levels: Vec<Vec<u8>>,
+    /// Each number as a shade of its span: from 0 to 4 above zero, from 0 to -4
+    /// below.
+    pub levels: Vec<Vec<i8>>,
     /// What the colours span.
     pub span: [f64; 2],
     /// Inside of these a number is not saturated; none where it has no bounds.
@@ -79,6 +79,12 @@ fn shade(x: f64, most: f64) -> u8 {
     } else {
         0
     }
+}
+
+/// A number of either sign as a shade from -4 to 4.
+fn signed_shade(x: f64, most: f64) -> i8 {
+    let size = shade(x.abs(), most) as i8;
+    if x < 0.0 { -size } else { size }
 }
 
 /// The most outputs whose connectivity is computed.
@@ -145,7 +151,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
         let shades = h
             .rows
             .iter()
-            .map(|row| row.iter().map(|x| shade(x.abs(), most)).collect());
+            .map(|row| row.iter().map(|x| signed_shade(*x, most)).collect());
         h.levels = shades.collect();
         h.saturated = h.bounds.map(|[low, high]| {
             let outside = numbers().filter(|x| *x < low || *x > high).count();

@@ -477,6 +477,43 @@ fn the_terminal_keeps_to_its_columns_and_shows_what_is_asked() {
     assert!(one.contains("h^2 = tanh(a^2)") && !one.contains("h^1 = tanh(a^1)"));
 }
 
+/// A map shows the sign of a number, with colours and without, and says what its
+/// shades are.
+#[test]
+fn maps_of_the_terminal_show_signs() {
+    let t = trace(|r| (r.cell, r.hidden) = (CellKind::Lstm, 24));
+    let h = t.heat.iter().find(|h| h.name == "h").unwrap();
+    let [_, high] = h.span;
+    for (row, levels) in h.rows.iter().zip(&h.levels) {
+        for (x, level) in row.iter().zip(levels) {
+            let quarter = (4.0 * x.abs() / high).ceil();
+            assert_eq!(f64::from(*level), x.signum() * quarter, "{x}");
+        }
+    }
+    let shown = |colour| {
+        let view = View {
+            colour,
+            ..View::default()
+        };
+        terminal::render(&t, view).unwrap()
+    };
+    let (bare, colours) = (shown(false), shown(true));
+    let map = bare.split_once("\n  h of layer 0").unwrap().1;
+    for (unit, line) in map.lines().skip(1).take(12).enumerate() {
+        let shades = line[4..]
+            .chars()
+            .map(|c| (" ░▒▓█".chars().position(|s| s == c), c));
+        for (step, (above, c)) in shades.enumerate() {
+            let level = h.levels[step][unit];
+            assert_eq!(above.is_some(), level >= 0, "{level} {c}");
+        }
+    }
+    assert!(map.contains("Positive ░▒▓█, negative .:=#, zero blank"));
+    let plain = colours.replace("\u{1b}[31m", "").replace("\u{1b}[34m", "");
+    assert!(colours.contains("\u{1b}[34m") && plain.contains("Positive ░▒▓█"));
+    assert!(bare.contains("░▒▓█ are quarters of the largest, "));
+}
+
 /// Every number in a trace, in the ways that the terminal writes numbers; those
 /// inside of texts as they are.
 fn written(json: &Value, all: &mut BTreeSet<String>) {

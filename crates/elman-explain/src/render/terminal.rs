@@ -508,10 +508,15 @@ fn heat(t: &mut Text, trace: &Trace) {
             short(low),
             short(high)
         );
-        for line in lines(h, t.view.width - 4) {
+        for line in lines(t, h) {
             let _ = writeln!(t.out, "    {line}");
         }
     }
+    let [above, below] = [ABOVE, BELOW].map(|ramp| ramp.iter().collect::<String>());
+    let [above, below] = [t.paint(UP, &above), t.paint(DOWN, &below)];
+    t.words(2, &format!(
+        "Positive {above}, negative {below}, zero blank: a shade for each quarter of the range beside the name."
+    ));
     let steps = trace.heat.iter().map(|h| h.levels.len()).max();
     cut(t, steps.unwrap_or(0), t.view.width - 4);
 }
@@ -532,17 +537,23 @@ fn newest<T>(row: &[T], width: usize) -> &[T] {
 }
 
 /// The first units of a heat map, in the shades that a terminal has.
-fn lines(h: &Heat, width: usize) -> Vec<String> {
+fn lines(t: &Text, h: &Heat) -> Vec<String> {
     const UNITS: usize = 12;
     let units = h.levels.first().map_or(0, Vec::len);
-    let mut lines: Vec<String> = (0..units.min(UNITS))
-        .map(|u| {
-            newest(&h.levels, width)
-                .iter()
-                .map(|row| shade(&row[u]))
-                .collect()
-        })
-        .collect();
+    let rows = newest(&h.levels, t.view.width - 4);
+    let line = |u: usize| -> String {
+        // What has the same sign is painted at once.
+        let runs = rows.chunk_by(|a, b| a[u].signum() == b[u].signum());
+        let each = runs.map(|run| {
+            let shades: String = run.iter().map(|row| shade(row[u])).collect();
+            match run[0][u] {
+                0 => shades,
+                level => t.paint(if level > 0 { UP } else { DOWN }, &shades),
+            }
+        });
+        each.collect()
+    };
+    let mut lines: Vec<String> = (0..units.min(UNITS)).map(line).collect();
     if units > UNITS {
         lines.push(format!("… {} units in all", units));
     }
@@ -554,29 +565,52 @@ fn connectivity(t: &mut Text, trace: &Trace) {
     shaded(t, &trace.connectivity.outputs, &trace.connectivity.levels);
     t.words(
         2,
-        &format!("The darkest is {}.", short(trace.connectivity.largest)),
+        &format!(
+            "░▒▓█ are quarters of the largest, {}.",
+            short(trace.connectivity.largest)
+        ),
     );
     let Some(beside) = &trace.connectivity.beside else {
         return;
     };
     t.heading("The same through the skip connection: its weights, the numbers to the right");
     shaded(t, &trace.connectivity.outputs, &beside.levels);
-    t.words(2, &format!("The darkest is {}.", short(beside.largest)));
+    t.words(
+        2,
+        &format!(
+            "░▒▓█ are quarters of the largest, {}.",
+            short(beside.largest)
+        ),
+    );
 }
 
 /// A line of shades for each output.
 fn shaded(t: &mut Text, outputs: &[String], levels: &[Vec<u8>]) {
     let width = t.view.width - 12;
     for (name, levels) in outputs.iter().zip(levels) {
-        let shades: String = newest(levels, width).iter().map(shade).collect();
+        let shades = newest(levels, width).iter().map(|l| shade(*l as i8));
+        let shades: String = shades.collect();
         let _ = writeln!(t.out, "  {name:6} {shades}");
     }
     cut(t, levels.first().map_or(0, Vec::len), width);
 }
 
+/// The shades above zero, from light to dark.
+const ABOVE: [char; 4] = ['░', '▒', '▓', '█'];
+/// Those below: without colours the sign is to be seen, too.
+const BELOW: [char; 4] = ['.', ':', '=', '#'];
+/// The colours of both.
+const UP: &str = "31";
+/// Of those below zero.
+const DOWN: &str = "34";
+
 /// A shade that a terminal has.
-fn shade(level: &u8) -> char {
-    [' ', '░', '▒', '▓', '█'][usize::from(*level)]
+fn shade(level: i8) -> char {
+    let ramp = if level < 0 { BELOW } else { ABOVE };
+    match usize::from(level.unsigned_abs()) {
+        0 => ' ',
+        size => ramp[size.min(ramp.len()) - 1],
+    }
 }
 
 fn training(t: &mut Text, trace: &Trace) {
