@@ -106,7 +106,8 @@ have, counted from 1, or by PyTorch's name, or the one in MODEL, counted from 0.
 --input has a number for each step; where semicolons, commas or line breaks part
 it, each part is a step and its numbers are the features: \"1 2; 3 4\" are two
 steps of two, \"1 2;\" is one. It may be the name of a file: there each line is a
-step and each column a feature, whose names may stand in a first line.
+step and each column a feature, whose names may stand in a first line; one line
+alone, without names, is read like words.
 --json prints all of it, as the crate elman-explain documents
 its Trace.";
 

@@ -40,6 +40,31 @@ pub enum Verdict {
     Exploding,
 }
 
+/// What the norms are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Judged {
+    /// An LSTM's two states together.
+    #[serde(rename = "(h, c)")]
+    Both,
+    /// The hidden state of another cell.
+    #[serde(rename = "h")]
+    Hidden,
+    /// The way along an LSTM's cell state alone.
+    #[serde(rename = "c")]
+    Cell,
+}
+
+impl Judged {
+    /// `(h, c)`, `h`, `c`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Both => "(h, c)",
+            Self::Hidden => "h",
+            Self::Cell => "c",
+        }
+    }
+}
+
 /// The gradient of a state at one step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtStep {
@@ -75,8 +100,8 @@ pub struct Norms {
     pub layer: usize,
     /// The direction.
     pub reverse: bool,
-    /// `h`; of an LSTM `(h, c)`, both together, and `c`, the way along `c` alone.
-    pub state: &'static str,
+    /// What they are of.
+    pub state: Judged,
     /// From where gradient enters at a step, beside what the next step sends.
     pub enters: Origin,
     /// Its steps, in time.
@@ -143,11 +168,15 @@ pub fn norms(step: &Step) -> Vec<Norms> {
             (CellState::Hidden, Some(c)) => {
                 let along = parts(*c).next;
                 let sizes = [&[whole, along][..], &[here], &[next, along]];
-                ("(h, c)", None, [None, None], sizes.map(size))
+                (Judged::Both, None, [None, None], sizes.map(size))
             }
             _ => {
                 let sizes = [&[whole][..], &[here], &[next]];
-                (own.letter(), whole, [here, next], sizes.map(size))
+                let state = match own {
+                    CellState::Hidden => Judged::Hidden,
+                    CellState::Cell => Judged::Cell,
+                };
+                (state, whole, [here, next], sizes.map(size))
             }
         };
         let [norm, from_loss, from_next] = sizes;

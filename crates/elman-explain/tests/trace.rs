@@ -6,7 +6,7 @@ use elman::ndarray::ArrayD;
 use elman::weights::{TensorFile, write_tensors};
 use elman_explain::Subject;
 use elman_explain::check::check;
-use elman_explain::norms::{Verdict, norms};
+use elman_explain::norms::{Judged, Verdict, norms};
 use elman_explain::numbers::{parse_input, parse_table};
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
@@ -670,7 +670,7 @@ fn an_lstms_two_states_are_judged_by_the_jacobian_of_a_step() {
         let [both, cell] = norms.as_slice() else {
             panic!("{norms:?}")
         };
-        assert_eq!((both.state, cell.state), ("(h, c)", "c"));
+        assert_eq!((both.state, cell.state), (Judged::Both, Judged::Cell));
         assert_eq!((both.verdict, cell.verdict), (verdict, along), "{set:?}");
         let last = both.steps.last().unwrap();
         for s in &both.steps[..11] {
@@ -760,7 +760,7 @@ fn a_lower_layers_gradient_enters_from_the_layer_above() {
         assert_eq!(t.norms.len(), 2 * states);
         for n in &t.norms {
             let enters = match (n.state, n.layer) {
-                ("c", _) => Origin::Inside,
+                (Judged::Cell, _) => Origin::Inside,
                 (_, 0) => Origin::Above,
                 _ => Origin::Loss,
             };

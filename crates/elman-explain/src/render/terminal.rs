@@ -1,6 +1,6 @@
 //! A trace for a terminal of 80 columns.
 
-use crate::norms::{Norms, Verdict};
+use crate::norms::{Judged, Norms, Verdict};
 use crate::overview::Heat;
 use crate::text::{bracketed, count, power, short, tiny};
 use crate::trace::document::{Pass, Value};
@@ -391,7 +391,7 @@ fn whose(n: &Norms, trace: &Trace) -> String {
         String::new()
     };
     let reverse = if n.reverse { ", from the end" } else { "" };
-    format!("dL/d{}{layer}{reverse}", n.state)
+    format!("dL/d{}{layer}{reverse}", n.state.symbol())
 }
 
 fn word(v: Verdict) -> &'static str {
@@ -477,7 +477,7 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
-        if n.state == "(h, c)" {
+        if n.state == Judged::Both {
             t.words(4, "d(h, c) is what a step hands on: dL/dh, and of dL/dc what comes from the next step, as the rest comes through h.");
         }
         if n.steps.iter().any(|s| s.verdict == Verdict::NoGradient) {

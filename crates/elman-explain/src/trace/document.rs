@@ -493,7 +493,8 @@ fn ends(step: &Step, steps: usize) -> Ends {
     let last = step.forward.last_layer();
     let mut ends = Ends::default();
     for n in named {
-        if (Some(n.layer), n.name) != (last, CellState::Hidden.letter()) {
+        let state = step.forward.graph.nodes[n.id].state;
+        if (Some(n.layer), state) != (last, Some(CellState::Hidden)) {
             continue;
         }
         if n.step == steps {

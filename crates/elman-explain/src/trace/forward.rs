@@ -201,10 +201,10 @@ impl Builder<'_> {
             let mut all = Vec::new();
             for (name, block) in gates(saved, side) {
                 // The state's part of n is called hn, its weights W_hn.
-                let gate = if plain {
-                    ""
-                } else {
-                    name.trim_start_matches('h')
+                let gate = match name {
+                    _ if plain => "",
+                    "hn" => "n",
+                    own => own,
                 };
                 let rows = (h, block);
                 let symbol = format!("W_{letter}{gate}{suffix}");

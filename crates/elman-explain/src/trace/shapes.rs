@@ -90,7 +90,7 @@ fn layer(subject: &Subject, forward: &Forward) -> Result<Vec<Tensor>> {
     let end = |state: CellState| {
         let all = forward.named.iter().filter(|n| {
             let last = if n.reverse { 1 } else { steps };
-            n.name == state.letter() && n.step == last
+            graph.nodes[n.id].state == Some(state) && n.step == last
         });
         all.map(|n| graph.symbol(n.id)).collect::<Vec<_>>()
     };
