@@ -268,7 +268,7 @@ mod tests {
         let vast = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#;
         let far = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}}"#;
         let cases: [(&str, Vec<u8>, &str); 9] = [
-            ("empty", vec![], "0 bytes"),
+            ("empty", vec![], "the file is empty"),
             ("short", vec![1, 2, 3], "3 bytes"),
             (
                 "a csv file",
