@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use elman::params::Storage;
 use elman_bench::case::{Mode, Row};
 use elman_explain::render::terminal::Only;
-use elman_explain::setup::{Configuration, Shape};
+use elman_explain::setup::{Configuration, RnnActivation};
 use elman_forecast::options::{Cell, Gaps, Loss, Named, Scaling, Strategy};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -102,10 +102,13 @@ A file of PyTorch's is taken where it holds one recurrent layer and at most one
 linear head.
 
 --set NAME[i,j]=VALUE sets a number of a parameter: by the symbol that formulas
-have, counted from 1, or by PyTorch's name, counted from 0.
---input has a number for each step; where commas or line breaks part it, each
-part is a step and its numbers are the features. It may be the name of a file
-with such numbers. --json prints all of it, as the crate elman-explain documents
+have, counted from 1, or by PyTorch's name, or the one in MODEL, counted from 0.
+--input has a number for each step; where semicolons, commas or line breaks part
+it, each part is a step and its numbers are the features: \"1 2; 3 4\" are two
+steps of two, \"1 2;\" is one. It may be the name of a file: there each line is a
+step and each column a feature, whose names may stand in a first line; one line
+alone, without names, is read like words.
+--json prints all of it, as the crate elman-explain documents
 its Trace.";
 
 const EXPLAIN_EXAMPLES: &str = "\
@@ -438,7 +441,7 @@ pub struct ExplainArgs {
     pub readout: Option<ReadoutArg>,
     /// The activation of an rnn [default: tanh]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
-    pub nonlinearity: Option<ShapeArg>,
+    pub nonlinearity: Option<RnnActivationArg>,
     /// PyTorch's two biases, not the one of the theory
     #[arg(long, help_heading = "Model")]
     pub two_biases: bool,
@@ -461,7 +464,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "PART", help_heading = "Output")]
     pub only: Option<OnlyArg>,
     /// Only the finite differences of all gradients
-    #[arg(long, help_heading = "Output", conflicts_with_all = ["step", "full", "only"])]
+    #[arg(long, help_heading = "Output")]
     pub check: bool,
     /// Write one page of HTML, with all of it, in place of the text
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -503,7 +506,7 @@ pub enum ReadoutArg {
 
 /// The activation of an RNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ShapeArg {
+pub enum RnnActivationArg {
     /// the hyperbolic tangent
     Tanh,
     /// negative values become zero
@@ -512,12 +515,12 @@ pub enum ShapeArg {
     Linear,
 }
 
-impl From<ShapeArg> for Shape {
-    fn from(name: ShapeArg) -> Self {
+impl From<RnnActivationArg> for RnnActivation {
+    fn from(name: RnnActivationArg) -> Self {
         match name {
-            ShapeArg::Tanh => Self::Tanh,
-            ShapeArg::Relu => Self::Relu,
-            ShapeArg::Linear => Self::Linear,
+            RnnActivationArg::Tanh => Self::Tanh,
+            RnnActivationArg::Relu => Self::Relu,
+            RnnActivationArg::Linear => Self::Linear,
         }
     }
 }

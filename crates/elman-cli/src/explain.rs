@@ -4,15 +4,18 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::files;
 use crate::plan::ExplainPlan;
+use crate::progress::Watching;
 use crate::weights::Weights;
 use elman::network::NetworkConfig;
-use elman::weights::METADATA_KEY;
+use elman::weights::{METADATA_KEY, TensorFile};
 use elman_explain::Subject;
-use elman_explain::render::terminal::{self, View};
-use elman_explain::render::{page, short};
+use elman_explain::numbers::parse_table;
+use elman_explain::render::page;
+use elman_explain::render::terminal::{self, Only, View};
 use elman_explain::setup::{self, Request};
 use elman_explain::subject::Names;
-use elman_explain::trace::Trace;
+use elman_explain::text::short;
+use elman_explain::trace::{self, Trace};
 use elman_explain::words::Note;
 use elman_forecast::model::ForecastModel;
 use elman_forecast::options::Loss;
@@ -23,13 +26,19 @@ use std::path::Path;
 const LONGEST: u64 = 1 << 20;
 
 pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
-    let subject = subject(plan, console)?;
-    let trace = Trace::new(&subject)?;
     let view = View {
         colour: console.paint.colour,
         width: usize::from(console.paint.width.max(60)),
         ..plan.view
     };
+    let subject = subject(plan, console)?;
+    if view.only == Only::Shapes {
+        return console.print(&terminal::tensors(&trace::shapes(&subject)?, view));
+    }
+    let watching = Watching::new(*console);
+    let trace = Trace::with_progress(&subject, &mut |at| watching.show(at));
+    watching.finish();
+    let trace = trace?;
     view.check(&trace)?;
     if let Some(path) = &plan.html {
         files::create_folder_of(path)?;
@@ -49,7 +58,11 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
 
 fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     let Some(path) = &plan.model else {
-        return Ok(request(plan)?.subject()?);
+        let request = request(plan)?;
+        return Ok(match plan.view.only {
+            Only::Shapes => request.outline()?,
+            _ => request.subject()?,
+        });
     };
     let mut file = Weights::open(path)?;
     let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
@@ -57,7 +70,9 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     let tensors = file.tensors()?.widened();
     if tensors.metadata(METADATA_KEY).is_none() {
         let subject = request(plan)?.of_torch(&tensors, plan.nonlinearity);
-        return subject.map(|s| stored(s, path, torch)).map_err(wrong);
+        return subject
+            .map(|s| stored(s, path, &tensors, torch))
+            .map_err(wrong);
     }
     if plan.nonlinearity.is_some() {
         return Err(Failure::Input(
@@ -68,16 +83,21 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
     if let Some(NetworkConfig::Sequence(config)) = network.config()
         && config.skip.is_some()
     {
-        return forecaster(plan, path, console);
+        let subject = forecaster(plan, path, console)?;
+        return Ok(stored(subject, path, &tensors, false));
     }
     let subject = request(plan)?.of_model(network, params);
-    subject.map(|s| stored(s, path, false)).map_err(wrong)
+    subject
+        .map(|s| stored(s, path, &tensors, false))
+        .map_err(wrong)
 }
 
-/// The subject, with the path of its file.
-fn stored(mut subject: Subject, path: &Path, torch: bool) -> Subject {
+/// The subject, with what is to be known of its file.
+fn stored(mut subject: Subject, path: &Path, tensors: &TensorFile<'_>, torch: bool) -> Subject {
     let file = subject.names.file.get_or_insert_default();
     (file.path, file.torch) = (path.display().to_string(), torch);
+    let mut names = tensors.names().into_iter();
+    file.scaled = names.any(|name| tensors.stored(name).as_deref() == Some("I8"));
     subject
 }
 
@@ -140,6 +160,7 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         network: window.network.build()?,
         params: setup::widened(&window.params)?,
         input: window.input.mapv(f64::from),
+        bare: false,
         skip: Some(window.skip.into_iter().map(f64::from).collect()),
         target: window.target.into_iter().map(f64::from).collect(),
         lr: plan.request.lr,
@@ -154,7 +175,6 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         },
     };
     let subject = plan.request.of(subject);
-    let subject = subject.map(|s| stored(s, path, false));
     subject.map_err(|e| Failure::from(e.at(path.display())))
 }
 
@@ -162,12 +182,13 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
 fn request(plan: &ExplainPlan) -> Result<Request, Failure> {
     let mut request = plan.request.clone();
     if let Some(path) = &plan.table {
-        request.input = Some(numbers(path)?);
+        let what = format!("--input {}", path.display());
+        request.table = Some(parse_table(&what, &text_of(path)?)?);
     }
     Ok(request)
 }
 
-fn numbers(path: &Path) -> Result<String, Failure> {
+fn text_of(path: &Path) -> Result<String, Failure> {
     let wrong =
         |why: &dyn std::fmt::Display| Failure::Input(format!("--input {}: {why}", path.display()));
     let about = fs::metadata(path).map_err(|_| {
@@ -178,5 +199,10 @@ fn numbers(path: &Path) -> Result<String, Failure> {
     if !about.is_file() || about.len() > LONGEST {
         return Err(wrong(&"expected a file of at most 1 MB with numbers"));
     }
-    fs::read_to_string(path).map_err(|e| wrong(&e))
+    let bytes = fs::read(path).map_err(|e| wrong(&e))?;
+    // No text has a zero in it; UTF-16 has many.
+    let text = String::from_utf8(bytes).ok().filter(|t| !t.contains('\0'));
+    text.ok_or_else(|| {
+        wrong(&"this is no text; expected numbers in UTF-8, a line for each step, and a model file before --input, as MODEL")
+    })
 }

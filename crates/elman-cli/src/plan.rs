@@ -2,7 +2,8 @@
 //! can be refused before the work is refused here.
 
 use crate::args::{
-    BenchArgs, Common, ConvertArgs, ExplainArgs, ForecastArgs, Nonlinearity, PredictArgs, RunArgs,
+    BenchArgs, Common, ConvertArgs, ExplainArgs, ForecastArgs, Nonlinearity, OnlyArg, PredictArgs,
+    RunArgs,
 };
 use crate::failure::Failure;
 use crate::files::{self, File, Folder};
@@ -13,7 +14,7 @@ use elman::weights::{ConvertOptions, Format};
 use elman_bench::case::{Case, Mode, Row, Sizes};
 use elman_bench::measure::Options;
 use elman_explain::render::terminal::View;
-use elman_explain::setup::{Request, Shape};
+use elman_explain::setup::{Request, RnnActivation};
 use elman_forecast::options::{Cell, ForecastOptions};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -195,7 +196,7 @@ pub struct ExplainPlan {
     pub model: Option<PathBuf>,
     pub request: Request,
     /// The activation, where it is asked for.
-    pub nonlinearity: Option<Shape>,
+    pub nonlinearity: Option<RnnActivation>,
     /// The file that `--input` names, where it names one.
     pub table: Option<PathBuf>,
     pub view: View,
@@ -232,6 +233,12 @@ impl ExplainPlan {
                 ));
             }
         }
+        let of_steps = [("--step", args.step.is_some()), ("--full", args.full)];
+        if let (Some(flag), Some(OnlyArg::Shapes)) = (first(&of_steps), args.only) {
+            return Err(Failure::Input(format!(
+                "{flag}: shapes are the same at every step, and there are no numbers in them; leave one out"
+            )));
+        }
         let parts = [
             ("--step", args.step.is_some()),
             ("--full", args.full),
@@ -240,6 +247,11 @@ impl ExplainPlan {
         if let (Some(flag), true) = (first(&parts), args.html.is_some()) {
             return Err(Failure::Input(format!(
                 "{flag}: it chooses what the terminal shows, and the page of --html always has all of it, with a slider over the steps; leave one out"
+            )));
+        }
+        if let (Some(flag), true) = (first(&parts), args.check) {
+            return Err(Failure::Input(format!(
+                "{flag}: --check shows the finite differences of all gradients of all steps, and nothing else; leave one out"
             )));
         }
         let checked = [("--check", args.check)];
@@ -281,6 +293,7 @@ impl ExplainPlan {
             lr: args.lr.unwrap_or(default.lr),
             set: args.set,
             input: args.input,
+            table: None,
             target: args.target,
             scale: args.scale,
         };

@@ -3,9 +3,13 @@
 
 use crate::console::Console;
 use crate::render::significant;
+use elman_explain::progress as explain;
 use elman_forecast::learner::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// Shows the progress of a training.
 pub struct Reporter {
@@ -120,6 +124,59 @@ impl Measuring {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Shows how far long work is, from a second after its beginning on: a bar, or a
+/// line for each of its stages. A thread of its own looks, so that the work need
+/// not tell anything at that time.
+pub struct Watching {
+    at: Arc<Mutex<Option<explain::Progress>>>,
+    end: mpsc::Sender<()>,
+    watcher: thread::JoinHandle<()>,
+}
+
+impl Watching {
+    /// Before this time nothing is shown.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    /// How often it is looked after that.
+    const EVERY: Duration = Duration::from_millis(100);
+
+    pub fn new(console: Console) -> Self {
+        let at = Arc::new(Mutex::new(None));
+        let (end, ended) = mpsc::channel();
+        let seen = Arc::clone(&at);
+        let watcher = thread::spawn(move || {
+            let (mut wait, mut said) = (Self::PATIENCE, None);
+            let mut bar = None;
+            while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+                wait = Self::EVERY;
+                let now: Option<explain::Progress> = seen.lock().map_or(None, |at| *at);
+                let Some(now) = now else { continue };
+                let bar = bar.get_or_insert_with(|| Measuring::new(console));
+                if bar.bar.is_some() {
+                    bar.show(now.stage.words(), now.done, now.all);
+                } else if said != Some(now.stage) {
+                    console.note(&format!("explaining: {}", now.stage.words()));
+                }
+                said = Some(now.stage);
+            }
+            bar.iter().for_each(Measuring::finish);
+        });
+        Self { at, end, watcher }
+    }
+
+    /// How far it is now.
+    pub fn show(&self, now: explain::Progress) {
+        if let Ok(mut at) = self.at.lock() {
+            *at = Some(now);
+        }
+    }
+
+    /// Clears the bar.
+    pub fn finish(self) {
+        drop(self.end);
+        let _ = self.watcher.join();
     }
 }
 

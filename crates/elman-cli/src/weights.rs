@@ -118,6 +118,12 @@ impl Begun {
         }
         let mut file = fs::File::open(path).map_err(|e| unread(path, &e))?;
         let size = about.len();
+        if size == 0 {
+            return Err(Failure::Input(format!(
+                "{}: the file is empty; write it again, as torch.save or elman does, and see that it is whole",
+                path.display()
+            )));
+        }
         let wrong = |e: elman::Error| Failure::from(e.at(path.display()));
         let mut bytes = Vec::new();
         let mut read_to = |end: usize, bytes: &mut Vec<u8>| {
@@ -262,7 +268,7 @@ mod tests {
         let vast = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#;
         let far = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}}"#;
         let cases: [(&str, Vec<u8>, &str); 9] = [
-            ("empty", vec![], "0 bytes"),
+            ("empty", vec![], "the file is empty"),
             ("short", vec![1, 2, 3], "3 bytes"),
             (
                 "a csv file",

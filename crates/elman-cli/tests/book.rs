@@ -17,7 +17,7 @@
 mod common;
 
 use common::{elman, text};
-use elman_explain::render::short;
+use elman_explain::text::short;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -105,14 +105,171 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
             assert_refused_once(folder.path(), &html, parts);
         }
     }
+    // Files of PyTorch's that hold no recurrent layer.
+    let file = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    file("empty.pt", b"");
+    file("none.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let linear = [("weight", vec![3, 2]), ("bias", vec![3])];
+    let linear = linear.map(|(name, shape)| (name.to_owned(), ArrayD::<f32>::zeros(shape)));
+    let views = linear.iter().map(|(name, a)| (name.clone(), a.view()));
+    file("linear.safetensors", &write_tensors(views, None).unwrap());
+    for (name, parts) in [
+        (
+            "empty.pt",
+            &["empty.pt: the file is empty", "write it again"][..],
+        ),
+        (
+            "none.safetensors",
+            &["holds no tensor", "torch.save(model.state_dict()"],
+        ),
+        (
+            "linear.safetensors",
+            &[
+                "expected one recurrent layer",
+                "alone: one without a name",
+                "torch.save",
+            ],
+        ),
+    ] {
+        let args = ["explain", name, "--input", "1 2;", "--target", "1 1 1"];
+        assert_refused_once(folder.path(), &args, parts);
+    }
     // What the terminal alone can show less of, or of a small model.
-    let terminal: [(&[&str], &[&str]); 2] = [
-        (&["--hidden", "30", "--full"], &["--full", "heat maps"]),
+    let terminal: [(&[&str], &[&str]); 4] = [
+        (
+            &["--hidden", "30", "--full"],
+            &["--full", "heat maps", "smaller, like --hidden 1"],
+        ),
+        (
+            &["--check", "--only", "forward"],
+            &["--only: --check shows", "leave one out"],
+        ),
+        (
+            &["--check", "--full"],
+            &["--full: --check shows", "leave one out"],
+        ),
         (&["--step", "9"], &["--step", "1 to 3"]),
     ];
     for (flags, parts) in terminal {
         assert_refused_once(folder.path(), &[&["explain"], flags].concat(), parts);
     }
+}
+
+/// A table of rows and columns is a sequence of so many steps and features; the
+/// names of its columns are shown.
+#[test]
+fn a_table_is_a_sequence_of_steps_with_features() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("three.csv"),
+        "load,wind\n1,2\n3,4\n5,6\n",
+    )
+    .unwrap();
+    let json = |args: &[&str]| -> Value {
+        let shown = elman(folder.path(), &[&["explain", "--json"], args].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        serde_json::from_slice(&shown.stdout).unwrap()
+    };
+    let about = json(&["--input", "three.csv", "--target", "1"])["about"].clone();
+    assert_eq!(
+        about["input"],
+        serde_json::json!([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    );
+    assert_eq!(about["feature_names"], serde_json::json!(["load", "wind"]));
+    let about = json(&["--input", "1 2;", "--target", "1", "--scale", "1"])["about"].clone();
+    assert_eq!(about["input"], serde_json::json!([[1.0, 2.0]]));
+    // What a file of PyTorch's reads.
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/torch/files/gru.pt"
+    );
+    let read = json(&[model, "--input", "three.csv", "--target", "1 1 1"]);
+    assert_eq!(read["about"]["steps"], 3);
+    fs::write(folder.path().join("one.csv"), "load\n1\n3\n").unwrap();
+    fs::write(folder.path().join("none.csv"), "load,wind\n").unwrap();
+    fs::write(folder.path().join("bits.csv"), [0x80, 0x02, 0, 1]).unwrap();
+    for (file, parts) in [
+        (
+            "one.csv",
+            &[
+                "axis 1 (features of a step)",
+                "expected 2",
+                "got 1",
+                "each column",
+            ][..],
+        ),
+        (
+            "none.csv",
+            &[
+                "none.csv: line 1 has the names `load`, `wind`",
+                "add one for each step",
+            ],
+        ),
+        ("bits.csv", &["bits.csv: this is no text", "UTF-8"]),
+    ] {
+        let args = ["explain", model, "--input", file, "--target", "1 1 1"];
+        assert_refused_once(folder.path(), &args, parts);
+    }
+}
+
+/// Shapes take no time, however large the network is, and are those of a trace.
+#[test]
+fn shapes_take_no_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = |args: &[&str]| {
+        let shown = elman(
+            folder.path(),
+            &[&["explain", "--only", "shapes"], args].concat(),
+        );
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        text(&shown.stdout).to_owned()
+    };
+    for own in [
+        "--cell lstm --layers 2 --bidirectional --two-biases",
+        "--cell gru --configuration one-to-many --layers 2",
+        "--cell rnn --configuration many-to-many",
+    ] {
+        let args: Vec<&str> = own.split(' ').collect();
+        let whole = elman(folder.path(), &[&["explain"], args.as_slice()].concat());
+        assert!(text(&whole.stdout).contains(&shapes(&args)), "{own}");
+    }
+    let start = std::time::Instant::now();
+    let huge = "--cell lstm --hidden 1024 --layers 8 --set W_hi_l7[1024,1]=1";
+    let huge = shapes(&huge.split(' ').collect::<Vec<_>>());
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    for part in [
+        "h_0 8 × 1 × 1024",
+        "rnn.weight_hh_l7 4096 × 1024 rows 1–1024 W_hi_l7",
+    ] {
+        let flat = huge.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(part), "{part}: {huge}");
+    }
+    for (flag, value) in [("--step", Some("1")), ("--full", None)] {
+        let args = ["explain", "--only", "shapes", flag];
+        let args: Vec<&str> = args.into_iter().chain(value).collect();
+        assert_refused_once(folder.path(), &args, &[flag, "leave one out"]);
+    }
+}
+
+/// Work that takes more than a second says what it does, beside the result.
+#[test]
+fn long_work_shows_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [
+        "explain", "--cell", "lstm", "--hidden", "512", "--layers", "2",
+    ];
+    let shown = elman(folder.path(), &args);
+    assert!(shown.status.success());
+    assert!(
+        text(&shown.stderr).contains("explaining: "),
+        "{}",
+        text(&shown.stderr)
+    );
+    assert!(!text(&shown.stdout).contains("explaining: "));
+    assert_eq!(
+        text(&elman(folder.path(), &["explain", "--only", "shapes"]).stderr),
+        ""
+    );
 }
 
 /// A flag that would change nothing is refused, and no file is written.
@@ -420,8 +577,22 @@ fn pytorchs_layers_are_explained() {
             trace["about"]["notes"][0]["text"]
                 .as_str()
                 .unwrap()
-                .contains("Every update trains this head along with the layer")
+                .contains("the prediction is the last state itself")
         );
+        // No head is trained, nor has it parameters; the layer's are.
+        for part in ["shapes", "code", "landscape", "values"] {
+            assert!(!trace[part].to_string().contains("head"), "{name} {part}");
+        }
+        let own = trace["shapes"].as_array().unwrap().iter();
+        let own = own.filter(|s| s["name"].as_str().unwrap().starts_with("rnn."));
+        let numbers = |s: &Value| {
+            let sides = s["shape"].as_array().unwrap().iter();
+            sides.map(|n| n.as_u64().unwrap()).product::<u64>()
+        };
+        let parameters = own.map(numbers).sum::<u64>();
+        assert_eq!(trace["about"]["parameters"], parameters, "{name}");
+        let loss = |k: usize| trace["training"][k]["loss"].as_f64().unwrap();
+        assert!(loss(60) < loss(0), "{name}");
     }
     // A layer and its head as a module of one's own names them.
     let config = RecurrentConfig::new(CellKind::Lstm, 2, 3);
@@ -542,6 +713,60 @@ fn a_model_file_is_explained() {
     }
 }
 
+/// Weights of two bytes and of one: the numbers explained are those that the file
+/// stands for, and the code makes them of it.
+#[test]
+fn weights_in_fewer_bytes_are_explained_as_what_they_stand_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = NetworkConfig::Sequence(SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 1, 32),
+        readout: Readout::LastState,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    });
+    let params: Params<f32> = config.clone().build().unwrap().init(7);
+    let model = Model::new(config, vec![params], Value::Null).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    fs::write(folder.path().join("full.safetensors"), bytes).unwrap();
+    for (dtype, near, scaled) in [("bf16", 1e-2, false), ("int8", 1e-1, true)] {
+        let own = format!("{dtype}.safetensors");
+        let args = ["convert", "full.safetensors", &own, "--dtype", dtype];
+        let made = elman(folder.path(), &args);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        // The same numbers in f32.
+        let wide = format!("{dtype}_wide.safetensors");
+        let args = ["convert", &own, &wide, "--dtype", "f32"];
+        let made = elman(folder.path(), &args);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let json = |file: &str| -> Value {
+            let args = [
+                "explain", file, "--input", "0.1 0.2", "--target", "0.4", "--json",
+            ];
+            let shown = elman(folder.path(), &args);
+            assert!(shown.status.success(), "{}", text(&shown.stderr));
+            serde_json::from_slice(&shown.stdout).unwrap()
+        };
+        let [few, same, full] = [own.as_str(), &wide, "full.safetensors"].map(json);
+        assert_eq!(few["about"]["loss"], same["about"]["loss"], "{dtype}");
+        assert_eq!(few["heat"], same["heat"], "{dtype}");
+        let prediction = |t: &Value| t["about"]["prediction"][0].as_f64().unwrap();
+        assert!(
+            (prediction(&few) - prediction(&full)).abs() < near,
+            "{dtype}"
+        );
+        assert_ne!(prediction(&few), prediction(&full), "{dtype}");
+        let code = few["code"].as_str().unwrap();
+        let line = match scaled {
+            true => "        p.copy_(scaled(name if name in weights else \"0.\" + name))\n",
+            false => "        p.copy_(weights[name if name in weights else \"0.\" + name])\n",
+        };
+        assert!(code.contains(line), "{code}");
+        let times = "weights[name].float() * scale[:, None]";
+        assert_eq!(code.contains(times), scaled, "{code}");
+    }
+}
+
 /// Where the parameters are too many to be spelled out, the code reads them from
 /// the file that was given, by the file's own names.
 #[test]
@@ -584,11 +809,26 @@ fn the_code_of_a_large_model_reads_its_file() {
     for part in [
         "load_file(\"wide.safetensors\")",
         "params[\"rnn.weight_hh_l0\"].copy_(weights[\"encoder.weight_hh_l0\"])",
-        "params[\"head.weight\"].copy_(torch.eye(32))",
+        "prediction = h_n[-1]\n",
         "params[\"rnn.weight_hh_l0\"][1, 2] = 0.5\n",
     ] {
         assert!(own.contains(part), "{part}: {own}");
     }
+    // The file's own names set numbers, counted from 0 as PyTorch's, and are shown.
+    let set = "encoder.weight_hh_l0[1,2]=0.5";
+    let again = code(&[&["wide.safetensors"], &given[..], &["--set", set]].concat());
+    assert_eq!(own, again);
+    let shapes = ["explain", "wide.safetensors", "--only", "shapes"];
+    let shown = elman(folder.path(), &[&shapes[..], &given].concat());
+    assert!(text(&shown.stdout).contains("      in the file encoder.weight_hh_l0\n"));
+    let unknown = [
+        &["explain", "wide.safetensors"],
+        &given[..],
+        &["--set", "x=1"],
+    ]
+    .concat();
+    let parts = ["W_hz", "by the file's names encoder.weight_ih_l0, encoder"];
+    assert_refused_once(folder.path(), &unknown, &parts);
     let torchs = code(&[&["wide.pt"], &given[..]].concat());
     assert!(torchs.contains("torch.load(\"wide.pt\", "), "{torchs}");
     assert!(!torchs.contains("load_file"), "{torchs}");

@@ -1,8 +1,9 @@
 //! Finite differences beside every gradient.
 
+use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
-use crate::trace::graph::{Role, Rule};
+use crate::trace::graph::{Counts, Derivative, Rule};
 use elman::Result;
 use elman::cell::Activation;
 use serde::Serialize;
@@ -60,6 +61,15 @@ fn central(
 /// # Errors
 /// What the engine refuses.
 pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite>>)> {
+    metered(subject, step, &mut Meter::new(&mut |_| {}))
+}
+
+/// The same, telling how far it is.
+pub(crate) fn metered(
+    subject: &Subject,
+    step: &Step,
+    meter: &mut Meter<'_>,
+) -> Result<(Check, Vec<Option<Finite>>)> {
     let graph = &step.forward.graph;
     let loss = step.forward.loss;
     let here = graph.nodes[loss].numbers[0];
@@ -76,21 +86,25 @@ pub fn check(subject: &Subject, step: &Step) -> Result<(Check, Vec<Option<Finite
         at: String::new(),
     };
     let mut all = Vec::with_capacity(graph.nodes.len());
+    meter.begin(Stage::Check, graph.nodes.len());
     for node in &graph.nodes {
-        let (Role::Gradient | Role::Share, Some((v, readers))) = (node.role, &node.of) else {
+        meter.next();
+        let Some(Derivative { of: v, counts }) = &node.derivative else {
             all.push(None);
             continue;
         };
         let mut numbers = Vec::with_capacity(node.numbers.len());
+        let source = graph.nodes[*v].source.as_ref();
+        let parameter = source.filter(|_| *counts == Counts::All);
+        let parameter = parameter.map(|s| (&s.name, s.index().collect::<Vec<usize>>()));
         for i in 0..node.numbers.len() {
             let by = STEP * graph.nodes[*v].numbers[i].abs().max(1.0);
-            let source = graph.nodes[*v].source.as_ref();
-            numbers.push(match (source, readers) {
-                (Some((name, from)), None) => {
-                    central(kinks, here, by, |by| moved(subject, name, from[i], by))?
+            numbers.push(match &parameter {
+                Some((name, places)) => {
+                    central(kinks, here, by, |by| moved(subject, name, places[i], by))?
                 }
-                _ => central(kinks, here, by, |by| {
-                    Ok(graph.loss_with(loss, (*v, i), by, readers.as_deref()))
+                None => central(kinks, here, by, |by| {
+                    Ok(graph.loss_with(loss, (*v, i), by, counts.readers()))
                 })?,
             });
         }

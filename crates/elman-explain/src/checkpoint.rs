@@ -1,6 +1,6 @@
 //! What PyTorch has saved, as a [`Subject`].
 
-use crate::setup::{Request, Shape, check_finite};
+use crate::setup::{Request, RnnActivation, check_finite};
 use crate::subject::{Names, Stored, Subject};
 use crate::words::Note;
 use elman::cell::{CellKind, Nonlinearity};
@@ -25,22 +25,31 @@ impl Request {
     /// What PyTorch has saved: one recurrent layer, with or without a linear head
     /// behind it, whatever they are called. The head reads the last state or the
     /// states of all steps, as its columns tell; where there is none, the
-    /// identity stands in its place.
+    /// prediction is the last state itself.
     ///
     /// # Errors
     /// Where the file holds other layers, input or target is missing or does not
     /// fit, or the activation is none that PyTorch's layer has.
-    pub fn of_torch(&self, file: &TensorFile<'_>, nonlinearity: Option<Shape>) -> Result<Subject> {
+    pub fn of_torch(
+        &self,
+        file: &TensorFile<'_>,
+        nonlinearity: Option<RnnActivation>,
+    ) -> Result<Subject> {
         let nonlinearity = match nonlinearity {
             None => None,
-            Some(Shape::Tanh) => Some(Nonlinearity::Tanh),
-            Some(Shape::Relu) => Some(Nonlinearity::Relu),
-            Some(Shape::Linear) => {
+            Some(RnnActivation::Tanh) => Some(Nonlinearity::Tanh),
+            Some(RnnActivation::Relu) => Some(Nonlinearity::Relu),
+            Some(RnnActivation::Linear) => {
                 return Err(Error::option(
                     "--nonlinearity: expected tanh or relu, as PyTorch's layers have; linear is for a model of one's own",
                 ));
             }
         };
+        if file.names().is_empty() {
+            return Err(Error::file(
+                "it holds no tensor; save a recurrent layer, alone or with its head: torch.save(model.state_dict(), \"model.pt\")",
+            ));
+        }
         let found = found_layers(file);
         let head = head(&found)?;
         let options = RunOptions {
@@ -48,7 +57,8 @@ impl Request {
             ..RunOptions::default()
         };
         let (recurrent, prefix) = elman::run::infer(file, &options)?;
-        let (input, target) = self.given()?;
+        let (given, target) = self.given()?;
+        let input = given.numbers;
         let state = match recurrent.proj_size {
             0 => recurrent.hidden_size,
             projected => projected,
@@ -77,12 +87,14 @@ impl Request {
             network,
             params,
             input,
+            bare: head.is_none(),
             skip: None,
             target: target.iter().copied().collect(),
             lr: self.lr,
             scale: self.scale.unwrap_or(1.0),
             seed: None,
             names: Names {
+                features: given.features,
                 notes,
                 file: Some(Stored {
                     keys: file.place().map_or(Vec::new(), |place| {
@@ -120,6 +132,16 @@ fn head(found: &[FoundLayer]) -> Result<Option<Head<'_>>> {
     match (recurrent.len(), heads.as_deref()) {
         (0 | 1, Some([])) => Ok(None),
         (1, Some([one])) => Ok(Some(*one)),
+        (0, _) => {
+            let all = found.iter().map(|f| match f.prefix.as_str() {
+                "" => "one without a name".to_owned(),
+                prefix => format!("`{prefix}`"),
+            });
+            Err(Error::option(format!(
+                "expected one recurrent layer (nn.RNN, nn.GRU or nn.LSTM) and at most one linear head, got other layers alone: {}; save the module that has the recurrent layer: torch.save(model.state_dict(), \"model.pt\")",
+                all.collect::<Vec<_>>().join(", ")
+            )))
+        }
         _ => {
             let all = found.iter().map(|f| format!("`{}`", f.prefix));
             Err(Error::option(format!(

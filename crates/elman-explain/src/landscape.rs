@@ -1,6 +1,7 @@
 //! The loss along one weight, two balls that roll into its valley, and the
 //! recorded training steps.
 
+use crate::progress::{Meter, Stage};
 use crate::subject::{Passed, Subject};
 use crate::trace::Step;
 use crate::trace::graph::Role;
@@ -99,9 +100,11 @@ pub fn descend(subject: &Subject, mut each: impl FnMut(&Subject, &Passed)) -> Re
 ///
 /// # Errors
 /// As [`descend`].
-pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
+pub(crate) fn train(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Recorded>> {
     let mut all = Vec::new();
+    meter.begin(Stage::Training, RECORDED + 1);
     descend(subject, |at, passed| {
+        meter.next();
         all.push(Recorded {
             loss: passed.loss,
             prediction: passed.prediction.clone(),
@@ -116,23 +119,29 @@ pub fn train(subject: &Subject) -> Result<Vec<Recorded>> {
 ///
 /// # Errors
 /// What the engine refuses.
-pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<Vec<Curve>> {
+pub(crate) fn curves(
+    subject: &Subject,
+    recorded: &[Recorded],
+    step: &Step,
+    meter: &mut Meter<'_>,
+) -> Result<Vec<Curve>> {
     let graph = &step.forward.graph;
     let symbol = |name: &str, i: usize| {
         let nodes = graph.nodes.iter().enumerate();
         let mut parameters = nodes.filter(|(_, n)| n.role == Role::Parameter);
         let found = parameters.find_map(|(id, n)| {
-            let (_, index) = n.source.as_ref().filter(|(own, _)| own == name)?;
-            Some((id, index.iter().position(|k| *k == i)?))
+            let source = n.source.as_ref().filter(|s| s.name == name)?;
+            Some((id, source.index().position(|k| k == i)?))
         });
         found.map_or_else(String::new, |at| graph.symbol_at(at))
     };
-    let entries = subject.params.layout().entries();
     // As many of each parameter, so that each is there.
-    let each = WEIGHTS.div_ceil(entries.len().max(1)).max(1);
-    let few = subject.params.values().len() <= WEIGHTS;
+    let each = WEIGHTS.div_ceil(subject.parameters().count().max(1)).max(1);
+    let numbers: usize = subject.parameters().map(|e| e.range.len()).sum();
+    let few = numbers <= WEIGHTS;
     let mut curves = Vec::new();
-    for entry in entries {
+    meter.begin(Stage::Curves, numbers.min(WEIGHTS));
+    for entry in subject.parameters() {
         let taken = if few {
             entry.range.len()
         } else {
@@ -148,6 +157,7 @@ pub fn curves(subject: &Subject, recorded: &[Recorded], step: &Step) -> Result<V
             };
             let mut curve = curve(subject, recorded, name, entry.range.start + i)?;
             curve.symbol = symbol(&entry.name, i);
+            meter.next();
             curves.push(curve);
         }
     }

@@ -3,11 +3,12 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`setup`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
+//! | [`setup`], [`numbers`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
-//! | [`words`] | sentences in two languages |
+//! | [`words`], [`text`] | sentences in two languages; numbers as they are written |
+//! | [`progress`] | how far the work is |
 //! | [`render`] | terminal and page; JSON is the [`Trace`](trace::Trace) itself |
 //!
 //! ```
@@ -25,11 +26,14 @@ pub mod check;
 mod checkpoint;
 pub mod landscape;
 pub mod norms;
+pub mod numbers;
 pub mod overview;
+pub mod progress;
 pub mod render;
 pub mod setup;
 pub mod sketch;
 pub mod subject;
+pub mod text;
 pub mod torch;
 pub mod trace;
 pub mod words;

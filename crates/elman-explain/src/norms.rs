@@ -4,11 +4,17 @@
 //! norm there over the norm where it entered. Where it enters at several, new
 //! gradient arrives on the way and hides what was lost; so what is judged is the
 //! product of the factors by which each step back multiplies, which is the same
-//! number in the first case. Of an LSTM's h it is no product of such factors: what
-//! arrives from the next step has come through c as well. There c is to be read.
+//! number in the first case.
+//!
+//! That holds of what a step hands on as a whole. An LSTM hands on `h` and `c`,
+//! and each sends gradient into the other; so its norms are of both together,
+//! `d(h, c)`: of `dL/dh`, and of that part of `dL/dc` that comes from the next step,
+//! as the rest of it comes through `h`. One step back multiplies these by the
+//! Jacobian of a step. The norms of `dL/dc` beside them are of the way along `c`
+//! alone, where the factor is what the forget gate keeps.
 
-use crate::trace::Step;
-use crate::trace::graph::{From, Id, Role};
+use crate::trace::graph::{CellState, Counts, Derivative, Id, Origin};
+use crate::trace::{Step, enters};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,15 +40,41 @@ pub enum Verdict {
     Exploding,
 }
 
+/// What the norms are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Judged {
+    /// An LSTM's two states together.
+    #[serde(rename = "(h, c)")]
+    Both,
+    /// The hidden state of another cell.
+    #[serde(rename = "h")]
+    Hidden,
+    /// The way along an LSTM's cell state alone.
+    #[serde(rename = "c")]
+    Cell,
+}
+
+impl Judged {
+    /// `(h, c)`, `h`, `c`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Both => "(h, c)",
+            Self::Hidden => "h",
+            Self::Cell => "c",
+        }
+    }
+}
+
 /// The gradient of a state at one step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtStep {
     /// Counted from 1.
     pub step: usize,
     /// dL/dh, as a place in the values, where these are shown; none where no
-    /// gradient arrives.
+    /// gradient arrives, and of an LSTM's two states together.
     pub gradient: Option<Id>,
-    /// Its parts: from the same step, and from the next one.
+    /// Its parts: from the same step, and from the next one; none of two states
+    /// together.
     pub parts: [Option<Id>; 2],
     /// ||dL/dh||.
     pub norm: f64,
@@ -52,8 +84,7 @@ pub struct AtStep {
     /// Of the part from the next step.
     pub from_next: f64,
     /// The part from the next step over the norm there: what one step back
-    /// multiplies by; of an LSTM's h a ratio alone, as the part has come through
-    /// c, too. None at the last step.
+    /// multiplies by. None at the last step.
     pub factor: Option<f64>,
     /// What is left here of the gradient at the last step: the product of the
     /// factors up to this one.
@@ -69,14 +100,16 @@ pub struct Norms {
     pub layer: usize,
     /// The direction.
     pub reverse: bool,
-    /// `h` or `c`.
-    pub state: &'static str,
+    /// What they are of.
+    pub state: Judged,
+    /// From where gradient enters at a step, beside what the next step sends.
+    pub enters: Origin,
     /// Its steps, in time.
     pub steps: Vec<AtStep>,
     /// What a step back multiplies by: the geometric mean of the factors.
     pub factor: Option<f64>,
-    /// How many steps back, at that factor, a gradient needs from where the loss
-    /// enters to cross the threshold. None of an LSTM's h.
+    /// How many steps back, at that factor, a gradient needs from where it
+    /// enters to cross the threshold.
     pub crossed_after: Option<usize>,
     /// The worst of the steps.
     pub verdict: Verdict,
@@ -84,47 +117,89 @@ pub struct Norms {
     pub thresholds: [f64; 2],
 }
 
-fn norm(numbers: &[f64]) -> f64 {
-    numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
+fn norm<'a>(numbers: impl Iterator<Item = &'a f64>) -> f64 {
+    numbers.map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// The norms of every layer, direction and state.
+/// The parts of a gradient that have the norms of a step.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    whole: Option<Id>,
+    here: Option<Id>,
+    next: Option<Id>,
+}
+
+/// The norms of every layer and direction.
 pub fn norms(step: &Step) -> Vec<Norms> {
-    let graph = &step.forward.graph;
+    let (graph, last) = (&step.forward.graph, step.forward.last_layer());
     // Of each value, what comes from the next step, and the rest.
-    let mut parts: BTreeMap<(Id, bool), Id> = BTreeMap::new();
+    let mut sides: BTreeMap<(Id, bool), Id> = BTreeMap::new();
     for (id, n) in graph.nodes.iter().enumerate() {
-        if let (Role::Share, Some((v, Some(_))), Some(from)) = (n.role, &n.of, n.from)
-            && !n.symbol.contains("[via")
+        if let Some(Derivative {
+            of,
+            counts: Counts::From(origin, _),
+        }) = &n.derivative
         {
-            parts.entry((*v, from == From::Next)).or_insert(id);
+            sides.insert((*of, *origin == Origin::Next), id);
         }
     }
-    let size = |id: Option<Id>| id.map_or(0.0, |id| norm(&graph.nodes[id].numbers));
+    let parts = |id: Id| Parts {
+        whole: step.grads[id],
+        here: sides.get(&(id, false)).copied(),
+        next: sides.get(&(id, true)).copied(),
+    };
+    let size = |ids: &[Option<Id>]| {
+        let there = ids.iter().flatten();
+        norm(there.flat_map(|id| &graph.nodes[*id].numbers))
+    };
+    // Of each layer and direction, the cell states by their steps.
+    let named = || step.forward.named.iter();
+    let cells = named().filter(|n| graph.nodes[n.id].state == Some(CellState::Cell));
+    let cells = cells.map(|n| ((n.layer, n.reverse, n.step), n.id));
+    let cells: BTreeMap<_, _> = cells.collect();
     let mut all: Vec<Norms> = Vec::new();
-    for (layer, reverse, t, name, id) in &step.forward.named {
-        if !matches!(*name, "h" | "c") {
-            continue;
-        }
-        let [here, next] = [false, true].map(|next| parts.get(&(*id, next)).copied());
+    for n in named() {
+        let node = &graph.nodes[n.id];
+        let Some(own) = node.state else { continue };
+        let Parts { whole, here, next } = parts(n.id);
+        let cell = cells.get(&(n.layer, n.reverse, n.step));
+        let (state, gradient, shown, sizes) = match (own, cell) {
+            // What enters c at a step comes through h, and is counted there.
+            (CellState::Hidden, Some(c)) => {
+                let along = parts(*c).next;
+                let sizes = [&[whole, along][..], &[here], &[next, along]];
+                (Judged::Both, None, [None, None], sizes.map(size))
+            }
+            _ => {
+                let sizes = [&[whole][..], &[here], &[next]];
+                let state = match own {
+                    CellState::Hidden => Judged::Hidden,
+                    CellState::Cell => Judged::Cell,
+                };
+                (state, whole, [here, next], sizes.map(size))
+            }
+        };
+        let [norm, from_loss, from_next] = sizes;
         let at = AtStep {
-            step: *t,
-            gradient: step.grads[*id],
-            parts: [here, next],
-            norm: size(step.grads[*id]),
-            from_loss: size(here),
-            from_next: size(next),
+            step: n.step,
+            gradient,
+            parts: shown,
+            norm,
+            from_loss,
+            from_next,
             factor: None,
             ratio: 1.0,
             verdict: Verdict::Healthy,
         };
-        let same = |n: &&mut Norms| (n.layer, n.reverse, n.state) == (*layer, *reverse, *name);
+        let place = (n.layer, n.reverse, state);
+        let same = |n: &&mut Norms| (n.layer, n.reverse, n.state) == place;
         match all.iter_mut().find(same) {
             Some(n) => n.steps.push(at),
             None => all.push(Norms {
-                layer: *layer,
-                reverse: *reverse,
-                state: name,
+                layer: n.layer,
+                reverse: n.reverse,
+                state,
+                enters: enters(own, node.place, last),
                 steps: vec![at],
                 factor: None,
                 crossed_after: None,
@@ -133,14 +208,8 @@ pub fn norms(step: &Step) -> Vec<Norms> {
             }),
         }
     }
-    let cells = all.iter().any(|n| n.state == "c");
-    for n in &mut all {
-        judge(n);
-        // What comes back to h came through c, too: at no rate of its own.
-        if cells && n.state == "h" {
-            n.crossed_after = None;
-        }
-    }
+    all.iter_mut().for_each(judge);
+    all.sort_by_key(|n| (n.layer, n.reverse, n.state));
     all
 }
 

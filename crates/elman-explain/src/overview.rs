@@ -1,6 +1,7 @@
 //! A step as a whole: states and gates over time, how many gates are
 //! saturated, and which input each prediction listens to.
 
+use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
 use elman::Result;
@@ -24,9 +25,9 @@ pub struct Heat {
     pub reverse: bool,
     /// A row of units for each step.
     pub rows: Vec<Vec<f64>>,
-    /// Each number as a shade from 0 to 4 of its span, by its size where that
-    /// has both signs.
-    pub levels: Vec<Vec<u8>>,
+    /// Each number as a shade of its span: from 0 to 4 above zero, from 0 to -4
+    /// below.
+    pub levels: Vec<Vec<i8>>,
     /// What the colours span.
     pub span: [f64; 2],
     /// Inside of these a number is not saturated; none where it has no bounds.
@@ -80,6 +81,12 @@ fn shade(x: f64, most: f64) -> u8 {
     }
 }
 
+/// A number of either sign as a shade from -4 to 4.
+fn signed_shade(x: f64, most: f64) -> i8 {
+    let size = shade(x.abs(), most) as i8;
+    if x < 0.0 { -size } else { size }
+}
+
 /// The most outputs whose connectivity is computed.
 const OUTPUTS: usize = 64;
 
@@ -90,16 +97,17 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
     let tanh = recurrent.nonlinearity == elman::cell::Nonlinearity::Tanh;
     let rnn = recurrent.cell == elman::cell::CellKind::Rnn;
     let mut all: Vec<Heat> = Vec::new();
-    for (layer, reverse, t, name, id) in &step.forward.named {
+    for named in &step.forward.named {
         // The formulas call the state's part of a GRU's candidate q.
-        let name = match name {
-            &"hn" => &"q",
+        let name = match named.name {
+            "hn" => "q",
             other => other,
         };
-        let row = graph.nodes[*id].numbers.clone();
-        let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == (*layer, *reverse, *name);
-        let index = t - 1;
-        let bounds = match *name {
+        let row = graph.nodes[named.id].numbers.clone();
+        let place = (named.layer, named.reverse, name);
+        let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == place;
+        let index = named.step - 1;
+        let bounds = match name {
             "r" | "z" | "i" | "f" | "o" => Some(SIGMOID),
             "n" | "g" => Some([-TANH, TANH]),
             "h" if rnn && plain && tanh => Some([-TANH, TANH]),
@@ -110,8 +118,8 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
             None => {
                 all.push(Heat {
                     name,
-                    layer: *layer,
-                    reverse: *reverse,
+                    layer: named.layer,
+                    reverse: named.reverse,
                     rows: Vec::new(),
                     levels: Vec::new(),
                     span: [0.0, 0.0],
@@ -129,7 +137,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
             heat.ids.resize(index + 1, 0);
         }
         heat.rows[index] = row;
-        heat.ids[index] = *id;
+        heat.ids[index] = named.id;
     }
     for h in &mut all {
         let numbers = || h.rows.iter().flatten().copied();
@@ -143,7 +151,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
         let shades = h
             .rows
             .iter()
-            .map(|row| row.iter().map(|x| shade(x.abs(), most)).collect());
+            .map(|row| row.iter().map(|x| signed_shade(*x, most)).collect());
         h.levels = shades.collect();
         h.saturated = h.bounds.map(|[low, high]| {
             let outside = numbers().filter(|x| *x < low || *x > high).count();
@@ -159,9 +167,15 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
 /// # Errors
 /// What the engine refuses.
 pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
+    metered(subject, &mut Meter::new(&mut |_| {}))
+}
+
+/// The same, telling how far it is.
+pub(crate) fn metered(subject: &Subject, meter: &mut Meter<'_>) -> Result<Connectivity> {
     let (count, features) = (subject.target.len(), subject.outputs().max(1));
     let mut rows = Vec::new();
     let (mut outputs, mut at) = (Vec::new(), Vec::new());
+    meter.begin(Stage::Connectivity, count.min(OUTPUTS));
     for k in 0..count.min(OUTPUTS) {
         let mut seed = vec![0.0; count];
         seed[k] = 1.0;
@@ -184,6 +198,7 @@ pub fn connectivity(subject: &Subject) -> Result<Connectivity> {
         let mark = step.map_or(String::new(), |t| format!("^{t}"));
         outputs.push(format!("ŷ{mark}{feature}"));
         at.push(step);
+        meter.next();
     }
     let (levels, largest) = shades(&rows);
     Ok(Connectivity {

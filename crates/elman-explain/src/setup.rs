@@ -1,7 +1,8 @@
 //! From words to a [`Subject`]: what is explained where nothing is asked for,
 //! and what flags change of it.
 
-use crate::subject::{LAYERS, Names, Subject, count};
+use crate::numbers::{Table, parse_input};
+use crate::subject::{LAYERS, Names, Subject};
 use crate::trace;
 use elman::cell::{Activation, Bias, CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;
@@ -27,7 +28,7 @@ pub enum Configuration {
 
 /// The activation of a plain RNN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shape {
+pub enum RnnActivation {
     /// `tanh`.
     #[default]
     Tanh,
@@ -55,7 +56,7 @@ pub struct Request {
     /// by side.
     pub last_state: bool,
     /// The activation of an RNN.
-    pub nonlinearity: Shape,
+    pub nonlinearity: RnnActivation,
     /// Two biases, as PyTorch has them, not the one of the theory.
     pub two_biases: bool,
     /// Seed of the initial values.
@@ -66,6 +67,8 @@ pub struct Request {
     pub set: Vec<String>,
     /// The input in words, see [`parse_input`].
     pub input: Option<String>,
+    /// The input from a file, in place of words.
+    pub table: Option<Table>,
     /// The target in words.
     pub target: Option<String>,
     /// What input and target are divided by; for a model file 1 where it is
@@ -82,12 +85,13 @@ impl Default for Request {
             bidirectional: false,
             configuration: Configuration::ManyToOne,
             last_state: false,
-            nonlinearity: Shape::Tanh,
+            nonlinearity: RnnActivation::Tanh,
             two_biases: false,
             seed: 0,
             lr: 0.1,
             set: Vec::new(),
             input: None,
+            table: None,
             target: None,
             scale: None,
         }
@@ -97,50 +101,6 @@ impl Default for Request {
 /// Units of a layer that are looked at at most: more are refused before any
 /// memory is taken.
 const MOST: usize = 1024;
-
-/// Reads numbers: `10 20 30` are three steps of one feature; where commas,
-/// semicolons or line breaks part them, each part is a step and its numbers are
-/// the features.
-///
-/// # Errors
-/// Where something is no number, or steps have different features.
-pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
-    let parts = text.split([',', ';', '\n']).map(str::trim);
-    let parts: Vec<&str> = parts.filter(|p| !p.is_empty()).collect();
-    let number = |word: &str| {
-        let parsed = word.parse::<f64>().ok().filter(|x| x.is_finite());
-        parsed.ok_or_else(|| {
-            Error::option(format!(
-                "{what}: expected numbers, like \"10 20 30\", got `{word}`"
-            ))
-        })
-    };
-    let row = |part: &str| {
-        part.split_whitespace()
-            .map(number)
-            .collect::<Result<Vec<_>>>()
-    };
-    let mut rows = parts.into_iter().map(row).collect::<Result<Vec<_>>>()?;
-    if let [one] = rows.as_slice() {
-        rows = one.iter().map(|x| vec![*x]).collect();
-    }
-    let Some(width) = rows.first().map(Vec::len) else {
-        return Err(Error::option(format!(
-            "{what}: expected numbers, like \"10 20 30\", got nothing"
-        )));
-    };
-    if let Some(at) = rows.iter().position(|r| r.len() != width) {
-        return Err(Error::shape(format!(
-            "{what}: step {}: expected {} as in step 1, got {}",
-            at + 1,
-            count(width, "feature"),
-            rows[at].len()
-        )));
-    }
-    let numbers = rows.concat();
-    let shape = (numbers.len() / width, width);
-    Array2::from_shape_vec(shape, numbers).map_err(|e| Error::shape(format!("{what}: {e}")))
-}
 
 /// All numbers in one row: what a one-to-many network reads.
 fn as_vector(input: Array2<f64>) -> Result<Array2<f64>> {
@@ -155,33 +115,68 @@ impl Request {
     /// Where a size is 0 or beyond all reason, an option does not go with the
     /// cell, numbers cannot be read, or shapes do not fit.
     pub fn subject(&self) -> Result<Subject> {
+        self.made(|config| self.drawn(config))
+    }
+
+    /// The same without the numbers of its parameters, which takes no time however
+    /// many they are: for [shapes](trace::shapes).
+    ///
+    /// # Errors
+    /// As [`subject`](Self::subject).
+    pub fn outline(&self) -> Result<Subject> {
+        self.made(|config| {
+            let bias = if self.two_biases {
+                Bias::Both
+            } else {
+                Bias::Single
+            };
+            Ok((config(bias).build()?, Params::zeros(Default::default())))
+        })
+    }
+
+    /// The subject, with the network and the parameters that `make` gives for the
+    /// configuration that a bias leads to.
+    fn made(
+        &self,
+        make: impl FnOnce(&dyn Fn(Bias) -> NetworkConfig) -> Result<(AnyNetwork, Params<f64>)>,
+    ) -> Result<Subject> {
         self.check()?;
         let (worked_input, worked_target) = match self.configuration {
             Configuration::ManyToOne => ("10 20 30", "40"),
             Configuration::OneToMany => ("10", "20 30 40"),
             Configuration::ManyToMany => ("10 20 30", "20 30 40"),
         };
-        let mut input = parse_input("--input", self.input.as_deref().unwrap_or(worked_input))?;
-        if self.input.is_some() && self.target.is_none() {
+        let given = self.read()?;
+        if given.is_some() && self.target.is_none() {
             return Err(Error::option(
                 "--target is missing: what the network should predict for this input, like --target 40",
             ));
         }
         let target = parse_input("--target", self.target.as_deref().unwrap_or(worked_target))?;
-        let (network, params) = self.drawn(input.dim(), target.dim())?;
-        if self.configuration == Configuration::OneToMany {
-            input = as_vector(input)?;
-        }
+        let given = match given {
+            Some(given) => given,
+            None => parse_input("--input", worked_input)?.into(),
+        };
+        let (input, predicted) = (given.numbers.dim(), target.dim());
+        let (network, params) = make(&|bias| self.config(input, predicted, bias))?;
+        let input = match self.configuration {
+            Configuration::OneToMany => as_vector(given.numbers)?,
+            _ => given.numbers,
+        };
         self.finish(Subject {
             network,
             params,
             input,
+            bare: false,
             skip: None,
             target: target.iter().copied().collect(),
             lr: self.lr,
             scale: self.scale.unwrap_or(100.0),
             seed: Some(self.seed),
-            names: Names::default(),
+            names: Names {
+                features: given.features,
+                ..Names::default()
+            },
         })
     }
 
@@ -197,7 +192,7 @@ impl Request {
                 )));
             }
         }
-        if self.nonlinearity != Shape::Tanh && self.cell != CellKind::Rnn {
+        if self.nonlinearity != RnnActivation::Tanh && self.cell != CellKind::Rnn {
             return Err(Error::option(
                 "--nonlinearity: only an RNN has one; leave it out, or choose --cell rnn",
             ));
@@ -215,48 +210,47 @@ impl Request {
         Ok(())
     }
 
-    /// The network for an input (T, I) and a target (K, O), its parameters as
-    /// PyTorch draws them.
-    fn drawn(
+    /// The network for an input (T, I) and a target (K, O).
+    fn config(
         &self,
         (steps, features): (usize, usize),
         (predicted, outputs): (usize, usize),
-    ) -> Result<(AnyNetwork, Params<f64>)> {
+        bias: Bias,
+    ) -> NetworkConfig {
         let one_to_many = self.configuration == Configuration::OneToMany;
         let input_size = if one_to_many { outputs } else { features };
         let mut recurrent = RecurrentConfig::new(self.cell, input_size, self.hidden);
+        recurrent.bias = bias;
         recurrent.stack.num_layers = self.layers;
         recurrent.stack.bidirectional = self.bidirectional;
         match self.nonlinearity {
-            Shape::Tanh => {}
-            Shape::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
-            Shape::Linear => recurrent.options.activations = vec![Activation::Identity],
+            RnnActivation::Tanh => {}
+            RnnActivation::Relu => recurrent.nonlinearity = Nonlinearity::Relu,
+            RnnActivation::Linear => recurrent.options.activations = vec![Activation::Identity],
         }
-        let config = |bias| {
-            let recurrent = RecurrentConfig {
-                bias,
-                ..recurrent.clone()
-            };
-            if one_to_many {
-                return NetworkConfig::OneToMany(OneToManyConfig {
-                    recurrent,
-                    inputs: steps * features,
-                    steps: predicted,
-                });
-            }
-            let readout = match (self.configuration, self.last_state) {
-                (Configuration::ManyToMany, _) => Readout::EveryStep,
-                (_, true) => Readout::LastState,
-                (_, false) => Readout::AllStates(steps),
-            };
-            NetworkConfig::Sequence(SequenceConfig {
+        if one_to_many {
+            return NetworkConfig::OneToMany(OneToManyConfig {
                 recurrent,
-                readout,
-                outputs,
-                head_dropout: 0.0,
-                skip: None,
-            })
+                inputs: steps * features,
+                steps: predicted,
+            });
+        }
+        let readout = match (self.configuration, self.last_state) {
+            (Configuration::ManyToMany, _) => Readout::EveryStep,
+            (_, true) => Readout::LastState,
+            (_, false) => Readout::AllStates(steps),
         };
+        NetworkConfig::Sequence(SequenceConfig {
+            recurrent,
+            readout,
+            outputs,
+            head_dropout: 0.0,
+            skip: None,
+        })
+    }
+
+    /// The network of a configuration, its parameters as PyTorch draws them.
+    fn drawn(&self, config: &dyn Fn(Bias) -> NetworkConfig) -> Result<(AnyNetwork, Params<f64>)> {
         // PyTorch draws two biases; the theory has one of them.
         let both = config(Bias::Both).build()?;
         let drawn: Params<f64> = both.try_init(self.seed)?;
@@ -279,7 +273,7 @@ impl Request {
     /// # Errors
     /// Where one of them is missing or does not fit.
     pub fn of_model(&self, network: AnyNetwork, params: Params<f64>) -> Result<Subject> {
-        let (input, target) = self.given()?;
+        let (given, target) = self.given()?;
         if let Some(NetworkConfig::Sequence(SequenceConfig { skip: Some(s), .. })) =
             network.config()
         {
@@ -290,38 +284,48 @@ impl Request {
         }
         let target: Vec<f64> = target.iter().copied().collect();
         let input = match network.config() {
-            Some(NetworkConfig::OneToMany(_)) => as_vector(input)?,
-            _ => input,
+            Some(NetworkConfig::OneToMany(_)) => as_vector(given.numbers)?,
+            _ => given.numbers,
         };
         self.finish(Subject {
             network,
             params,
             input,
+            bare: false,
             skip: None,
             target,
             lr: self.lr,
             scale: self.scale.unwrap_or(1.0),
             seed: None,
-            names: Names::default(),
+            names: Names {
+                features: given.features,
+                ..Names::default()
+            },
         })
     }
 
+    /// The input that is asked for.
+    fn read(&self) -> Result<Option<Table>> {
+        match (&self.table, &self.input) {
+            (Some(table), _) => Ok(Some(table.clone())),
+            (None, Some(words)) => Ok(Some(parse_input("--input", words)?.into())),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Input and target, without which a file cannot be explained.
-    pub(crate) fn given(&self) -> Result<(Array2<f64>, Array2<f64>)> {
-        let (Some(input), Some(target)) = (&self.input, &self.target) else {
-            let missing = if self.input.is_none() {
-                "input"
-            } else {
-                "target"
+    pub(crate) fn given(&self) -> Result<(Table, Array2<f64>)> {
+        let input = self.read()?;
+        let (Some(input), Some(target)) = (input, &self.target) else {
+            let missing = match self.target {
+                None if self.table.is_some() || self.input.is_some() => "target",
+                _ => "input",
             };
             return Err(Error::option(format!(
                 "--{missing} is missing: a model file needs --input, what it reads, and --target, what it should predict"
             )));
         };
-        Ok((
-            parse_input("--input", input)?,
-            parse_input("--target", target)?,
-        ))
+        Ok((input, parse_input("--target", target)?))
     }
 
     /// A subject that was made elsewhere, with the learning rate and the numbers
@@ -348,7 +352,11 @@ impl Request {
         subject.target.iter_mut().for_each(|y| *y /= scale);
         subject.check()?;
         for set in &self.set {
-            assign(&mut subject, set)?;
+            // An outline has no number to set, but names to know.
+            match subject.params.values().is_empty() {
+                true => find(&subject, set).map(drop)?,
+                false => assign(&mut subject, set)?,
+            }
         }
         Ok(subject)
     }
@@ -382,12 +390,21 @@ pub fn open(file: &TensorFile<'_>) -> Result<(AnyNetwork, Params<f64>)> {
 
 /// Sets one number of a parameter of a [checked](Subject::check) subject:
 /// `W_h[1,2]=0.5` as formulas show it, counted from 1, or by PyTorch's name,
-/// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out.
+/// counted from 0, `weight_hh_l0[1,0]=0.5`; there `rnn.` may be left out. So it may
+/// by the name that the parameter's file has.
 ///
 /// # Errors
 /// Where the words are no such thing, or the parameter or the place does not
 /// exist.
 pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
+    let (at, number) = find(subject, text)?;
+    subject.params.values_mut()[at] = number;
+    subject.names.set.push(at);
+    Ok(())
+}
+
+/// The place among all parameters, and the number, of `NAME[i,j]=VALUE`.
+fn find(subject: &Subject, text: &str) -> Result<(usize, f64)> {
     let wrong = || {
         Error::option(format!(
             "--set: expected NAME[i,j]=VALUE, like W_h[1,2]=0.5 or weight_hh_l0[1,0]=0.5, got `{text}`"
@@ -412,28 +429,25 @@ pub fn assign(subject: &mut Subject, text: &str) -> Result<()> {
             "--set {place}: expected a finite number, got {value}"
         )));
     }
-    let at = match by_name(&subject.params, (place, name), &index)? {
+    let at = match by_name(subject, (place, name), &index)? {
         Some(at) => at,
         None => by_symbol(subject, (place, name), &index)?,
     };
-    subject.params.values_mut()[at] = number;
-    subject.names.set.push(at);
-    Ok(())
+    Ok((at, number))
 }
 
 /// The place of a number by PyTorch's name of its parameter; none where no
 /// parameter has that name. `place` is the name with its indices, as it was given.
 fn by_name(
-    params: &Params<f64>,
+    subject: &Subject,
     (place, name): (&str, &str),
     index: &[usize],
 ) -> Result<Option<usize>> {
-    let entries = params.layout().entries();
-    let entry = entries.iter().find(|e| {
+    let entry = subject.parameters().find(|e| {
         let own = ["rnn.", "decoder."]
             .iter()
             .find_map(|p| e.name.strip_prefix(p));
-        e.name == name || own == Some(name)
+        e.name == name || own == Some(name) || subject.stored(&e.name) == Some(name)
     });
     let Some(entry) = entry else { return Ok(None) };
     let fits =
@@ -470,16 +484,22 @@ fn got(index: &[usize]) -> String {
 /// The same by the symbol that formulas have, counted from 1: a row has one
 /// index, a matrix two; a single number needs none.
 fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) -> Result<usize> {
-    let forward = trace::forward(subject)?;
+    let forward = trace::outline(subject)?;
     let nodes = forward.graph.nodes.iter();
     let shown: Vec<_> = nodes.filter(|n| n.source.is_some()).collect();
-    let layout = subject.params.layout();
+    let layout = subject.layout();
     let Some(node) = shown.iter().find(|n| n.symbol == name) else {
         let symbols: Vec<&str> = shown.iter().map(|n| n.symbol.as_str()).collect();
-        let names: Vec<&str> = layout.entries().iter().map(|e| e.name.as_str()).collect();
+        let names = subject.parameters();
+        let names = names.map(|e| subject.stored(&e.name).unwrap_or(&e.name));
+        let names: Vec<&str> = names.collect();
         return Err(Error::option(format!(
-            "--set: no parameter is named `{name}`; there are {}, counted from 1, or by PyTorch's names {}, counted from 0",
+            "--set: no parameter is named `{name}`; there are {}, counted from 1, or by {} names {}, counted from 0",
             symbols.join(", "),
+            match subject.names.file {
+                Some(_) => "the file's",
+                None => "PyTorch's",
+            },
             names.join(", ")
         )));
     };
@@ -493,9 +513,10 @@ fn by_symbol(subject: &Subject, (place, name): (&str, &str), index: &[usize]) ->
     let inside = found.filter(|(i, j)| (1..=rows).contains(i) && (1..=columns).contains(j));
     let at = inside
         .zip(node.source.as_ref())
-        .and_then(|((i, j), (parameter, from))| {
-            let entry = layout.find(parameter)?;
-            Some(entry.range.start + from[(i - 1) * columns + j - 1])
+        .and_then(|((i, j), source)| {
+            let entry = layout.find(&source.name)?;
+            let at = source.index().nth((i - 1) * columns + j - 1)?;
+            Some(entry.range.start + at)
         });
     at.ok_or_else(|| {
         let expected = match node.matrix {

@@ -1,7 +1,7 @@
 //! The network unrolled over time: what stands where, and what flows.
 
 use crate::trace::Step;
-use crate::trace::graph::{Graph, Id, Role};
+use crate::trace::graph::{CellState, Graph, Id, Role};
 use serde::Serialize;
 
 /// A value in the drawing.
@@ -54,7 +54,7 @@ fn band(graph: &Graph, id: Id) -> Option<(usize, usize, usize)> {
         Role::Join if node.place.layer.is_none() => (2, 0, 0),
         Role::Join => (3, below, 0),
         Role::State | Role::Start if node.place.layer.is_some() => {
-            let cell = usize::from(node.symbol.starts_with('c'));
+            let cell = usize::from(node.state == Some(CellState::Cell));
             (3, below, 1 + 2 * side + cell)
         }
         Role::Start if node.place.step.is_none() => (1, 0, 0),
@@ -68,7 +68,7 @@ fn band(graph: &Graph, id: Id) -> Option<(usize, usize, usize)> {
 pub fn sketch(step: &Step, steps: usize) -> Sketch {
     let graph = &step.forward.graph;
     let shown: Vec<Id> = (0..=step.forward.loss)
-        .filter(|id| band(graph, *id).is_some() && !graph.symbol(*id).ends_with('°'))
+        .filter(|id| band(graph, *id).is_some())
         .collect();
     let mut bands: Vec<_> = shown.iter().filter_map(|id| band(graph, *id)).collect();
     bands.sort_unstable();

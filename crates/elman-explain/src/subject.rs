@@ -1,12 +1,13 @@
 //! What is explained: a network, its parameters, one sequence and its target.
 
+use crate::text::count;
 use crate::words::Note;
 use elman::cell::{Bias, CellKind, full_name};
 use elman::layer::{Merge, Pass, RecurrentConfig};
 use elman::loss::Loss;
 use elman::ndarray::{Array2, Array3, ArrayView2, Axis};
 use elman::network::{AnyCache, AnyNetwork, Inputs, Network, NetworkConfig, Readout};
-use elman::params::Params;
+use elman::params::{Entry, Layout, Params};
 use elman::{Error, Result};
 
 /// A network with one sequence to look at.
@@ -15,10 +16,13 @@ pub struct Subject {
     /// The network: a [`Sequence`](elman::network::Sequence) or a
     /// [`OneToMany`](elman::network::OneToMany).
     pub network: AnyNetwork,
-    /// Its parameters.
+    /// Its parameters; empty of an [outline](crate::setup::Request::outline).
     pub params: Params<f64>,
     /// The sequence, (T, I); of a one-to-many network the vector, (1, I).
     pub input: Array2<f64>,
+    /// Whether the network is a layer alone: its head is the identity, which stands
+    /// in the engine for no head and is never trained.
+    pub bare: bool,
     /// What a skip connection reads.
     pub skip: Option<Vec<f64>>,
     /// The target, K * O numbers, step after step.
@@ -57,12 +61,17 @@ pub struct Stored {
     pub path: String,
     /// Whether `torch.save` wrote it; else it is a safetensors file.
     pub torch: bool,
+    /// Whether it has matrices of whole numbers, each with a scale for each row.
+    pub scaled: bool,
     /// The keys that lead to its state_dict.
     pub keys: Vec<String>,
     /// Its tensors: the parameter's name, and the file's own. None where they
     /// are elman's.
     pub tensors: Option<Vec<(String, String)>>,
 }
+
+/// The parameters of a head.
+const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 
 /// Recurrent layers that are explained at most.
 pub(crate) const LAYERS: usize = 64;
@@ -93,11 +102,6 @@ fn only_pytorchs(recurrent: &RecurrentConfig) -> Result<()> {
     Ok(())
 }
 
-/// `1 step`, `2 steps`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 /// One pass of the engine.
 #[derive(Debug, Clone)]
 pub struct Passed {
@@ -105,14 +109,27 @@ pub struct Passed {
     pub prediction: Vec<f64>,
     /// The mean of the squared errors.
     pub loss: f64,
-    /// The gradients.
+    /// The gradients; zeros of a head that stands for none.
     pub grads: Params<f64>,
     /// The gradient of the input, (T, I).
     pub d_input: Array2<f64>,
     /// The gradient of the states at the start, by slot.
     pub d_start: Vec<Vec<f64>>,
-    /// Layer, direction, name and numbers (T, H) of every state and gate.
-    pub traces: Vec<(usize, bool, &'static str, Array2<f64>)>,
+    /// Every state and gate.
+    pub traces: Vec<Traced>,
+}
+
+/// A state or a gate of a pass.
+#[derive(Debug, Clone)]
+pub struct Traced {
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The direction that goes from the end.
+    pub reverse: bool,
+    /// Its name, as the engine has it.
+    pub name: &'static str,
+    /// Its numbers, (T, H).
+    pub numbers: Array2<f64>,
 }
 
 impl Subject {
@@ -159,6 +176,14 @@ impl Subject {
         }
     }
 
+    /// Steps of the sequence, or predicted ones of a one-to-many network.
+    pub fn steps(&self) -> usize {
+        match self.readout() {
+            Some(_) => self.input.nrows(),
+            None => self.target.len() / self.outputs().max(1),
+        }
+    }
+
     /// Refuses what cannot be explained, or does not fit.
     ///
     /// # Errors
@@ -180,7 +205,7 @@ impl Subject {
                 "--input, --target: at most {STEPS} steps are explained, got {steps_in_all}; give a part of them"
             )));
         }
-        let parameters = self.params.values().len();
+        let parameters = self.layout().len();
         if steps_in_all.saturating_mul(parameters) > WORK {
             return Err(Error::option(format!(
                 "{steps_in_all} steps through {parameters} parameters are more than can be traced (at most {WORK} of them together); give fewer steps, or --hidden and --layers less"
@@ -197,7 +222,8 @@ impl Subject {
         };
         if features != expected {
             return Err(Error::shape(format!(
-                "--input, axis 1 (features of a step): expected {expected} = input_size, got {features}; separate steps by commas or lines, features by spaces"
+                "--input, axis 1 (features of a step): expected {expected} = input_size, got {features}; give every step {}: \"1 2; 3 4\" are two steps of two, and in a file each line is a step and each column a feature",
+                count(expected, "number")
             )));
         }
         match self.readout() {
@@ -326,8 +352,14 @@ impl Subject {
             _ => Vec::new(),
         };
         let traces = traces.into_iter().map(|t| {
-            let values = t.values.index_axis_move(Axis(1), 0);
-            (t.layer, t.reverse, t.name, values)
+            let (layer, reverse, name) = (t.layer, t.reverse, t.name);
+            let numbers = t.values.index_axis_move(Axis(1), 0);
+            Traced {
+                layer,
+                reverse,
+                name,
+                numbers,
+            }
         });
         let traces = traces.collect();
         let mut grads = Params::zeros(self.params.layout().clone());
@@ -342,6 +374,11 @@ impl Subject {
             &mut grads,
             Some(d_input.view_mut()),
         )?;
+        for name in HEAD.iter().filter(|_| self.bare) {
+            if let Some(mut frozen) = grads.get_mut(name) {
+                frozen.fill(0.0);
+            }
+        }
         Ok(Passed {
             prediction: y.iter().copied().collect(),
             loss,
@@ -368,6 +405,34 @@ impl Subject {
     pub(crate) fn hidden(recurrent: &RecurrentConfig, layer: usize) -> usize {
         let own = recurrent.hidden_sizes.get(layer);
         own.copied().unwrap_or(recurrent.hidden_size)
+    }
+
+    /// What a layer hands on in one direction: its projection, or H.
+    pub(crate) fn output(recurrent: &RecurrentConfig, layer: usize) -> usize {
+        match recurrent.proj_size {
+            0 => Self::hidden(recurrent, layer),
+            projected => projected,
+        }
+    }
+
+    /// The network's parameters, whether their numbers are there or not.
+    pub(crate) fn layout(&self) -> &Layout {
+        Network::<f64>::layout(&self.network)
+    }
+
+    /// The parameters that are explained and trained: all but those of a head that
+    /// stands for none.
+    pub fn parameters(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.layout().entries().iter();
+        entries.filter(|e| !(self.bare && HEAD.contains(&e.name.as_str())))
+    }
+
+    /// What the file of the parameters calls one; none where there is no file, or it
+    /// has the same names.
+    pub fn stored(&self, name: &str) -> Option<&str> {
+        let tensors = self.names.file.as_ref()?.tensors.as_ref()?;
+        let (_, own) = tensors.iter().find(|(ours, _)| ours == name)?;
+        (own != name).then_some(own.as_str())
     }
 
     /// The prefix of the recurrent layers' parameters.

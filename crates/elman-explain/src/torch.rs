@@ -70,7 +70,8 @@ fn modules(subject: &Subject, r: &RecurrentConfig) -> String {
     let prefix = subject.prefix();
     let mut modules = Vec::new();
     for name in ["start", prefix, "head", "skip"] {
-        let weight = subject.params.layout().find(&format!("{name}.weight"));
+        let own = format!("{name}.weight");
+        let weight = subject.parameters().find(|e| e.name == own);
         if name == prefix {
             let (i, h) = (r.input_size, r.hidden_size);
             let _ = writeln!(
@@ -103,8 +104,8 @@ fn parameters(subject: &Subject, r: &RecurrentConfig) -> String {
         let drawn = drawn.as_ref().and_then(|d| d.get(name));
         drawn.is_some_and(|d| d.iter().eq(now))
     };
-    let entries = subject.params.layout().entries().iter();
-    let changed: Vec<_> = entries
+    let changed: Vec<_> = subject
+        .parameters()
         .filter(|e| !as_drawn(&e.name, &values[e.range.clone()]))
         .collect();
     if !changed.is_empty() && values.len() <= SPELLED {
@@ -154,26 +155,31 @@ fn loaded(subject: &Subject, file: &Stored) -> String {
             "from safetensors.torch import load_file\nweights = load_file({path})"
         );
     }
+    // Whole numbers of 8 bits are no weights before they are multiplied.
+    let tensor = |name: &str| match file.scaled {
+        true => format!("scaled({name})"),
+        false => format!("weights[{name}]"),
+    };
+    if file.scaled {
+        text.push_str(SCALED);
+    }
     let Some(tensors) = &file.tensors else {
-        text.push_str("with torch.no_grad():\n    for name, p in params.items():  # of several networks, the first\n        p.copy_(weights[name] if name in weights else weights[\"0.\" + name])\n");
+        let own = tensor("name if name in weights else \"0.\" + name");
+        let _ = writeln!(
+            text,
+            "with torch.no_grad():\n    for name, p in params.items():  # of several networks, the first\n        p.copy_({own})"
+        );
         return text;
     };
     text.push_str("with torch.no_grad():\n");
-    for entry in subject.params.layout().entries() {
+    for entry in subject.parameters() {
         let name = quoted(&entry.name);
         let of = tensors.iter().find(|(own, _)| *own == entry.name);
         let _ = match of {
             Some((_, own)) => {
-                writeln!(text, "    params[{name}].copy_(weights[{}])", quoted(own))
+                writeln!(text, "    params[{name}].copy_({})", tensor(&quoted(own)))
             }
-            None if entry.shape.len() == 1 => {
-                writeln!(text, "    params[{name}].zero_()  # not in the file")
-            }
-            None => writeln!(
-                text,
-                "    params[{name}].copy_(torch.eye({}))  # not in the file",
-                entry.shape[0]
-            ),
+            None => writeln!(text, "    params[{name}].zero_()  # not in the file"),
         };
     }
     text
@@ -281,6 +287,8 @@ fn sequence(subject: &Subject, r: &RecurrentConfig, config: &SequenceConfig) -> 
         text.push_str("h_n, c_n = h_n\n");
     }
     let read = match config.readout {
+        Readout::LastState if subject.bare && r.stack.bidirectional => "torch.cat([h_n[-2], h_n[-1]], 1)  # not output[:, -1]: the reverse direction ends at step 0".to_owned(),
+        Readout::LastState if subject.bare => "h_n[-1]".to_owned(),
         Readout::EveryStep => "head(output[0])".to_owned(),
         Readout::LastSteps(k) => format!("head(output[0, -{k}:])"),
         Readout::AllStates(_) => "head(output.reshape(1, -1))  # the states side by side".to_owned(),
@@ -297,6 +305,15 @@ fn sequence(subject: &Subject, r: &RecurrentConfig, config: &SequenceConfig) -> 
     }
     text
 }
+
+/// The numbers of a tensor that is stored as whole numbers.
+const SCALED: &str = "
+def scaled(name):
+    \"\"\"A tensor of the file; of whole numbers, each row times its scale.\"\"\"
+    scale = weights.get(name + \"_scale\")
+    return weights[name] if scale is None else weights[name].float() * scale[:, None]
+
+";
 
 /// A layer of PyTorch's without its activation.
 const LINEAR: &str = "

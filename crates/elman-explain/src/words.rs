@@ -1,6 +1,7 @@
 //! Every sentence of the page, in English and in Japanese; remarks, which the
 //! terminal has, too.
 
+use crate::text::fill;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,12 +26,9 @@ impl Note {
     pub fn new<const N: usize>(key: &'static str, values: [(char, String); N]) -> Self {
         let words: Value = serde_json::from_str(WORDS).unwrap_or_default();
         let sentence = words[key]["en"].as_str().unwrap_or(key).to_owned();
-        let filled = |text: String, (letter, value): &(char, String)| {
-            text.replace(&format!("{{{letter}}}"), value)
-        };
         Self {
             key,
-            text: values.iter().fold(sentence, filled),
+            text: fill(&sentence, values.iter().cloned()),
             values: values.into_iter().collect(),
         }
     }

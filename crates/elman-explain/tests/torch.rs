@@ -3,7 +3,7 @@
 
 use elman::cell::CellKind;
 use elman::weights::TensorFile;
-use elman_explain::setup::{Configuration, Request, Shape};
+use elman_explain::setup::{Configuration, Request, RnnActivation};
 use elman_explain::trace::Trace;
 use elman_explain::trace::graph::Role;
 use serde_json::Value;
@@ -32,8 +32,8 @@ fn request(flags: &Value) -> Request {
             "--readout" => request.last_state = next() == "last-state",
             "--nonlinearity" => {
                 request.nonlinearity = match next() {
-                    "relu" => Shape::Relu,
-                    "linear" => Shape::Linear,
+                    "relu" => RnnActivation::Relu,
+                    "linear" => RnnActivation::Linear,
                     other => panic!("{other}"),
                 }
             }

@@ -2,13 +2,19 @@
 //! differences, both languages.
 
 use elman::cell::CellKind;
-use elman_explain::norms::Verdict;
+use elman::ndarray::ArrayD;
+use elman::weights::{TensorFile, write_tensors};
+use elman_explain::Subject;
+use elman_explain::check::check;
+use elman_explain::norms::{Judged, Verdict, norms};
+use elman_explain::numbers::{parse_input, parse_table};
+use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
-use elman_explain::render::{page, short};
-use elman_explain::setup::{Configuration, Request, Shape, assign, parse_input};
+use elman_explain::setup::{Configuration, Request, RnnActivation, assign};
+use elman_explain::text::short;
 use elman_explain::trace::document::READABLE;
-use elman_explain::trace::graph::Role;
-use elman_explain::trace::{Trace, step};
+use elman_explain::trace::graph::{Origin, Role};
+use elman_explain::trace::{Step, Trace, hold, step};
 use elman_explain::words::WORDS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -35,7 +41,7 @@ fn grid() -> Vec<Trace> {
             all.push(trace(|r| (r.cell, r.configuration) = (cell, configuration)));
         }
     }
-    for nonlinearity in [Shape::Relu, Shape::Linear] {
+    for nonlinearity in [RnnActivation::Relu, RnnActivation::Linear] {
         all.push(trace(|r| r.nonlinearity = nonlinearity));
     }
     all
@@ -64,7 +70,7 @@ fn gradients_are_finite_differences_and_sums_of_their_parts() {
                     .values
                     .iter()
                     .filter(|g| g.of == Some(v.id) && g.role == role);
-                let all = all.filter(|g| !g.symbol.contains("[via"));
+                let all = all.filter(|g| g.via.is_none());
                 let parts: Vec<_> = all.collect();
                 let sums =
                     (0..v.numbers.len()).map(|i| parts.iter().map(|p| p.numbers[i]).sum::<f64>());
@@ -88,16 +94,107 @@ fn gradients_are_finite_differences_and_sums_of_their_parts() {
 /// A gradient that misses a term is found: the check is no formality.
 #[test]
 fn a_wrong_number_is_told_from_a_right_one() {
-    let t = trace(|_| {});
-    let v = t.values.iter().find(|v| v.symbol == "dL/dh^1").unwrap();
-    let part = t
-        .values
-        .iter()
-        .find(|v| v.symbol == "dL/dh^1[loss]")
-        .unwrap();
-    for (finite, part) in v.finite.iter().zip(&part.numbers) {
-        assert!((finite.unwrap() - part).abs() > 1e-3);
+    for cell in CellKind::ALL {
+        let request = Request {
+            cell,
+            ..Request::default()
+        };
+        let subject = request.subject().unwrap();
+        let right = step(&subject).unwrap();
+        let (found, _) = check(&subject, &right).unwrap();
+        assert!(found.largest < 1e-6, "{found:?}");
+        let symbols = ["dL/dh^1", "dL/dh^1[next]", "dL/dW_y"];
+        for symbol in symbols {
+            let mut wrong = right.clone();
+            let nodes = &mut wrong.forward.graph.nodes;
+            let at = |symbol: &str| {
+                right
+                    .forward
+                    .graph
+                    .nodes
+                    .iter()
+                    .position(|n| n.symbol == symbol)
+            };
+            let part = right.forward.graph.nodes[at("dL/dh^1[loss]").unwrap()]
+                .numbers
+                .clone();
+            let numbers = &mut nodes[at(symbol).unwrap()].numbers;
+            match symbol {
+                // The part from the next step is left out.
+                "dL/dh^1" => *numbers = part,
+                _ => numbers[0] += 1e-3,
+            }
+            let (found, finite) = check(&subject, &wrong).unwrap();
+            assert_eq!(found.at, symbol, "{cell}");
+            assert!(found.largest > 1e-3, "{cell} {symbol}: {found:?}");
+            let apart = finite[at(symbol).unwrap()].as_ref().unwrap().difference;
+            assert_eq!(apart, found.largest);
+        }
     }
+}
+
+/// A trace with a number that is not the engine's is refused by its name.
+#[test]
+fn a_trace_that_is_not_the_engines_is_refused() {
+    let mut refused = 0;
+    for configuration in [Configuration::ManyToOne, Configuration::OneToMany] {
+        for cell in CellKind::ALL {
+            let request = Request {
+                cell,
+                configuration,
+                ..Request::default()
+            };
+            let subject = request.subject().unwrap();
+            let right = step(&subject).unwrap();
+            hold(&subject, &right).unwrap();
+            let one_to_many = configuration == Configuration::OneToMany;
+            let mut symbols = vec![
+                ("ŷ", "prediction"),
+                ("L", "loss"),
+                ("dL/dW_y", "gradient of head.weight"),
+                ("W_y′", "head.weight after the update"),
+                ("b_y′", "head.bias after the update"),
+            ];
+            match one_to_many {
+                true => {
+                    symbols[0].0 = "ŷ^3";
+                    symbols.push(("dL/dv", "dL/dv"));
+                    symbols.push(("dL/dW_s", "gradient of start.weight"));
+                }
+                false => {
+                    symbols.push(("h^2", "h^2"));
+                    symbols.push(("dL/dx^1", "dL/dx^1"));
+                    symbols.push(("dL/dh^0", "gradient of the first states"));
+                    match cell {
+                        CellKind::Rnn => symbols.push(("W_h′", "rnn.weight_hh_l0 after")),
+                        CellKind::Gru => {
+                            symbols.push(("q^1", "q^1"));
+                            symbols.push(("dL/dW_hn", "gradient of rnn.weight_hh_l0"));
+                        }
+                        CellKind::Lstm => {
+                            symbols.push(("o^3", "o^3"));
+                            symbols.push(("c^1", "c^1"));
+                            symbols.push(("dL/dB_f", "gradient of rnn.bias_ih_l0"));
+                        }
+                    }
+                }
+            }
+            for (symbol, said) in symbols {
+                let mut wrong = right.clone();
+                let nodes = &mut wrong.forward.graph.nodes;
+                let node = nodes.iter_mut().find(|n| n.symbol == symbol);
+                let number = &mut node.unwrap_or_else(|| panic!("{symbol}")).numbers[0];
+                *number += 1e-6 * number.abs().max(1e-1);
+                let e = hold(&subject, &wrong).unwrap_err().to_string();
+                assert!(
+                    e.starts_with(said) && e.contains("the engine"),
+                    "{said}: {e}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 8 * 3 + 1 + 2 + 3 + 7 * 3);
 }
 
 #[test]
@@ -380,6 +477,43 @@ fn the_terminal_keeps_to_its_columns_and_shows_what_is_asked() {
     assert!(one.contains("h^2 = tanh(a^2)") && !one.contains("h^1 = tanh(a^1)"));
 }
 
+/// A map shows the sign of a number, with colours and without, and says what its
+/// shades are.
+#[test]
+fn maps_of_the_terminal_show_signs() {
+    let t = trace(|r| (r.cell, r.hidden) = (CellKind::Lstm, 24));
+    let h = t.heat.iter().find(|h| h.name == "h").unwrap();
+    let [_, high] = h.span;
+    for (row, levels) in h.rows.iter().zip(&h.levels) {
+        for (x, level) in row.iter().zip(levels) {
+            let quarter = (4.0 * x.abs() / high).ceil();
+            assert_eq!(f64::from(*level), x.signum() * quarter, "{x}");
+        }
+    }
+    let shown = |colour| {
+        let view = View {
+            colour,
+            ..View::default()
+        };
+        terminal::render(&t, view).unwrap()
+    };
+    let (bare, colours) = (shown(false), shown(true));
+    let map = bare.split_once("\n  h of layer 0").unwrap().1;
+    for (unit, line) in map.lines().skip(1).take(12).enumerate() {
+        let shades = line[4..]
+            .chars()
+            .map(|c| (" ░▒▓█".chars().position(|s| s == c), c));
+        for (step, (above, c)) in shades.enumerate() {
+            let level = h.levels[step][unit];
+            assert_eq!(above.is_some(), level >= 0, "{level} {c}");
+        }
+    }
+    assert!(map.contains("Positive ░▒▓█, negative .:=#, zero blank"));
+    let plain = colours.replace("\u{1b}[31m", "").replace("\u{1b}[34m", "");
+    assert!(colours.contains("\u{1b}[34m") && plain.contains("Positive ░▒▓█"));
+    assert!(bare.contains("░▒▓█ are quarters of the largest, "));
+}
+
 /// Every number in a trace, in the ways that the terminal writes numbers; those
 /// inside of texts as they are.
 fn written(json: &Value, all: &mut BTreeSet<String>) {
@@ -448,7 +582,7 @@ fn every_number_of_the_terminal_is_in_the_json() {
 fn verdicts_follow_their_thresholds() {
     let with = |w: &str| {
         trace(|r| {
-            (r.nonlinearity, r.last_state, r.hidden) = (Shape::Linear, true, 1);
+            (r.nonlinearity, r.last_state, r.hidden) = (RnnActivation::Linear, true, 1);
             r.input = Some("10 20 30 40 50 60".into());
             r.target = Some("70".into());
             r.set = vec![format!("weight_hh_l0[0,0]={w}")];
@@ -466,7 +600,7 @@ fn verdicts_follow_their_thresholds() {
     // Where the loss enters at every step, what it adds does not hide that nothing
     // of the last step's is left at the first.
     let everywhere = trace(|r| {
-        (r.nonlinearity, r.hidden) = (Shape::Linear, 1);
+        (r.nonlinearity, r.hidden) = (RnnActivation::Linear, 1);
         r.configuration = Configuration::ManyToMany;
         r.input = Some("10 20 30 40 50 60".into());
         r.target = Some("90 80 70 60 50 40".into());
@@ -484,22 +618,172 @@ fn verdicts_follow_their_thresholds() {
     assert_eq!(steps[3].verdict, Verdict::Healthy);
 }
 
-/// What comes back to an LSTM's h has come through c, too.
-#[test]
-fn an_lstms_h_has_no_factor_of_a_step() {
-    let lstm = trace(|r| r.cell = CellKind::Lstm);
-    for n in &lstm.norms {
-        assert_eq!(n.crossed_after.is_some(), n.state == "c", "{n:?}");
+/// An LSTM that reads `steps` zeros, whose loss is of the last state alone, with
+/// parameters set.
+fn lstm(steps: usize, set: &[&str]) -> Request {
+    Request {
+        cell: CellKind::Lstm,
+        last_state: true,
+        input: Some(vec!["0"; steps].join(" ")),
+        target: Some("70".into()),
+        set: set.iter().map(|&s| s.to_owned()).collect(),
+        ..Request::default()
     }
-    let shown = terminal::render(&lstm, View::default()).unwrap();
+}
+
+/// Both states of an LSTM are judged together: their norm at a step over that at
+/// the last one is what the Jacobians of the steps between make of the gradient
+/// there, as the engine has it.
+#[test]
+fn an_lstms_two_states_are_judged_by_the_jacobian_of_a_step() {
+    // What the forget gate keeps alone is W_h's doing too: each case by its rate.
+    let vanishing = ["B_f[1]=-9", "B_f[2]=-9"];
+    let stable = [
+        "B_f[1]=9",
+        "B_f[2]=9",
+        "W_hg[1,1]=0",
+        "W_hg[1,2]=0",
+        "W_hg[2,1]=0",
+        "W_hg[2,2]=0",
+    ];
+    let exploding = [
+        "W_hg[1,1]=40",
+        "W_hg[2,2]=40",
+        "B_i[1]=0",
+        "B_i[2]=0",
+        "B_f[1]=0",
+        "B_f[2]=0",
+        "B_g[1]=0",
+        "B_g[2]=0",
+        "B_o[1]=0",
+        "B_o[2]=0",
+    ];
+    for (set, verdict, along) in [
+        (&vanishing[..], Verdict::Vanishing, Verdict::Vanishing),
+        (&stable[..], Verdict::Healthy, Verdict::Healthy),
+        // Along c alone at most what the forget gate keeps comes back.
+        (&exploding[..], Verdict::Exploding, Verdict::Vanishing),
+    ] {
+        let subject = lstm(12, set).subject().unwrap();
+        let traced = step(&subject).unwrap();
+        let norms = norms(&traced);
+        let [both, cell] = norms.as_slice() else {
+            panic!("{norms:?}")
+        };
+        assert_eq!((both.state, cell.state), (Judged::Both, Judged::Cell));
+        assert_eq!((both.verdict, cell.verdict), (verdict, along), "{set:?}");
+        let last = both.steps.last().unwrap();
+        for s in &both.steps[..11] {
+            let (d_h, d_c) = back_to(&subject, &traced, s.step);
+            let squares = d_h.iter().chain(&d_c).map(|x| x * x);
+            let exact = squares.sum::<f64>().sqrt();
+            assert!((s.norm / exact - 1.0).abs() < 1e-9, "{set:?} {s:?} {exact}");
+            assert!((s.ratio / (exact / last.norm) - 1.0).abs() < 1e-9, "{s:?}");
+        }
+    }
+    // Where loss enters at every step, a factor is still the Jacobian's: a step of
+    // the whole gradient of the two states.
+    let everywhere =
+        trace(|r| (r.cell, r.configuration) = (CellKind::Lstm, Configuration::ManyToMany));
+    let both = &everywhere.norms[0];
+    let product = |at: usize| {
+        both.steps[at..]
+            .iter()
+            .filter_map(|s| s.factor)
+            .product::<f64>()
+    };
+    for (at, s) in both.steps.iter().enumerate() {
+        assert!((s.ratio / product(at) - 1.0).abs() < 1e-12, "{s:?}");
+    }
+    assert!(both.crossed_after.is_some());
+    let shown = terminal::render(&everywhere, View::default()).unwrap();
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
-        "of dL/dh is no factor of one step",
+        "dL/d(h, c): healthy",
+        "d(h, c) is what a step hands on",
+        "what enters from the loss at a step is less than",
         "what enters dL/dc at a step through h is less than",
     ] {
-        assert!(shown.contains(part), "{part}");
+        assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("from the loss at a step"));
+}
+
+/// What the engine's way back makes, at the states after step `t`, of the gradient
+/// that the loss sends into `h` at the last step: of `h` and of `c`.
+fn back_to(subject: &Subject, traced: &Step, t: usize) -> (Vec<f64>, Vec<f64>) {
+    let numbers = |symbol: String| {
+        let value = traced
+            .forward
+            .graph
+            .nodes
+            .iter()
+            .find(|n| n.symbol == symbol);
+        value.unwrap_or_else(|| panic!("{symbol}")).numbers.clone()
+    };
+    let entries = subject.params.layout().entries().iter();
+    let own = entries.filter_map(|e| {
+        let name = e.name.strip_prefix("rnn.")?;
+        Some((name.to_owned(), subject.params.get(&e.name)?))
+    });
+    let model = write_tensors(own, None).unwrap();
+    let steps = subject.input.nrows();
+    let state =
+        |numbers: Vec<f64>| ArrayD::from_shape_vec(vec![1, 1, numbers.len()], numbers).unwrap();
+    let rest: Vec<f64> = subject.input.iter().skip(t).copied().collect();
+    let rest = ArrayD::from_shape_vec(vec![steps - t, 1, 1], rest).unwrap();
+    let arrays = [
+        ("input", rest),
+        ("h_0", state(numbers(format!("h^{t}")))),
+        ("c_0", state(numbers(format!("c^{t}")))),
+        ("d_h_n", state(numbers(format!("dL/dh^{steps}")))),
+    ];
+    let views = arrays.iter().map(|(name, a)| (name.to_string(), a.view()));
+    let arrays = write_tensors(views, None).unwrap();
+    let ran = elman::run::run(&model, &arrays, &Default::default()).unwrap();
+    let ran = TensorFile::read(&ran.bytes).unwrap();
+    let get = |name: &str| {
+        ran.get::<f64>(name)
+            .unwrap()
+            .unwrap()
+            .iter()
+            .copied()
+            .collect()
+    };
+    (get("d_h_0"), get("d_c_0"))
+}
+
+/// The gradient of a lower layer comes through the layer above, not from the loss.
+#[test]
+fn a_lower_layers_gradient_enters_from_the_layer_above() {
+    for (cell, states) in [(CellKind::Rnn, 1), (CellKind::Gru, 1), (CellKind::Lstm, 2)] {
+        let t = trace(|r| (r.cell, r.layers, r.hidden) = (cell, 2, 1));
+        assert_eq!(t.norms.len(), 2 * states);
+        for n in &t.norms {
+            let enters = match (n.state, n.layer) {
+                (Judged::Cell, _) => Origin::Inside,
+                (_, 0) => Origin::Above,
+                _ => Origin::Loss,
+            };
+            assert_eq!(n.enters, enters, "{cell} {n:?}");
+        }
+        let shown = terminal::render(&t, View::default()).unwrap();
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        let table = |from: &str, to: &str| {
+            let (_, rest) = shown.split_once(from).unwrap_or_else(|| panic!("{from}"));
+            rest.split_once(to).map_or(rest, |(own, _)| own).to_owned()
+        };
+        let state = if states == 2 { "(h, c)" } else { "h" };
+        let below = table(&format!("dL/d{state} of layer 0"), "of layer 1");
+        let top = table(&format!("dL/d{state} of layer 1"), "Gradient descent");
+        let (loss, above) = ("enters from the loss", "enters from the layer above");
+        assert!(below.contains(above) && !below.contains(loss), "{below}");
+        assert!(top.contains(loss) && !top.contains(above), "{top}");
+        // The page says it by the same word.
+        let page = page::html(&t);
+        let entry = format!("[0,false,\"{state}\",0,3,");
+        let (_, rest) = page.split_once(&entry).unwrap();
+        assert_eq!(rest.split('"').nth(1), Some("above"), "{cell}");
+    }
 }
 
 /// A gradient that is not there has not vanished on the way; one that has faded
@@ -520,7 +804,7 @@ fn no_gradient_is_not_a_vanishing_one() {
     let json = serde_json::to_value(&head.norms).unwrap();
     assert_eq!(json[0]["verdict"], "no_gradient");
     let faded = trace(|r| {
-        (r.nonlinearity, r.last_state, r.hidden) = (Shape::Linear, true, 1);
+        (r.nonlinearity, r.last_state, r.hidden) = (RnnActivation::Linear, true, 1);
         r.input = Some(vec!["1"; 40].join(" "));
         r.target = Some("70".into());
         r.set = vec!["W_h=1e-20".into()];
@@ -571,6 +855,69 @@ fn the_worked_examples_update_lowers_the_loss() {
     }
 }
 
+/// In a file each line is a step and each column a feature, with or without names.
+#[test]
+fn a_file_has_a_line_for_each_step() {
+    let read = |text: &str| parse_table("x.csv", text).map(|t| (t.numbers.dim(), t.features));
+    let names = |all: &[&str]| all.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    for (text, dim, features) in [
+        ("1,2\n3,4\n5,6\n", (3, 2), &[][..]),
+        (
+            "\u{feff}\"a b\", c\r\n1, 2\r\n\r\n3, 4\r\n",
+            (2, 2),
+            &["a b", "c"],
+        ),
+        ("a;b;c\n1;2;3\n", (1, 3), &["a", "b", "c"]),
+        ("a\tb\n1\t2\n", (1, 2), &["a", "b"]),
+        ("1 2\n3 4\n", (2, 2), &[]),
+        ("y\n1\n2\n3\n", (3, 1), &["y"]),
+        ("10 20 30\n", (3, 1), &[]),
+        ("1 2, 3 4\n5 6", (3, 2), &[]),
+        ("1 2; 3 4", (2, 2), &[]),
+    ] {
+        assert_eq!(read(text).unwrap(), (dim, names(features)), "{text:?}");
+    }
+    for (text, parts) in [
+        ("", &["x.csv: the file is empty"][..]),
+        (
+            "a,b\n",
+            &["`a`, `b`", "no line of numbers follows", "0.1,0.2"],
+        ),
+        (
+            "a,b\n1,2\n3\n",
+            &[
+                "line 3: expected 2 numbers",
+                "got 1",
+                "name every column once",
+            ],
+        ),
+        ("a,b\n1,2,3\n", &["line 2: expected 2 numbers", "got 3"]),
+        (
+            "1,2\n3\n",
+            &["line 2: expected 2 numbers", "got 1", "as many"],
+        ),
+        (
+            "t,y\n2020-01,2\n",
+            &["line 2, column `t`", "got `2020-01`", "leave out"],
+        ),
+        (
+            "a;b\n1,5;2\n",
+            &["line 2, column `a`", "got `1,5`", "with a point"],
+        ),
+        (
+            "1,2\n3,\n",
+            &["line 2, column 2: expected a number, got ``"],
+        ),
+        ("10 ten", &["got `ten`"]),
+        ("10,ten\n1,2\n", &["line 1, column 2", "got `ten`"]),
+    ] {
+        let e = read(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(e.contains(part), "{text:?}: {e}");
+        }
+    }
+}
+
 #[test]
 fn wrong_words_are_refused_with_the_mend() {
     let refused = |change: &dyn Fn(&mut Request), part: &str| {
@@ -605,11 +952,14 @@ fn wrong_words_are_refused_with_the_mend() {
     refused(&|r| r.lr = f64::NAN, "--lr");
     refused(&|r| r.scale = Some(0.0), "--scale");
     refused(
-        &|r| (r.cell, r.nonlinearity) = (CellKind::Gru, Shape::Relu),
+        &|r| (r.cell, r.nonlinearity) = (CellKind::Gru, RnnActivation::Relu),
         "--nonlinearity",
     );
     assert_eq!(parse_input("x", "1 2 3").unwrap().dim(), (3, 1));
     assert_eq!(parse_input("x", "1 2, 3 4\n5 6").unwrap().dim(), (3, 2));
+    assert_eq!(parse_input("x", "1,2; 3, 4;").unwrap().dim(), (2, 2));
+    assert_eq!(parse_input("x", "1 2;").unwrap().dim(), (1, 2));
+    assert_eq!(parse_input("x", "1;2;3").unwrap().dim(), (3, 1));
     // By PyTorch's names from 0, by the formulas' symbols from 1, transposed.
     let mut subject = Request::default().subject().unwrap();
     assign(&mut subject, "rnn.weight_hh_l0[1,0] = 7").unwrap();

@@ -1,12 +1,11 @@
 //! A trace for a terminal of 80 columns.
 
-use super::{power, short, tiny};
-use crate::norms::{Norms, Verdict};
+use crate::norms::{Judged, Norms, Verdict};
 use crate::overview::Heat;
-use crate::subject::count;
-use crate::trace::Trace;
+use crate::text::{bracketed, count, power, short, tiny};
 use crate::trace::document::{Pass, Value};
-use crate::trace::graph::{From, Role};
+use crate::trace::graph::Origin;
+use crate::trace::{Tensor, Trace};
 use elman::{Error, Result};
 use std::fmt::Write;
 
@@ -76,7 +75,7 @@ impl View {
         for (flag, asked) in flags {
             if asked && !about.readable {
                 return Err(Error::option(format!(
-                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead",
+                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead, or make the model or the input smaller, like --hidden 1",
                     about.numbers, about.most
                 )));
             }
@@ -133,14 +132,16 @@ impl Text {
             false if v.formula == v.symbol => v.symbol.clone(),
             false => format!("{} = {}", v.symbol, v.formula),
         };
-        if let Some(from) = v.from.filter(|_| v.role == Role::Share) {
-            let _ = match from {
-                From::Loss => write!(head, "   from the loss here"),
-                From::Above => write!(head, "   from the layer above"),
-                From::Inside => write!(head, "   from the same step"),
-                From::Next if v.symbol.ends_with("[next]") => write!(head, "   from the next step"),
-                From::Next => Ok(()),
+        // What single uses send from the next step stands above their sum, which says so.
+        let single = |from: &Origin| v.via.is_some() && *from == Origin::Next;
+        if let Some(from) = v.from.filter(|from| !single(from)) {
+            let from = match from {
+                Origin::Loss => "the loss here",
+                Origin::Above => "the layer above",
+                Origin::Inside => "the same step",
+                Origin::Next => "the next step",
             };
+            let _ = write!(head, "   from {from}");
         }
         let left = self.view.width.saturating_sub(3 + shape.chars().count());
         let symbol = v.symbol.clone();
@@ -202,7 +203,6 @@ impl Text {
         let chosen: Vec<&Value> = trace
             .of(pass)
             .filter(|v| self.view.step.is_none_or(|t| v.place.step == Some(t)))
-            .filter(|v| !v.symbol.ends_with('°'))
             .collect();
         for v in chosen {
             let here = v.place.step;
@@ -224,14 +224,6 @@ impl Text {
     }
 }
 
-/// A number inside of a formula.
-fn bracketed(x: f64) -> String {
-    match short(x) {
-        negative if negative.starts_with('−') => format!("({negative})"),
-        other => other,
-    }
-}
-
 /// The trace as text.
 ///
 /// # Errors
@@ -250,7 +242,7 @@ pub fn render(trace: &Trace, view: View) -> Result<String> {
         about(&mut t, trace);
     }
     if matches!(view.only, Only::All | Only::Shapes) {
-        shapes(&mut t, trace);
+        shapes(&mut t, &trace.shapes);
     }
     if view.only == Only::Shapes {
         return Ok(t.out);
@@ -258,7 +250,7 @@ pub fn render(trace: &Trace, view: View) -> Result<String> {
     if trace.about.readable {
         if view.only == Only::All && view.step.is_none() {
             t.heading("Given");
-            for v in trace.of(Pass::Given).filter(|v| !v.symbol.ends_with('°')) {
+            for v in trace.of(Pass::Given) {
                 t.value(v);
             }
         }
@@ -343,15 +335,25 @@ fn about(t: &mut Text, trace: &Trace) {
     }
     if !a.readable {
         t.words(2, &format!(
-            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm",
+            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm, and a smaller model or input, like --hidden 1, every number with its formula",
             a.numbers, a.most
         ));
     }
 }
 
-fn shapes(t: &mut Text, trace: &Trace) {
+/// The tensors alone.
+pub fn tensors(all: &[Tensor], view: View) -> String {
+    let mut t = Text {
+        out: String::new(),
+        view,
+    };
+    shapes(&mut t, all);
+    t.out
+}
+
+fn shapes(t: &mut Text, all: &[Tensor]) {
     t.heading("Shapes, in PyTorch with batch_first=True");
-    for s in &trace.shapes {
+    for s in all {
         let dims: Vec<String> = s.shape.iter().map(ToString::to_string).collect();
         let symbols = match s.rows.as_slice() {
             [] => s.shown().join(" "),
@@ -374,6 +376,9 @@ fn shapes(t: &mut Text, trace: &Trace) {
             let _ = writeln!(t.out, "  {}", bare.trim_end());
             t.words(6, &symbols);
         }
+        if let Some(own) = &s.stored {
+            t.words(6, &format!("in the file {own}"));
+        }
     }
     t.words(2, "h_0 and h_n stay (L·D, B, H) whatever batch_first says. Weights are shown transposed: rows for what is read, columns for units.");
 }
@@ -386,7 +391,7 @@ fn whose(n: &Norms, trace: &Trace) -> String {
         String::new()
     };
     let reverse = if n.reverse { ", from the end" } else { "" };
-    format!("dL/d{}{layer}{reverse}", n.state)
+    format!("dL/d{}{layer}{reverse}", n.state.symbol())
 }
 
 fn word(v: Verdict) -> &'static str {
@@ -448,21 +453,17 @@ fn norms(t: &mut Text, trace: &Trace) {
             t.words(4, &line);
         }
         let [low, high] = n.thresholds.map(power);
-        let lstm = trace.about.cell == "lstm";
         let why = match (n.factor, n.crossed_after) {
-            (Some(f), _) if lstm && n.state == "h" => format!(
-                "In an LSTM “a step back” of dL/dh is no factor of one step: what comes from the next step has also come through c. It is {} of the norm there on average; dL/dc says what is kept.",
-                short(f)
-            ),
             (Some(f), Some(steps)) => {
                 let (than, bound) = if f < 1.0 {
                     ("less", &low)
                 } else {
                     ("more", &high)
                 };
-                let (along, enters) = match lstm {
-                    true => (" along c", "dL/dc at a step through h"),
-                    false => ("", "from the loss at a step"),
+                let (along, enters) = match n.enters {
+                    Origin::Inside => (" along c", "dL/dc at a step through h"),
+                    Origin::Above => ("", "from the layer above at a step"),
+                    _ => ("", "from the loss at a step"),
                 };
                 format!(
                     "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {steps} steps earlier.",
@@ -476,6 +477,9 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
+        if n.state == Judged::Both {
+            t.words(4, "d(h, c) is what a step hands on: dL/dh, and of dL/dc what comes from the next step, as the rest comes through h.");
+        }
         if n.steps.iter().any(|s| s.verdict == Verdict::NoGradient) {
             t.words(
                 4,
@@ -504,10 +508,15 @@ fn heat(t: &mut Text, trace: &Trace) {
             short(low),
             short(high)
         );
-        for line in lines(h, t.view.width - 4) {
+        for line in lines(t, h) {
             let _ = writeln!(t.out, "    {line}");
         }
     }
+    let [above, below] = [ABOVE, BELOW].map(|ramp| ramp.iter().collect::<String>());
+    let [above, below] = [t.paint(UP, &above), t.paint(DOWN, &below)];
+    t.words(2, &format!(
+        "Positive {above}, negative {below}, zero blank: a shade for each quarter of the range beside the name."
+    ));
     let steps = trace.heat.iter().map(|h| h.levels.len()).max();
     cut(t, steps.unwrap_or(0), t.view.width - 4);
 }
@@ -528,17 +537,23 @@ fn newest<T>(row: &[T], width: usize) -> &[T] {
 }
 
 /// The first units of a heat map, in the shades that a terminal has.
-fn lines(h: &Heat, width: usize) -> Vec<String> {
+fn lines(t: &Text, h: &Heat) -> Vec<String> {
     const UNITS: usize = 12;
     let units = h.levels.first().map_or(0, Vec::len);
-    let mut lines: Vec<String> = (0..units.min(UNITS))
-        .map(|u| {
-            newest(&h.levels, width)
-                .iter()
-                .map(|row| shade(&row[u]))
-                .collect()
-        })
-        .collect();
+    let rows = newest(&h.levels, t.view.width - 4);
+    let line = |u: usize| -> String {
+        // What has the same sign is painted at once.
+        let runs = rows.chunk_by(|a, b| a[u].signum() == b[u].signum());
+        let each = runs.map(|run| {
+            let shades: String = run.iter().map(|row| shade(row[u])).collect();
+            match run[0][u] {
+                0 => shades,
+                level => t.paint(if level > 0 { UP } else { DOWN }, &shades),
+            }
+        });
+        each.collect()
+    };
+    let mut lines: Vec<String> = (0..units.min(UNITS)).map(line).collect();
     if units > UNITS {
         lines.push(format!("… {} units in all", units));
     }
@@ -550,29 +565,52 @@ fn connectivity(t: &mut Text, trace: &Trace) {
     shaded(t, &trace.connectivity.outputs, &trace.connectivity.levels);
     t.words(
         2,
-        &format!("The darkest is {}.", short(trace.connectivity.largest)),
+        &format!(
+            "░▒▓█ are quarters of the largest, {}.",
+            short(trace.connectivity.largest)
+        ),
     );
     let Some(beside) = &trace.connectivity.beside else {
         return;
     };
     t.heading("The same through the skip connection: its weights, the numbers to the right");
     shaded(t, &trace.connectivity.outputs, &beside.levels);
-    t.words(2, &format!("The darkest is {}.", short(beside.largest)));
+    t.words(
+        2,
+        &format!(
+            "░▒▓█ are quarters of the largest, {}.",
+            short(beside.largest)
+        ),
+    );
 }
 
 /// A line of shades for each output.
 fn shaded(t: &mut Text, outputs: &[String], levels: &[Vec<u8>]) {
     let width = t.view.width - 12;
     for (name, levels) in outputs.iter().zip(levels) {
-        let shades: String = newest(levels, width).iter().map(shade).collect();
+        let shades = newest(levels, width).iter().map(|l| shade(*l as i8));
+        let shades: String = shades.collect();
         let _ = writeln!(t.out, "  {name:6} {shades}");
     }
     cut(t, levels.first().map_or(0, Vec::len), width);
 }
 
+/// The shades above zero, from light to dark.
+const ABOVE: [char; 4] = ['░', '▒', '▓', '█'];
+/// Those below: without colours the sign is to be seen, too.
+const BELOW: [char; 4] = ['.', ':', '=', '#'];
+/// The colours of both.
+const UP: &str = "31";
+/// Of those below zero.
+const DOWN: &str = "34";
+
 /// A shade that a terminal has.
-fn shade(level: &u8) -> char {
-    [' ', '░', '▒', '▓', '█'][usize::from(*level)]
+fn shade(level: i8) -> char {
+    let ramp = if level < 0 { BELOW } else { ABOVE };
+    match usize::from(level.unsigned_abs()) {
+        0 => ' ',
+        size => ramp[size.min(ramp.len()) - 1],
+    }
 }
 
 fn training(t: &mut Text, trace: &Trace) {

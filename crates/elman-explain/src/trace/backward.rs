@@ -2,7 +2,7 @@
 //! of a gradient a value of its own.
 
 use super::forward::Forward;
-use super::graph::{From, Graph, Id, Place, Role, Rule};
+use super::graph::{CellState, Counts, Derivative, Graph, Id, Origin, Place, Role, Rule};
 use std::collections::BTreeMap;
 
 /// A training step: forward, back, update.
@@ -57,40 +57,46 @@ fn sent(graph: &Graph, grads: &[Option<Id>], v: Id, by: Id) -> Vec<Sent> {
 }
 
 /// Where what a use sends back comes from.
-fn origin(v: Place, role: Role, by: Place, last_layer: Option<usize>) -> From {
+fn origin(v: Place, role: Role, by: Place, last_layer: Option<usize>) -> Origin {
     match (v.layer, by.layer) {
         _ if by.join => {
             if by.layer == last_layer {
-                From::Loss
+                Origin::Loss
             } else {
-                From::Above
+                Origin::Above
             }
         }
-        (None, Some(_)) if role == Role::Prediction => From::Next,
+        (None, Some(_)) if role == Role::Prediction => Origin::Next,
         (Some(a), Some(b)) if a == b && v.reverse == by.reverse && !v.join => {
             if v.step == by.step {
-                From::Inside
+                Origin::Inside
             } else {
-                From::Next
+                Origin::Next
             }
         }
-        (_, Some(_)) => From::Above,
-        (_, None) => From::Loss,
+        (_, Some(_)) => Origin::Above,
+        (_, None) => Origin::Loss,
+    }
+}
+
+/// From where a gradient enters a state, beside what the next step sends.
+pub(crate) fn enters(state: CellState, place: Place, last_layer: Option<usize>) -> Origin {
+    match state {
+        CellState::Cell => Origin::Inside,
+        CellState::Hidden if place.layer == last_layer => Origin::Loss,
+        CellState::Hidden => Origin::Above,
     }
 }
 
 /// What arrives at a value, by where it comes from: which use sends it, and how
 /// it is computed.
-type Arrivals = BTreeMap<From, Vec<(Id, Rule)>>;
+type Arrivals = BTreeMap<Origin, Vec<(Id, Rule)>>;
 
 /// Appends the backward pass and the update of a forward pass; of a `lean` one
 /// the gradients of inputs, states and gates alone.
 pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
     let uses = forward.graph.uses();
-    let (loss, last_layer) = {
-        let layers = forward.graph.nodes.iter().filter_map(|n| n.place.layer);
-        (forward.loss, layers.max())
-    };
+    let (loss, last_layer) = (forward.loss, forward.last_layer());
     let begins = loss + 1;
     let graph = &mut forward.graph;
     let mut grads: Vec<Option<Id>> = vec![None; begins];
@@ -121,15 +127,9 @@ pub fn backward(mut forward: Forward, lr: f64, lean: bool) -> Step {
             _ => {}
         }
         // A state's gradient always has its parts.
-        if role == Role::State && place.step.is_some() {
-            let is_h = !graph.nodes[v].symbol.starts_with('c');
-            let other = match (is_h, place.layer == last_layer) {
-                (false, _) => From::Inside,
-                (true, true) => From::Loss,
-                (true, false) => From::Above,
-            };
-            groups.entry(other).or_default();
-            groups.entry(From::Next).or_default();
+        if let (Role::State, Some(state)) = (role, graph.nodes[v].state) {
+            groups.entry(enters(state, place, last_layer)).or_default();
+            groups.entry(Origin::Next).or_default();
         }
         let symbol = gradient_symbol(graph, &uses, v);
         grads[v] = Some(gradient(graph, v, &symbol, groups));
@@ -167,7 +167,7 @@ fn arrivals(
     }
     if !slices.is_empty() {
         let rule = Rule::Scatter(slices);
-        groups.entry(From::Inside).or_default().push((v, rule));
+        groups.entry(Origin::Inside).or_default().push((v, rule));
     }
     groups
 }
@@ -197,10 +197,7 @@ fn gradient(graph: &mut Graph, v: Id, symbol: &str, groups: Arrivals) -> Id {
         let readers: Vec<Id> = all.iter().map(|(by, _)| *by).collect();
         match <[(Id, Rule); 1]>::try_from(all) {
             Ok([(_, rule)]) if !several => {
-                let id = part(graph, (v, from), symbol.to_owned(), rule, readers);
-                graph.nodes[id].role = Role::Gradient;
-                graph.nodes[id].of = Some((v, None));
-                return id;
+                return derivative(graph, v, Counts::All, symbol.to_owned(), rule);
             }
             Err(all) if !several => parts = shares(graph, (v, from), symbol, all),
             one_or_more => {
@@ -210,37 +207,37 @@ fn gradient(graph: &mut Graph, v: Id, symbol: &str, groups: Arrivals) -> Id {
                     Err(all) => Rule::Sum(shares(graph, (v, from), symbol, all)),
                 };
                 let symbol = format!("{symbol}[{}]", from.word());
-                parts.push(part(graph, (v, from), symbol, rule, readers));
+                let counts = Counts::From(from, readers);
+                parts.push(derivative(graph, v, counts, symbol, rule));
             }
         }
     }
-    let (place, shape) = (graph.nodes[v].place, graph.nodes[v].shape);
-    let id = graph.push(symbol, Role::Gradient, place, shape, Rule::Sum(parts));
-    graph.nodes[id].of = Some((v, None));
-    graph.nodes[id].matrix = graph.nodes[v].matrix;
-    id
+    derivative(graph, v, Counts::All, symbol.to_owned(), Rule::Sum(parts))
 }
 
-/// Appends the part of a gradient that the uses `readers` of `v` send back.
-fn part(
-    graph: &mut Graph,
-    (v, from): (Id, From),
-    symbol: String,
-    rule: Rule,
-    readers: Vec<Id>,
-) -> Id {
+/// Appends a gradient of `v`, of its shape, or a part of it.
+fn derivative(graph: &mut Graph, v: Id, counts: Counts, symbol: String, rule: Rule) -> Id {
     let (place, shape, matrix) = {
         let node = &graph.nodes[v];
         (node.place, node.shape, node.matrix)
     };
-    let id = graph.push(symbol, Role::Share, place, shape, rule);
-    let node = &mut graph.nodes[id];
-    (node.of, node.from, node.matrix) = (Some((v, Some(readers))), Some(from), matrix);
+    let role = match counts {
+        Counts::All => Role::Gradient,
+        _ => Role::Share,
+    };
+    let id = graph.push(symbol, role, place, shape, rule);
+    graph.nodes[id].matrix = matrix;
+    graph.nodes[id].derivative = Some(Derivative { of: v, counts });
     id
 }
 
 /// What each of several uses sends back, as values.
-fn shares(graph: &mut Graph, (v, from): (Id, From), symbol: &str, all: Vec<(Id, Rule)>) -> Vec<Id> {
+fn shares(
+    graph: &mut Graph,
+    (v, from): (Id, Origin),
+    symbol: &str,
+    all: Vec<(Id, Rule)>,
+) -> Vec<Id> {
     let role = graph.nodes[v].role;
     let share = |(by, rule): (Id, Rule)| {
         let user = &graph.nodes[by];
@@ -249,7 +246,8 @@ fn shares(graph: &mut Graph, (v, from): (Id, From), symbol: &str, all: Vec<(Id, 
             (Role::Parameter, Some(t)) => (format!("t={t}"), Some(user.place)),
             _ => (format!("via {}", user.symbol), None),
         };
-        let id = part(graph, (v, from), format!("{symbol}[{at}]"), rule, vec![by]);
+        let counts = Counts::Use(from, by);
+        let id = derivative(graph, v, counts, format!("{symbol}[{at}]"), rule);
         if let Some(place) = place {
             graph.nodes[id].place = place;
         }

@@ -1,13 +1,16 @@
 //! The document: all that a renderer shows, and nothing to compute.
 
 use super::Step;
-use super::graph::{From, Id, Place, Role};
+use super::graph::{At, CellState, Counts, Graph, Id, Origin, Place, Role};
+use super::shapes::{Tensor, shapes};
 use crate::check::{self, Check};
 use crate::landscape::{self, Curve, RECORDED, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
+use crate::progress::{Meter, Progress, Stage};
 use crate::sketch::{self, Sketch};
 use crate::subject::Subject;
+use crate::text::{bracketed, fill, short};
 use crate::torch;
 use crate::words::Note;
 use elman::Result;
@@ -27,9 +30,9 @@ const FOLLOWED: usize = 200;
 pub enum Pass {
     /// Input, target, parameters, first states.
     Given,
-    /// From input to loss.
+    /// Origin input to loss.
     Forward,
-    /// From loss to gradients.
+    /// Origin loss to gradients.
     Backward,
     /// Gradients into parameters.
     Update,
@@ -62,7 +65,10 @@ pub struct Value {
     pub place: Place,
     /// Of a part of a gradient: where that comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<From>,
+    pub from: Option<Origin>,
+    /// Of a part of a gradient that one use of several sends: this use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Id>,
     /// Of a gradient: the value it is the gradient of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Id>,
@@ -116,42 +122,6 @@ pub struct Frame {
     pub norms: Vec<Norms>,
     /// As [`Connectivity::rows`]; empty where the step or these are too large.
     pub connectivity: Vec<Vec<f64>>,
-}
-
-/// A tensor as PyTorch has it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tensor {
-    /// PyTorch's name.
-    pub name: String,
-    /// The symbols it is shown by.
-    pub symbols: Vec<String>,
-    /// Where the symbols are parts of a parameter: the first and the last row of
-    /// each, counted from 1.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rows: Vec<[usize; 2]>,
-    /// Its shape in PyTorch, with batch first.
-    pub shape: Vec<usize>,
-    /// The shape, in letters.
-    pub letters: String,
-}
-
-impl Tensor {
-    /// Symbols that are all shown.
-    const SYMBOLS: usize = 8;
-
-    /// The symbols that are shown: all of them or, of a long sequence's steps, the
-    /// first ones and the last.
-    pub fn shown(&self) -> Vec<String> {
-        match self.symbols.as_slice() {
-            [first, second, .., last]
-                if self.rows.is_empty() && self.symbols.len() > Self::SYMBOLS =>
-            {
-                let shown = [first.as_str(), second, "…", last];
-                shown.map(str::to_owned).to_vec()
-            }
-            _ => self.symbols.clone(),
-        }
-    }
 }
 
 /// Of the last layer, the states of its directions that PyTorch returns at the
@@ -282,11 +252,8 @@ impl About {
             bidirectional: recurrent.stack.bidirectional,
             hidden: recurrent.hidden_size,
             bias: bias.to_owned(),
-            steps: match configuration {
-                "one-to-many" => subject.target.len() / subject.outputs().max(1),
-                _ => subject.input.nrows(),
-            },
-            parameters: subject.params.values().len(),
+            steps: subject.steps(),
+            parameters: subject.parameters().map(|e| e.range.len()).sum(),
             input: subject
                 .input
                 .rows()
@@ -316,22 +283,35 @@ impl Trace {
     /// # Errors
     /// What [`Subject::check`] and the engine refuse.
     pub fn new(subject: &Subject) -> Result<Self> {
+        Self::with_progress(subject, &mut |_| {})
+    }
+
+    /// The same, telling how far it is.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_progress(subject: &Subject, report: &mut dyn FnMut(Progress)) -> Result<Self> {
+        let mut meter = Meter::new(report);
         let step = super::step(subject)?;
         let total = step.forward.graph.numbers() + step.left_out;
         let readable = total <= READABLE;
         let (training, landscape) = if readable {
-            let recorded = landscape::train(subject)?;
+            let recorded = landscape::train(subject, &mut meter)?;
             let mut training = vec![frame(subject, 0, &recorded[0])?];
             let later = recorded.iter().enumerate().skip(1);
             // Training may lead to numbers that cannot be traced; it ends there.
-            training.extend(later.map_while(|(i, r)| frame(subject, i, r).ok()));
-            let curves = landscape::curves(subject, &recorded, &step)?;
+            meter.begin(Stage::Training, recorded.len());
+            training.extend(later.map_while(|(i, r)| {
+                meter.next();
+                frame(subject, i, r).ok()
+            }));
+            let curves = landscape::curves(subject, &recorded, &step, &mut meter)?;
             (training, curves)
         } else {
-            (losses(subject)?, Vec::new())
+            (losses(subject, &mut meter)?, Vec::new())
         };
         let (check, values) = if readable {
-            let (check, finite) = check::check(subject, &step)?;
+            let (check, finite) = check::metered(subject, &step, &mut meter)?;
             (Some(check), values(subject, &step, &finite))
         } else {
             (None, Vec::new())
@@ -340,7 +320,7 @@ impl Trace {
         let about = About::new(subject, total, &training)?;
         Ok(Self {
             format: "elman explain 1",
-            shapes: shapes(subject, &step)?,
+            shapes: shapes(subject, &step.forward)?,
             ends: match readable {
                 true => ends(&step, about.steps),
                 false => Ends::default(),
@@ -351,7 +331,7 @@ impl Trace {
             },
             norms: norms::norms(&step),
             heat: overview::heat(&step, &recurrent),
-            connectivity: overview::connectivity(subject)?,
+            connectivity: overview::metered(subject, &mut meter)?,
             code: torch::code(subject)?,
             about,
             values,
@@ -391,9 +371,11 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
 }
 
 /// The recorded training steps where they are too large to be read.
-fn losses(subject: &Subject) -> Result<Vec<Frame>> {
+fn losses(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Frame>> {
     let mut all = Vec::new();
+    meter.begin(Stage::Training, RECORDED + 1);
     landscape::descend(subject, |_, passed| {
+        meter.next();
         all.push(Frame {
             step: all.len(),
             loss: passed.loss,
@@ -420,34 +402,24 @@ fn place_in(subject: &Subject, name: &str, i: usize) -> String {
     }
 }
 
-/// A template with its operands.
-fn fill(template: &str, operands: &[(Id, usize)], show: impl Fn((Id, usize)) -> String) -> String {
-    let mut text = template.to_owned();
-    for (k, at) in operands.iter().enumerate() {
-        text = text.replace(&format!("{{{k}}}"), &show(*at));
-    }
-    text
-}
-
 /// A template with numbers, negative ones in brackets unless they stand in those
 /// of a function.
-fn fill_numbers(
-    template: &str,
-    operands: &[(Id, usize)],
-    get: impl Fn((Id, usize)) -> f64,
-) -> String {
-    let mut text = template.to_owned();
-    for (k, at) in operands.iter().enumerate() {
-        let number = crate::render::short(get(*at));
-        text = text.replace(&format!("({{{k}}})"), &format!("({number})"));
-        let signed = if number.starts_with('−') {
-            format!("({number})")
-        } else {
-            number
-        };
-        text = text.replace(&format!("{{{k}}}"), &signed);
-    }
-    text
+fn fill_numbers(template: &str, operands: &[At], get: impl Fn(At) -> f64) -> String {
+    // Of `(-1)`, which a template has as `({0})`, the inner brackets are enough.
+    let bare = |k: usize| template.contains(&format!("({{{k}}})"));
+    let number = |(k, at): (usize, &At)| match bare(k) {
+        true => (k, short(get(*at))),
+        false => (k, bracketed(get(*at))),
+    };
+    fill(template, operands.iter().enumerate().map(number))
+}
+
+/// Where a part of a gradient comes from. Of a parameter's parts each comes from a
+/// step of its own.
+fn from(graph: &Graph, id: Id) -> Option<Origin> {
+    let derivative = graph.nodes[id].derivative.as_ref()?;
+    let parameter = graph.nodes[derivative.of].role == Role::Parameter;
+    derivative.counts.origin().filter(|_| !parameter)
 }
 
 fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> Vec<Value> {
@@ -466,7 +438,7 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
         let elements: Vec<_> = (0..count).map(|i| graph.element(id, i)).collect();
         let template = elements.iter().map(|e| e.template());
         let template = template.max_by_key(String::len).unwrap_or_default();
-        let get = |(v, i): (Id, usize)| graph.nodes[v].numbers[i];
+        let get = |(v, i): At| graph.nodes[v].numbers[i];
         let parts: Vec<Vec<f64>> = elements.iter().map(|e| e.parts(get)).collect();
         Value {
             id,
@@ -474,20 +446,27 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
             role: node.role,
             symbol: graph.symbol(id),
             place: node.place,
-            from: node.from.filter(|_| node.role == Role::Share),
-            of: node.of.as_ref().map(|(v, _)| *v),
+            from: from(graph, id),
+            via: match node.derivative.as_ref().map(|d| &d.counts) {
+                Some(Counts::Use(_, by)) => Some(*by),
+                _ => None,
+            },
+            of: node.derivative.as_ref().map(|d| d.of),
             shape: [node.shape.0, node.shape.1],
             matrix: node.matrix,
-            source: node.source.as_ref().map(|(name, index)| Source {
-                name: name.clone(),
-                index: index.clone(),
-                place: index.iter().map(|i| place_in(subject, name, *i)).collect(),
+            source: node.source.as_ref().map(|s| Source {
+                name: s.name.clone(),
+                index: s.index().collect(),
+                place: s.index().map(|i| place_in(subject, &s.name, i)).collect(),
             }),
             formula: graph.formula(id),
             template,
             symbols: elements
                 .iter()
-                .map(|e| fill(&e.template(), &e.operands(), |at| graph.symbol_at(at)))
+                .map(|e| {
+                    let symbols = e.operands().into_iter().map(|at| graph.symbol_at(at));
+                    fill(&e.template(), symbols.enumerate())
+                })
                 .collect(),
             filled: elements
                 .iter()
@@ -511,108 +490,19 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
 /// The last layer's states at the end.
 fn ends(step: &Step, steps: usize) -> Ends {
     let named = &step.forward.named;
-    let last = named.iter().map(|(layer, ..)| *layer).max().unwrap_or(0);
+    let last = step.forward.last_layer();
     let mut ends = Ends::default();
-    for (layer, reverse, t, name, id) in named {
-        if (*layer, *name) != (last, "h") {
+    for n in named {
+        let state = step.forward.graph.nodes[n.id].state;
+        if (Some(n.layer), state) != (last, Some(CellState::Hidden)) {
             continue;
         }
-        if *t == steps {
-            ends.output.push(*id);
+        if n.step == steps {
+            ends.output.push(n.id);
         }
-        if *t == if *reverse { 1 } else { steps } {
-            ends.h_n.push(*id);
+        if n.step == if n.reverse { 1 } else { steps } {
+            ends.h_n.push(n.id);
         }
     }
     ends
-}
-
-/// The layer's tensors with PyTorch's names and shapes.
-fn shapes(subject: &Subject, step: &Step) -> Result<Vec<Tensor>> {
-    let recurrent = subject.recurrent()?;
-    let stack = &recurrent.stack;
-    let graph = &step.forward.graph;
-    let symbols = |wanted: &dyn Fn(&super::graph::Node) -> bool| -> Vec<String> {
-        let there = graph.nodes.iter().filter(|n| wanted(n));
-        there.map(|n| n.symbol.clone()).collect()
-    };
-    let directions = if stack.bidirectional { 2 } else { 1 };
-    let r = match recurrent.proj_size {
-        0 => recurrent.hidden_size,
-        projected => projected,
-    };
-    let slots = stack.num_layers * directions;
-    let (steps, features) = match subject.readout() {
-        None => (
-            subject.target.len() / subject.outputs().max(1),
-            recurrent.input_size,
-        ),
-        Some(_) => subject.input.dim(),
-    };
-    let tensor = |name: &str, symbols: Vec<String>, shape: [usize; 3], letters: &str| Tensor {
-        name: name.to_owned(),
-        symbols,
-        rows: Vec::new(),
-        shape: shape.to_vec(),
-        letters: letters.to_owned(),
-    };
-    let named = |ids: &[Id]| ids.iter().map(|id| graph.symbol(*id)).collect::<Vec<_>>();
-    let starts = |state: char| {
-        symbols(&|n| {
-            let own = n.symbol.starts_with(state) && !n.symbol.ends_with('°');
-            n.role == Role::Start && own && n.place.layer.is_some()
-        })
-    };
-    // Of each layer and direction, the state where it ends.
-    let ends = |state: &str| {
-        let all = step.forward.named.iter();
-        let last = all.filter(|(_, reverse, t, name, _)| {
-            *name == state && *t == if *reverse { 1 } else { steps }
-        });
-        last.map(|(.., id)| graph.symbol(*id)).collect::<Vec<_>>()
-    };
-    let slot = "(L·D, B, H)";
-    let h = recurrent.hidden_size;
-    let inputs = symbols(&|n| n.role == Role::Input && n.place.step.is_some());
-    let outputs = named(&step.forward.outputs);
-    let lstm = recurrent.cell == elman::cell::CellKind::Lstm;
-    let mut all = vec![
-        tensor("input", inputs, [1, steps, features], "(B, T, I)"),
-        tensor("h_0", starts('h'), [slots, 1, r], slot),
-    ];
-    if lstm {
-        all.push(tensor("c_0", starts('c'), [slots, 1, h], slot));
-    }
-    let wide = [1, steps, directions * r];
-    all.push(tensor("output", outputs, wide, "(B, T, D·H)"));
-    all.push(tensor("h_n", ends("h"), [slots, 1, r], slot));
-    if lstm {
-        all.push(tensor("c_n", ends("c"), [slots, 1, h], slot));
-    }
-    for entry in subject.params.layout().entries() {
-        let of = |n: &super::graph::Node| {
-            let source = n.source.as_ref().filter(|_| n.role == Role::Parameter);
-            source.is_some_and(|(name, _)| *name == entry.name)
-        };
-        let columns: usize = entry.shape.iter().skip(1).product();
-        let parts = graph.nodes.iter().filter(|n| of(n));
-        let rows = parts.filter_map(|n| {
-            let (_, index) = n.source.as_ref()?;
-            let row = |i: &usize| i / columns.max(1) + 1;
-            Some([index.iter().map(row).min()?, index.iter().map(row).max()?])
-        });
-        let symbols = symbols(&of);
-        all.push(Tensor {
-            name: entry.name.clone(),
-            rows: if symbols.len() > 1 {
-                rows.collect()
-            } else {
-                Vec::new()
-            },
-            symbols,
-            shape: entry.shape.clone(),
-            letters: String::new(),
-        });
-    }
-    Ok(all)
 }

@@ -1,47 +1,71 @@
 //! The forward pass as a graph: each cell as its definition has it.
 
-use super::graph::{Graph, Id, Place, Role, Rule};
+use super::graph::{CellState, Graph, Id, Place, Role, Rule, Source};
 use crate::subject::Subject;
 use elman::cell::{Activation, Bias, CellKind, GatedCell, Gru, Lstm, Nonlinearity, Rnn, Side};
 use elman::layer::RecurrentConfig;
 use elman::network::{NetworkConfig, Readout};
 use elman::{Error, Result};
 
-/// The forward pass.
+/// The forward pass. Every value is a matrix or one row: B is 1, so that a step has
+/// (1, I), a state (1, H), a prediction (1, O).
 #[derive(Debug, Clone)]
 pub struct Forward {
     /// The values.
     pub graph: Graph,
-    /// The loss.
+    /// The loss, (1, 1).
     pub loss: Id,
-    /// The predictions, in order.
+    /// The predictions, in order, (1, O) each.
     pub predictions: Vec<Id>,
-    /// Every state and gate: layer, direction, step from 1, name as the
-    /// engine's trace has it.
-    pub named: Vec<(usize, bool, usize, &'static str, Id)>,
-    /// The inputs of the steps.
+    /// Every state and gate.
+    pub named: Vec<Named>,
+    /// The inputs of the steps, (1, I) each; the vector of a one-to-many network.
     pub inputs: Vec<Id>,
-    /// The last layer's output at each step, its directions side by side.
+    /// The last layer's output at each step, its directions side by side, (1, D H).
     pub outputs: Vec<Id>,
-    /// The states before the first step, by slot.
+    /// The states before the first step, by slot: `h` (1, H) or, projected, (1, R),
+    /// and an LSTM's `c` (1, H).
     pub starts: Vec<Vec<Id>>,
 }
 
-/// A gate's weights.
+impl Forward {
+    /// The last recurrent layer.
+    pub fn last_layer(&self) -> Option<usize> {
+        self.named.iter().map(|n| n.layer).max()
+    }
+}
+
+/// A state or a gate of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// The layer, counted from 0.
+    pub layer: usize,
+    /// The direction that goes from the end.
+    pub reverse: bool,
+    /// The step in time, counted from 1.
+    pub step: usize,
+    /// Its name, as the engine's trace has it.
+    pub name: &'static str,
+    /// The value.
+    pub id: Id,
+}
+
+/// A gate's weights: (I, H) or (R, H), and a bias (1, H).
 struct Gate {
     name: &'static str,
     weight: Id,
     bias: Option<Id>,
 }
 
-/// The weights of a cell: what reads the input, what reads the state.
+/// The weights of a cell: what reads the input, what reads the state; a projection
+/// (H, R).
 struct CellWeights {
     input: Vec<Gate>,
     hidden: Vec<Gate>,
     projection: Option<Id>,
 }
 
-/// What the gates of a step add up, by their names.
+/// What the gates of a step add up, by their names: terms of (1, H).
 struct Sums {
     input: Vec<(&'static str, Vec<Id>)>,
     hidden: Vec<(&'static str, Vec<Id>)>,
@@ -92,7 +116,7 @@ impl Builder<'_> {
         (rows, block): (usize, usize),
         place: Place,
     ) -> Result<Id> {
-        let Some(entry) = self.subject.params.layout().find(name) else {
+        let Some(entry) = self.subject.layout().find(name) else {
             return Err(Error::file(format!(
                 "model: the parameter {name} is missing"
             )));
@@ -102,20 +126,28 @@ impl Builder<'_> {
         } else {
             1
         };
-        let from =
-            (0..columns).flat_map(|i| (0..rows).map(move |j| (block * rows + j) * columns + i));
-        let from: Vec<usize> = from.collect();
-        let values = &self.subject.params.values()[entry.range.clone()];
-        let numbers = from.iter().map(|i| values[*i]).collect();
+        let source = Source {
+            name: name.to_owned(),
+            columns,
+            rows,
+            first: block * rows,
+        };
+        let numbers = match self.out.graph.dry {
+            true => Vec::new(),
+            false => {
+                let values = &self.subject.params.values()[entry.range.clone()];
+                source.index().map(|i| values[i]).collect()
+            }
+        };
         let shape = (columns, rows);
         let graph = &mut self.out.graph;
         let id = graph.give(symbol, Role::Parameter, place, shape, numbers);
-        graph.nodes[id].source = Some((name.to_owned(), from));
+        graph.nodes[id].source = Some(source);
         graph.nodes[id].matrix = entry.shape.len() == 2;
         Ok(id)
     }
 
-    /// `W v + b` of a linear map as a row times a matrix, and its bias.
+    /// The weight of a linear map, (inputs, outputs), and its bias, (1, outputs).
     fn linear(&mut self, name: &str, letter: &str, outputs: usize) -> Result<(Id, Id)> {
         let place = Place::default();
         let w = self.parameter(
@@ -169,10 +201,10 @@ impl Builder<'_> {
             let mut all = Vec::new();
             for (name, block) in gates(saved, side) {
                 // The state's part of n is called hn, its weights W_hn.
-                let gate = if plain {
-                    ""
-                } else {
-                    name.trim_start_matches('h')
+                let gate = match name {
+                    _ if plain => "",
+                    "hn" => "n",
+                    own => own,
                 };
                 let rows = (h, block);
                 let symbol = format!("W_{letter}{gate}{suffix}");
@@ -225,7 +257,7 @@ impl Builder<'_> {
         all
     }
 
-    /// `x W`, called by its factors.
+    /// `x W`, (1, I) (I, H) -> (1, H), called by its factors.
     fn product(&mut self, v: Id, w: Id, place: Place) -> Id {
         let graph = &mut self.out.graph;
         let symbol = format!("{} {}", graph.nodes[v].symbol, graph.nodes[w].symbol);
@@ -233,6 +265,7 @@ impl Builder<'_> {
         graph.push(symbol, Role::Product, place, shape, Rule::Product(v, w))
     }
 
+    /// `a ∘ b`, (1, H).
     fn times(&mut self, a: Id, b: Id, place: Place) -> Id {
         let graph = &mut self.out.graph;
         let symbol = format!("{} ∘ {}", graph.nodes[a].symbol, graph.nodes[b].symbol);
@@ -240,6 +273,7 @@ impl Builder<'_> {
         graph.push(symbol, Role::Product, place, shape, Rule::Times(a, b))
     }
 
+    /// `a + b + ...`, (1, H).
     fn add(&mut self, symbol: String, role: Role, all: Vec<Id>, place: Place) -> Id {
         let shape = self.out.graph.nodes[all[0]].shape;
         self.out
@@ -247,6 +281,7 @@ impl Builder<'_> {
             .push(symbol, role, place, shape, Rule::Sum(all))
     }
 
+    /// `f(x)`, (1, H).
     fn apply(&mut self, symbol: String, role: Role, f: Activation, x: Id, place: Place) -> Id {
         let shape = self.out.graph.nodes[x].shape;
         self.out
@@ -254,8 +289,12 @@ impl Builder<'_> {
             .push(symbol, role, place, shape, Rule::Apply(f, x))
     }
 
-    /// One step of a cell: the states after it.
+    /// One step of a cell: from `x` (1, I) and the states before it the states after
+    /// it.
     fn step(&mut self, w: &CellWeights, x: Id, prev: &[Id], place: Place) -> Vec<Id> {
+        if self.out.graph.dry {
+            return self.outline(place);
+        }
         let sums = Sums {
             input: self.products(&w.input, x, place),
             hidden: self.products(&w.hidden, prev[0], place),
@@ -268,7 +307,20 @@ impl Builder<'_> {
         }
     }
 
-    /// What each gate adds up: a product and, where there is one, a bias.
+    /// The states after a step, without what makes them.
+    fn outline(&mut self, place: Place) -> Vec<Id> {
+        let states = self.states(place.layer.unwrap_or(0)).into_iter();
+        let one = |(state, width): (CellState, usize)| {
+            let symbol = self.mark(state.letter(), place);
+            let graph = &mut self.out.graph;
+            let id = graph.push(symbol, Role::State, place, (1, width), Rule::Nothing);
+            self.is_state(place, state, id);
+            id
+        };
+        states.map(one).collect()
+    }
+
+    /// What each gate adds up: a product (1, H) and, where there is one, a bias.
     fn products(&mut self, gates: &[Gate], v: Id, place: Place) -> Vec<(&'static str, Vec<Id>)> {
         let terms = gates.iter().map(|g| {
             let mut all = vec![self.product(v, g.weight, place)];
@@ -300,17 +352,17 @@ impl Builder<'_> {
         id
     }
 
-    /// `h = f(a)`.
+    /// `h = f(a)`, (1, H).
     fn rnn(&mut self, sums: &Sums) -> Id {
         let place = sums.place;
         let a = self.sum(sums, "a", "a");
         let f = self.activations()[0];
         let h = self.apply(self.mark("h", place), Role::State, f, a, place);
-        self.name_it(place, "h", h);
+        self.is_state(place, CellState::Hidden, h);
         h
     }
 
-    /// `n = tanh(x W_xn + B + r ∘ q)`, `h = (1 − z) ∘ n + z ∘ h`.
+    /// `n = tanh(x W_xn + B + r ∘ q)`, `h = (1 − z) ∘ n + z ∘ h`, all (1, H).
     fn gru(&mut self, sums: &Sums, prev: Id) -> Id {
         let (place, f) = (sums.place, self.activations());
         let r = self.gate(sums, "r", f[0]);
@@ -331,11 +383,12 @@ impl Builder<'_> {
         let old = self.times(z, prev, place);
         let h = self.mark("h", place);
         let h = self.add(h, Role::State, vec![new, old], place);
-        self.name_it(place, "h", h);
+        self.is_state(place, CellState::Hidden, h);
         h
     }
 
-    /// `c = f ∘ c + i ∘ g`, `h = o ∘ tanh(c)`, projected where there is one.
+    /// `c = f ∘ c + i ∘ g`, `h = o ∘ tanh(c)`, all (1, H); `h` is (1, R) where there is
+    /// a projection.
     fn lstm(&mut self, sums: &Sums, prev: Id, projection: Option<Id>) -> Vec<Id> {
         let (place, f) = (sums.place, self.activations());
         let i = self.gate(sums, "i", f[0]);
@@ -365,46 +418,52 @@ impl Builder<'_> {
             let (symbol, rule) = (self.mark("h", place), Rule::Product(h, p));
             h = self.out.graph.push(symbol, Role::State, place, shape, rule);
         }
-        self.name_it(place, "c", c);
-        self.name_it(place, "h", h);
+        self.is_state(place, CellState::Cell, c);
+        self.is_state(place, CellState::Hidden, h);
         vec![h, c]
     }
 
-    fn name_it(&mut self, place: Place, name: &'static str, id: Id) {
-        let (layer, step) = (place.layer.unwrap_or(0), place.step.unwrap_or(0));
-        self.out.named.push((layer, place.reverse, step, name, id));
+    fn is_state(&mut self, place: Place, state: CellState, id: Id) {
+        self.out.graph.nodes[id].state = Some(state);
+        self.name_it(place, state.letter(), id);
     }
 
-    /// Zeros before the first step of a direction.
-    fn start(&mut self, layer: usize, reverse: bool, t: usize) -> Vec<Id> {
-        let h = Subject::hidden(&self.config, layer);
-        let r = match self.config.proj_size {
-            0 => h,
-            projected => projected,
-        };
-        let place = Place {
-            step: Some(t),
-            layer: Some(layer),
-            reverse,
-            join: false,
-        };
-        let suffix = self.suffix(layer, reverse);
-        let mut states = vec![("h", r)];
-        if self.config.cell == CellKind::Lstm {
-            states.push(("c", h));
-        }
-        let graph = &mut self.out.graph;
-        let states = states.into_iter().map(|(name, width)| {
-            let zeros = vec![0.0; width];
-            graph.give(
-                format!("{name}{suffix}^{t}"),
-                Role::Start,
-                place,
-                (1, width),
-                zeros,
-            )
+    fn name_it(&mut self, place: Place, name: &'static str, id: Id) {
+        self.out.named.push(Named {
+            layer: place.layer.unwrap_or(0),
+            reverse: place.reverse,
+            step: place.step.unwrap_or(0),
+            name,
+            id,
         });
-        states.collect()
+    }
+
+    /// The states of a cell, and how many numbers each has.
+    fn states(&self, layer: usize) -> Vec<(CellState, usize)> {
+        let hidden = Subject::hidden(&self.config, layer);
+        let output = Subject::output(&self.config, layer);
+        match self.config.cell {
+            CellKind::Lstm => vec![(CellState::Hidden, output), (CellState::Cell, hidden)],
+            _ => vec![(CellState::Hidden, output)],
+        }
+    }
+
+    /// A state before the first step of a direction, (1, width): zeros, or what a
+    /// rule makes.
+    fn start(
+        &mut self,
+        place: Place,
+        (state, width): (CellState, usize),
+        rule: Option<Rule>,
+    ) -> Id {
+        let symbol = self.mark(state.letter(), place);
+        let (graph, shape) = (&mut self.out.graph, (1, width));
+        let id = match rule {
+            Some(rule) => graph.push(symbol, Role::Start, place, shape, rule),
+            None => graph.give(symbol, Role::Start, place, shape, vec![0.0; width]),
+        };
+        graph.nodes[id].state = Some(state);
+        id
     }
 
     /// The directions of a layer.
@@ -415,8 +474,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A stack over a sequence: the outputs of each step, and the last state of
-    /// each direction.
+    /// A stack over a sequence of (1, I): the outputs of each step, (1, D H), and
+    /// the last state of each direction, (1, H).
     fn stack(&mut self, xs: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
         let steps = xs.len();
         let (mut xs, mut last) = (xs.to_vec(), Vec::new());
@@ -425,8 +484,14 @@ impl Builder<'_> {
             last.clear();
             for reverse in self.directions() {
                 let w = self.weights(layer, reverse)?;
-                let before = if reverse { steps + 1 } else { 0 };
-                let mut state = self.start(layer, reverse, before);
+                let before = Place {
+                    step: Some(if reverse { steps + 1 } else { 0 }),
+                    layer: Some(layer),
+                    reverse,
+                    join: false,
+                };
+                let states = self.states(layer).into_iter();
+                let mut state: Vec<Id> = states.map(|s| self.start(before, s, None)).collect();
                 self.out.starts.push(state.clone());
                 for i in 0..steps {
                     let t = if reverse { steps - 1 - i } else { i };
@@ -468,7 +533,7 @@ impl Builder<'_> {
         Ok((xs, last))
     }
 
-    /// `ŷ = v W_y + b_y` and what a skip connection adds.
+    /// `ŷ = v W_y + b_y`, (1, O), and what a skip connection adds.
     fn predict(&mut self, v: Id, (w, b): (Id, Id), step: Option<usize>, extra: Option<Id>) -> Id {
         let place = Place {
             step,
@@ -483,6 +548,7 @@ impl Builder<'_> {
         y
     }
 
+    /// The sequence, (1, I) a step.
     fn inputs(&mut self) -> Vec<Id> {
         let (steps, features) = self.subject.input.dim();
         for t in 0..steps {
@@ -503,12 +569,20 @@ impl Builder<'_> {
         self.out.inputs.clone()
     }
 
+    /// A sequence in, predictions of (1, O) by what the head reads: `(1, H)` or all
+    /// steps side by side, `(1, T H)`.
     fn sequence(&mut self, readout: Readout, outputs: usize, skips: bool) -> Result<()> {
         let xs = self.inputs();
         let (states, last) = self.stack(&xs)?;
         self.out.outputs.clone_from(&states);
-        let head = self.linear("head", "y", outputs)?;
         let none = Place::default();
+        if self.subject.bare {
+            let v = self.last_state(last);
+            let y = self.add("ŷ".into(), Role::Prediction, vec![v], none);
+            self.out.predictions.push(y);
+            return Ok(());
+        }
+        let head = self.linear("head", "y", outputs)?;
         let k = match readout {
             Readout::LastSteps(k) => k,
             _ => 1,
@@ -551,10 +625,7 @@ impl Builder<'_> {
                 }
             }
             Readout::LastState => {
-                let v = match last.as_slice() {
-                    [one] => *one,
-                    _ => self.join("H", last),
-                };
+                let v = self.last_state(last);
                 self.predict(v, head, None, extra.first().copied());
             }
             Readout::AllStates(_) => {
@@ -565,6 +636,15 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Where each direction of the last layer ends, side by side: `(1, D H)`.
+    fn last_state(&mut self, last: Vec<Id>) -> Id {
+        match last.as_slice() {
+            [one] => *one,
+            _ => self.join("H", last),
+        }
+    }
+
+    /// Rows side by side: `[a b ...]`.
     fn join(&mut self, symbol: &str, all: Vec<Id>) -> Id {
         let width = all.iter().map(|v| self.out.graph.width(*v)).sum();
         self.out.graph.push(
@@ -576,7 +656,8 @@ impl Builder<'_> {
         )
     }
 
-    /// One vector in, a sequence out, each output read by the next step.
+    /// One vector (1, I) in, a sequence of (1, O) out, each output read by the next
+    /// step.
     fn one_to_many(&mut self, steps: usize, outputs: usize) -> Result<()> {
         let none = Place::default();
         let numbers = self.subject.input.row(0).to_vec();
@@ -584,31 +665,25 @@ impl Builder<'_> {
         let v = self.out.graph.give("v", Role::Input, none, shape, numbers);
         self.out.inputs.push(v);
         let layers = self.config.stack.num_layers;
-        let widths: Vec<usize> = (0..layers)
-            .map(|l| match self.config.proj_size {
-                0 => Subject::hidden(&self.config, l),
-                projected => projected,
-            })
-            .collect();
+        let widths = (0..layers).map(|l| Subject::output(&self.config, l));
+        let widths: Vec<usize> = widths.collect();
         let (w, b) = self.linear("start", "s", widths.iter().sum())?;
         let product = self.product(v, w, none);
         let a = self.add("a_s".into(), Role::Sum, vec![product, b], none);
         let s = self.apply("s".into(), Role::State, Activation::Tanh, a, none);
         let (mut states, mut weights, mut from) = (Vec::new(), Vec::new(), 0);
         for (layer, width) in widths.iter().enumerate() {
-            let mut state = self.start(layer, false, 0);
-            let place = self.out.graph.nodes[state[0]].place;
-            let symbol = self.out.graph.symbol(state[0]);
-            self.out.graph.nodes[state[0]].symbol.push('°');
-            state[0] = self.out.graph.push(
-                symbol,
-                Role::Start,
-                place,
-                (1, *width),
-                Rule::Slice(s, from),
-            );
+            let before = Place {
+                step: Some(0),
+                layer: Some(layer),
+                ..Place::default()
+            };
+            // The vector makes h; c begins at zeros.
+            let made = |state| (state == CellState::Hidden).then_some(Rule::Slice(s, from));
+            let all = self.states(layer).into_iter();
+            let all = all.map(|own| self.start(before, own, made(own.0)));
+            states.push(all.collect::<Vec<Id>>());
             from += width;
-            states.push(state);
             weights.push(self.weights(layer, false)?);
         }
         let head = self.linear("head", "y", outputs)?;
@@ -634,7 +709,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Errors and loss.
+    /// Errors, (1, O) each, and the loss.
     fn loss(&mut self) {
         let (mut errors, mut at) = (Vec::new(), 0);
         for y in self.out.predictions.clone() {
@@ -667,11 +742,27 @@ impl Builder<'_> {
 /// # Errors
 /// Where a parameter is missing.
 pub fn forward(subject: &Subject) -> Result<Forward> {
+    built(subject, false)
+}
+
+/// Its values without numbers: parameters, and what steps read, hand on and
+/// predict. The subject needs no parameters.
+///
+/// # Errors
+/// As [`forward`].
+pub fn outline(subject: &Subject) -> Result<Forward> {
+    built(subject, true)
+}
+
+fn built(subject: &Subject, dry: bool) -> Result<Forward> {
     let mut builder = Builder {
         subject,
         config: subject.recurrent()?,
         out: Forward {
-            graph: Graph::default(),
+            graph: Graph {
+                dry,
+                ..Graph::default()
+            },
             loss: 0,
             predictions: Vec::new(),
             named: Vec::new(),

@@ -2,6 +2,7 @@
 //! rule. The formula that is shown, the operands that light up and the number
 //! itself all come from the same [`Element`].
 
+use crate::text::rate;
 use elman::cell::Activation;
 
 /// Place of a value in its [`Graph`].
@@ -49,7 +50,7 @@ pub enum Role {
 /// Where a part of a gradient comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum From {
+pub enum Origin {
     /// From the loss at this step, through the head.
     Loss,
     /// From the layer above, at this step.
@@ -60,7 +61,7 @@ pub enum From {
     Next,
 }
 
-impl From {
+impl Origin {
     /// The word in a part's symbol.
     pub fn word(self) -> &'static str {
         match self {
@@ -69,6 +70,86 @@ impl From {
             Self::Inside => "here",
             Self::Next => "next",
         }
+    }
+}
+
+/// One of the states that a cell hands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CellState {
+    /// The hidden state `h`.
+    Hidden,
+    /// An LSTM's cell state `c`.
+    Cell,
+}
+
+impl CellState {
+    /// Its letter in symbols, and its name in the engine's trace.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Hidden => "h",
+            Self::Cell => "c",
+        }
+    }
+}
+
+/// Which uses of a value a gradient counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counts {
+    /// All of them: the whole gradient.
+    All,
+    /// Those from one side.
+    From(Origin, Vec<Id>),
+    /// One of several from a side.
+    Use(Origin, Id),
+}
+
+impl Counts {
+    /// Where it comes from; none of the whole.
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::All => None,
+            Self::From(origin, _) | Self::Use(origin, _) => Some(*origin),
+        }
+    }
+
+    /// The uses; none where it counts all of them.
+    pub fn readers(&self) -> Option<&[Id]> {
+        match self {
+            Self::All => None,
+            Self::From(_, uses) => Some(uses),
+            Self::Use(_, by) => Some(std::slice::from_ref(by)),
+        }
+    }
+}
+
+/// What a gradient is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derivative {
+    /// The value.
+    pub of: Id,
+    /// Which of its uses are counted.
+    pub counts: Counts,
+}
+
+/// Where the numbers of a shown parameter are in its tensor: the rows of one
+/// gate, transposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The parameter's name.
+    pub name: String,
+    /// Columns of the tensor; 1 of a bias.
+    pub columns: usize,
+    /// Rows that are shown.
+    pub rows: usize,
+    /// The first of them.
+    pub first: usize,
+}
+
+impl Source {
+    /// The place in the row-major tensor of each shown number, (columns, rows).
+    pub fn index(&self) -> impl Iterator<Item = usize> + '_ {
+        let column = move |i| (0..self.rows).map(move |j| (self.first + j) * self.columns + i);
+        (0..self.columns).flat_map(column)
     }
 }
 
@@ -158,14 +239,6 @@ pub enum Element {
     Negative(At),
     /// `w - rate g`
     Step(At, At, f64),
-}
-
-/// A learning rate without a line of zeros.
-fn rate(x: f64) -> String {
-    match x.abs() {
-        0.0 | 1e-6..1e9 => x.to_string(),
-        _ => format!("{x:e}").replace('-', "−"),
-    }
 }
 
 impl Element {
@@ -269,13 +342,12 @@ pub struct Node {
     pub rule: Rule,
     /// The numbers, row-major.
     pub numbers: Vec<f64>,
-    /// What it is the gradient of, and which uses of that it counts: `None` for
-    /// all of them.
-    pub of: Option<(Id, Option<Vec<Id>>)>,
-    /// Where a part of a gradient comes from.
-    pub from: Option<From>,
-    /// The parameter it shows: its name, and the place of each number in it.
-    pub source: Option<(String, Vec<usize>)>,
+    /// Of a state of a cell, or of what stands before its first step: which.
+    pub state: Option<CellState>,
+    /// Of a gradient: what it is of.
+    pub derivative: Option<Derivative>,
+    /// The parameter it shows.
+    pub source: Option<Source>,
     /// A weight matrix, or what has its shape: its numbers have two indices even
     /// where it has one row only.
     pub matrix: bool,
@@ -286,6 +358,8 @@ pub struct Node {
 pub struct Graph {
     /// The values.
     pub nodes: Vec<Node>,
+    /// Whether they have no numbers: an outline, for names and shapes alone.
+    pub dry: bool,
 }
 
 impl Graph {
@@ -306,11 +380,14 @@ impl Graph {
             shape,
             rule,
             numbers: Vec::new(),
-            of: None,
-            from: None,
+            state: None,
+            derivative: None,
             source: None,
             matrix: false,
         });
+        if self.dry {
+            return id;
+        }
         let get = |(v, i): At| self.nodes[v].numbers[i];
         let numbers = (0..shape.0 * shape.1).map(|i| self.element(id, i).number(0.0, get));
         self.nodes[id].numbers = numbers.collect();

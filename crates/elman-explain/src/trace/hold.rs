@@ -32,11 +32,12 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
         &passed.prediction,
     )?;
     same("loss", numbers(step.forward.loss), &[passed.loss])?;
-    for (layer, reverse, name, values) in &passed.traces {
-        for (l, r, t, n, id) in &step.forward.named {
-            if (l, r, n) == (layer, reverse, name) {
-                let row = values.row(t - 1).to_vec();
-                same(&graph.symbol(*id), numbers(*id), &row)?;
+    for traced in &passed.traces {
+        for named in &step.forward.named {
+            let own = (named.layer, named.reverse, named.name);
+            if own == (traced.layer, traced.reverse, traced.name) {
+                let row = traced.numbers.row(named.step - 1).to_vec();
+                same(&graph.symbol(named.id), numbers(named.id), &row)?;
             }
         }
     }
@@ -60,17 +61,18 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
     let (mut grads, mut updated) = (subject.params.clone(), subject.params.clone());
     grads.clear();
     for (id, node) in graph.nodes.iter().enumerate() {
-        let Some((name, from)) = &node.source else {
+        let Some(source) = &node.source else {
             continue;
         };
         let (to, values) = match node.role {
             Role::Updated => (&mut updated, node.numbers.clone()),
             _ => (&mut grads, gradient(id)),
         };
-        let range = subject.params.layout().find(name).map(|e| e.range.clone());
+        let entry = subject.params.layout().find(&source.name);
+        let range = entry.map(|e| e.range.clone());
         let places = &mut to.values_mut()[range.unwrap_or(0..0)];
-        for (i, x) in from.iter().zip(values) {
-            places[*i] = x;
+        for (i, x) in source.index().zip(values) {
+            places[i] = x;
         }
     }
     let mut expected = subject.params.clone();

@@ -5,8 +5,8 @@
 use crate::landscape::{Curve, Point};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
-use crate::trace::Trace;
-use crate::trace::document::{Frame, Tensor, Value};
+use crate::trace::document::{Frame, Value};
+use crate::trace::{Tensor, Trace};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -193,17 +193,26 @@ fn measured(norms: &[Norms]) -> usize {
 }
 
 /// What the norms are of: layer, direction, state, the first step shown (from
-/// 0), the number of steps and, where values are shown, for each step the gradient
-/// and its two parts.
+/// 0), the number of steps; where values are shown, for each step the gradient
+/// and its two parts, where that is one value; from where gradient enters.
 fn norms(all: &[Norms], readable: bool) -> Json {
     let one = |n: &Norms| {
         let first = first_of(n.steps.len(), measured(all));
-        let ids = n
-            .steps
-            .iter()
-            .map(|s| json!([s.gradient, s.parts[0], s.parts[1]]));
+        let ids = n.steps.iter().map(|s| match s.gradient {
+            Some(_) => json!([s.gradient, s.parts[0], s.parts[1]]),
+            None => Json::Null,
+        });
         let ids: Vec<Json> = ids.take(if readable { usize::MAX } else { 0 }).collect();
-        json!([n.layer, n.reverse, n.state, first, n.steps.len(), ids])
+        let enters = word(n.enters);
+        json!([
+            n.layer,
+            n.reverse,
+            n.state,
+            first,
+            n.steps.len(),
+            ids,
+            enters
+        ])
     };
     all.iter().take(MAPS).map(one).collect()
 }

@@ -37,9 +37,9 @@ function frame(step) {
   const [loss, numbers, norms, connectivity, prediction] = D.training[step];
   const f = { step, loss, numbers: unpack(numbers), connectivity: unpack(connectivity), prediction: unpack(prediction) };
   f.norms = norms.map(([text, letters], k) => {
-    const [layer, reverse, state, first, count, ids] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
+    const [layer, reverse, state, first, count, ids, enters] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
     for (let i = 0; i < flat.length; i += 4) steps.push({ step: first + i / 4 + 1, ids: ids[i / 4], norm: flat[i], from_loss: flat[i + 1], from_next: flat[i + 2], factor: flat[i + 3], verdict: LETTERS[letters[i / 4 + 1]] });
-    return { layer, reverse, state, count, factor, crossed_after, verdict: LETTERS[letters[0]], steps };
+    return { layer, reverse, state, enters, count, factor, crossed_after, verdict: LETTERS[letters[0]], steps };
   });
   seen.set(step, f);
   return f;
@@ -358,8 +358,8 @@ function map(columns, rows, get, span, name, columnName, rowName) {
   d.append(of("rows", all, u => math(rowName(u))), c, of("columns", ends(columns), columnName), legend(span), tip);
   return d;
 }
-// What comes back to an LSTM's h came through c, too.
-const mixed = n => A.cell === "lstm" && n.state === "h";
+// Why the norms mean what they mean, by where gradient enters.
+const WHY = { loss: "why", above: "why_above", inside: "why_c" };
 // More steps than a table should have.
 const charted = n => n.steps.length > 24;
 function norms() {
@@ -383,7 +383,7 @@ function norms() {
       card.tabIndex = 0;
       box.append(card);
     }
-    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(mixed(n) ? "why_h" : n.crossed_after === null ? "why_kept" : n.state === "c" ? "why_c" : "why", { f: num(n.factor), n: n.crossed_after })));
+    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: num(n.factor), n: n.crossed_after }) + (n.state === "(h, c)" ? " " + w("why_joint") : "")));
   }
 }
 
@@ -435,7 +435,7 @@ function answers() {
   here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : large);
   const stacked = D.shapes.filter(s => s.rows && /weight_ih/.test(s.name));
   here("q3", stacked.length ? w(A.readable ? "a3_page" : "a3_large") + " " + w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
-  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null && !mixed(n)).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
+  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
 }
 // What is wider than its place shades the side that goes on, and says so.
 function shade(e) {
