@@ -16,6 +16,9 @@ mkdirSync(folder, { recursive: true });
 const table = resolve(import.meta.dirname, "../../examples/data/household_energy_monthly.csv");
 const quick = ["--horizon", "3", "--members", "1", "--epochs", "20", "--out", `${folder}/forecast`, "--force"];
 execFileSync(elman, ["forecast", table, "--target", "kwh", ...quick], { stdio: "pipe" });
+// One that is small enough to be shown number by number.
+const small = ["--cell", "rnn", "--hidden-size", "1", "--look-back", "4", "--layers", "1", "--horizon", "2", "--members", "1", "--epochs", "20"];
+execFileSync(elman, ["forecast", table, "--target", "kwh", ...small, "--out", `${folder}/small`, "--force"], { stdio: "pipe" });
 
 const CASES = [
   { name: "worked", flags: [] },
@@ -26,6 +29,7 @@ const CASES = [
   { name: "limit", flags: ["--cell", "lstm", "--layers", "2"] },
   { name: "long", flags: ["--hidden", "1", "--input", Array.from({ length: 40 }, (_, i) => 20 + 5 * (i % 7)).join(" "), "--target", "40"] },
   { name: "forecaster", flags: [`${folder}/forecast/model.safetensors`, "--input", table] },
+  { name: "small-forecaster", flags: [`${folder}/small/model.safetensors`, "--input", table] },
   { name: "large", flags: ["--cell", "lstm", "--hidden", "24"] },
 ];
 const SIZES = { phone: { width: 375, height: 812 }, desktop: { width: 1280, height: 900 } };
@@ -96,6 +100,35 @@ async function tidy(page, what) {
   assert.deepEqual(found, [], what);
 }
 
+// In the drawing no wire runs behind a box that is not its own, and nothing
+// strikes through a label.
+async function drawn(page, what) {
+  const found = await page.evaluate(() => {
+    const svg = document.querySelector("#sketch svg"), wrong = [];
+    if (!svg) return wrong;
+    const here = svg.getBoundingClientRect(), area = (e) => { const b = e.getBoundingClientRect(); return { e, left: b.left - here.left, top: b.top - here.top, right: b.right - here.left, bottom: b.bottom - here.top }; };
+    const boxes = [...svg.querySelectorAll(".node")].map((n) => ({ ...area(n.querySelector("rect")), id: n.dataset.v, name: n.ariaLabel }));
+    const labels = [...svg.querySelectorAll(".wlabel")].map(area);
+    const inside = ([x, y], b) => x > b.left + 1 && x < b.right - 1 && y > b.top + 1 && y < b.bottom - 1;
+    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    for (const wire of svg.querySelectorAll(".wire")) {
+      const name = `the wire from ${wire.dataset.from} to ${wire.dataset.to}`;
+      for (let l = 0; l < wire.getTotalLength(); l += 2) {
+        const { x, y } = wire.getPointAtLength(l);
+        for (const b of boxes) if (inside([x, y], b)) wrong.push(`${name} is behind ${b.name}`);
+        for (const t of labels) if (inside([x, y], t)) wrong.push(`${name} strikes through ${t.e.textContent}`);
+      }
+    }
+    labels.forEach((t, i) => {
+      for (const b of boxes) if (meet(t, b)) wrong.push(`${t.e.textContent} on ${b.name}`);
+      for (const u of labels.slice(0, i)) if (meet(t, u)) wrong.push(`${t.e.textContent} on ${u.e.textContent}`);
+    });
+    for (const b of boxes) for (const t of svg.querySelectorAll(`.node[data-v="${b.id}"] text`)) { const a = area(t); if (a.left < b.left || a.right > b.right) wrong.push(`${b.name} is wider than its box`); }
+    return [...new Set(wrong)].slice(0, 5);
+  });
+  assert.deepEqual(found, [], what);
+}
+
 // A shown number, to the five digits shown.
 const near = (shown, x) => Math.abs(Number(shown.replaceAll("−", "-")) - x) <= 5.1e-5 * Math.abs(x);
 
@@ -114,12 +147,32 @@ for (const { name, flags } of CASES) {
         const what = `${name}, ${width}, ${scheme}, ${language}`;
         assert.equal(await page.getAttribute("html", "lang"), language, what);
         await tidy(page, what);
+        await drawn(page, what);
         await page.screenshot({ path: `${folder}/${name}-${width}-${scheme}-${language}.png`, fullPage: true });
         await page.click("#lang");
       }
       assert.deepEqual(problems, [], `${name}, ${width}, ${scheme}`);
       await context.close();
     }
+}
+
+// Other networks are drawn as cleanly; directions have a legend.
+for (const flags of [
+  ["--cell", "lstm", "--bidirectional", "--hidden", "1"],
+  ["--cell", "lstm", "--bidirectional", "--hidden", "1", "--readout", "last-state", "--layers", "2"],
+  ["--cell", "gru", "--bidirectional", "--hidden", "1", "--layers", "2", "--configuration", "many-to-many"],
+  ["--cell", "lstm", "--layers", "2", "--hidden", "1", "--configuration", "one-to-many"],
+  ["--layers", "4", "--hidden", "1", "--bidirectional"],
+]) {
+  const file = `${folder}/drawn.html`, what = flags.join(" ");
+  execFileSync(elman, ["explain", ...flags, "--html", file, "--force"], { stdio: "pipe" });
+  const { context, page } = await open(file, SIZES.desktop, "light", []);
+  await drawn(page, what);
+  const ways = await page.$$eval("#directions .way", (all) => all.map((e) => getComputedStyle(e).borderTopColor));
+  const inks = await page.$$eval("#sketch .wire", (all) => [...new Set(all.map((e) => getComputedStyle(e).stroke))]);
+  assert.equal(ways.length, flags.includes("--bidirectional") ? 2 : 0, what);
+  ways.forEach((ink) => assert(inks.includes(ink), `${what}: ${ink}`));
+  await context.close();
 }
 
 // A model that is too large to be read is shown by maps that stand for the first

@@ -230,16 +230,25 @@ fn norm(n: &Norms, first: usize) -> Json {
     ])
 }
 
-/// The drawing: nodes (value, column, row), wires (from, to), columns, rows.
+/// The drawing: nodes (value, left, top, width, middles of names); wires (from,
+/// to, 0 or the direction, corners, middle of the label if there is one); joints.
 fn sketch(trace: &Trace) -> Json {
     let s = &trace.sketch;
-    let nodes = s.nodes.iter().map(|n| json!([n.id, n.column, n.row]));
-    let wires = s.wires.iter().map(|w| json!([w.from, w.to]));
+    let nodes = s
+        .nodes
+        .iter()
+        .map(|n| json!([n.id, n.left, n.top, n.width, n.names]));
+    let wires = s.wires.iter().map(|w| {
+        let direction = w.reverse.map_or(0, |reverse| 1 + u8::from(reverse));
+        json!([w.from, w.to, direction, w.points, w.at])
+    });
     json!({
         "nodes": nodes.collect::<Vec<_>>(),
         "wires": wires.collect::<Vec<_>>(),
-        "columns": s.columns,
-        "rows": s.rows,
+        "joints": s.joints,
+        "width": s.width,
+        "height": s.height,
+        "tall": s.tall,
     })
 }
 

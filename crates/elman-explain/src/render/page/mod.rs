@@ -150,6 +150,7 @@ fn numbers() -> Markup {
             }
             p.playing #playing {}
             div.card.scroll #sketch tabindex="0" data-label="network" {}
+            p.directions #directions {}
         }
         section {
             h2 data-w="numbers" {}

@@ -93,28 +93,26 @@ function tiles() {
   $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${v}</dd></div>`).join("");
 }
 
-// The network: places come from the data, in columns and rows.
+// The network: boxes, wires and labels stand where the data say. A wire that
+// crosses another one is drawn over a gap in it.
+const DIRECTIONS = ["", "forth", "back"];
 function sketch() {
   if (!A.readable) return;
-  const G = D.sketch, cw = 128, rh = 76, bw = 74, bh = 34;
-  const nodes = G.nodes.map(([id, column, row]) => ({ id, column, row, ...V[id] }));
-  const X = n => 58 + n.column * cw, Y = n => 30 + n.row * rh;
-  let s = `<svg role="group" width="${116 + G.columns * cw}" height="${G.rows * rh}" aria-label="${esc(w("network"))}"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="var(--soft)"/></marker></defs>`;
-  const by = new Map(nodes.map(n => [n.id, n]));
-  let labels = "";
-  for (const [from, to] of G.wires) {
-    const a = by.get(from), b = by.get(to);
-    let x1 = X(a), y1 = Y(a), x2 = X(b), y2 = Y(b);
-    if (a.row === b.row) { const d = x2 > x1 ? 1 : -1; x1 += d * bw / 2; x2 -= d * (bw / 2 + 2); }
-    else { const d = y2 > y1 ? 1 : -1; y1 += d * bh / 2; y2 -= d * (bh / 2 + 2); }
-    const bend = a.row === b.row && Math.abs(a.column - b.column) > 1 ? 34 : 0;
-    s += `<path class="wire" marker-end="url(#arrow)" d="M${x1} ${y1}Q${(x1 + x2) / 2} ${(y1 + y2) / 2 + bend} ${x2} ${y2}"/>`;
-    const p = a.row === b.row ? .5 : .38;
-    labels += `<text class="wlabel" x="${x1 + (x2 - x1) * p}" y="${y1 + (y2 - y1) * p + (a.row === b.row ? -7 : 3)}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
+  const G = D.sketch, arrow = d => `<marker id="arrow${d}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path class="tip ${d}" d="M0 0L8 4L0 8z"/></marker>`;
+  let s = `<svg role="group" width="${G.width}" height="${G.height}" aria-label="${esc(w("network"))}"><defs>${DIRECTIONS.map(arrow).join("")}</defs>`, labels = "";
+  for (const [from, to, direction, points, at] of G.wires) {
+    const d = "M" + points.map(p => p.join(" ")).join("L"), way = DIRECTIONS[direction];
+    s += `<path class="gap" d="${d}"/><path class="wire ${way}" marker-end="url(#arrow${way})" d="${d}" data-from="${from}" data-to="${to}"/>`;
+    if (at) labels += `<text class="wlabel" x="${at[0]}" y="${at[1]}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
   }
+  for (const [x, y] of G.joints) s += `<circle class="joint" cx="${x}" cy="${y}" r="3"/>`;
   s += labels;
-  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
+  for (const [id, left, top, width, names] of G.nodes) {
+    const n = V[id];
+    s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${left}" y="${top}" width="${width}" height="${G.tall}" rx="9"/>${names.map(x => `<text x="${x}" y="${top}" dy="${G.tall / 2}">${svgmath(n.symbol)}</text>`).join("")}</g>`;
+  }
   $("sketch").innerHTML = s + "</svg>";
+  $("directions").innerHTML = A.bidirectional ? ["forth", "back"].map(d => `<span class="way ${d}"></span> ${w("way_" + d)}`).join(" &emsp; ") : "";
 }
 const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
 
