@@ -387,17 +387,56 @@ for (const flags of [
   assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Escape");
 
-  // The three passes play, and stop.
+  // The three passes play, pause and go on; they go step by step, and Escape ends
+  // them.
+  const playing = () => page.textContent("#playing");
+  const place = async () => Number((await playing()).match(/(\d+) \/ \d+$/)[1]);
+  const rest = async () => { const before = await playing(); await page.waitForTimeout(1200); assert.equal(await playing(), before, "it rests"); };
   for (const pass of ["forward", "backward", "update"]) {
-    await page.click(`[data-play="${pass}"]`);
+    const button = page.locator(`[data-play="${pass}"]`), name = await button.textContent();
+    await button.click();
     await page.waitForSelector(".value.now");
     const first = await page.getAttribute(".value.now", "data-box");
-    assert.match(await page.textContent("#playing"), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
+    assert.match(await playing(), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
+    assert.equal((await button.textContent()).trim(), "Pause");
     await page.waitForFunction((f) => document.querySelector(".value.now")?.dataset.box !== f, first);
-    await page.click(`[data-play="${pass}"]`);
-    assert.equal(await page.$(".value.now"), null, `${pass} stops`);
-    assert.equal(await page.textContent("#playing"), "");
+    await button.click();
+    assert.equal((await button.textContent()).trim(), "Go on");
+    await rest();
+    const there = await place();
+    await page.click('[data-by="1"]');
+    assert.equal(await place(), there + 1);
+    await page.click('[data-by="-1"]');
+    await page.click('[data-by="-1"]');
+    assert.equal(await place(), there - 1);
+    await button.click();
+    await page.waitForFunction((k) => Number(document.querySelector("#playing").textContent.match(/(\d+) \/ \d+$/)?.[1]) > k, there + 1);
+    await page.keyboard.press("Escape");
+    assert.equal(await page.$(".value.now"), null, `${pass} ends`);
+    assert.equal(await playing(), "");
+    assert.equal(await button.textContent(), name);
   }
+  // The keyboard alone: from the button, and from nowhere in particular.
+  await page.focus('[data-play="update"]');
+  await page.keyboard.press("Space");
+  await page.waitForSelector(".value.now");
+  await page.keyboard.press("ArrowRight");
+  const reached = await place();
+  await rest();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await place(), reached + 1);
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await place(), reached);
+  await page.evaluate(() => document.activeElement.blur());
+  const scrolled = await page.evaluate(() => scrollY);
+  await page.keyboard.press("Space");
+  await page.waitForFunction((k) => Number(document.querySelector("#playing").textContent.match(/(\d+) \/ \d+$/)?.[1]) > k, reached + 1);
+  await page.keyboard.press("Space");
+  await rest();
+  assert.equal(await page.evaluate(() => scrollY), scrolled, "space does not scroll while a pass is played");
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Escape");
+  assert.equal(await playing(), "");
 
   // The balls roll; another weight has another curve.
   const drawn = () => page.innerHTML("#landscape");

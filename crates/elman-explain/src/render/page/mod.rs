@@ -140,13 +140,18 @@ fn numbers() -> Markup {
         section {
             h2 data-w="network" {}
             p.soft data-w="network_note" {}
-            div.controls {
+            div.controls #player {
                 span.soft data-w="play" {}
                 div.group {
                     @for (pass, key) in [("forward", "play_forward"), ("backward", "play_backward"), ("update", "play_update")] {
-                        button.btn data-play=(pass) { "▶ " span data-w=(key) {} }
+                        button.btn data-play=(pass) { i.icon.play {} " " span data-w=(key) {} }
                     }
                 }
+                div.group {
+                    button.btn data-by="-1" { i.icon.back {} " " span data-w="one_back" {} }
+                    button.btn data-by="1" { span data-w="one_on" {} " " i.icon.play {} }
+                }
+                span.soft data-w="player_keys" {}
             }
             p.playing #playing {}
             div.card.scroll #sketch tabindex="0" data-label="network" {}

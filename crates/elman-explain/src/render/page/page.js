@@ -61,8 +61,6 @@ const num = x => {
 const tiny = x => x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
-const stop = () => { clearInterval(S.timer); S.timer = 0; if (A.readable) $("playing").textContent = ""; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
-
 function texts() {
   document.documentElement.lang = S.lang;
   document.title = w(A.readable ? "title" : "large_title");
@@ -224,7 +222,8 @@ function inspect(html) {
   $("inspector").innerHTML = html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
 }
 function mark() {
-  if (S.held) { light(V[S.held[0]].operands[S.held[1]], S.held); inspect(told(...S.held)); }
+  if (S.playing) now();
+  else if (S.held) { light(V[S.held[0]].operands[S.held[1]], S.held); inspect(told(...S.held)); }
   else { light(); inspect(`<p class="soft">${w("inspect_none")}</p>`); }
 }
 // Beside the inspector, in its place; elsewhere in a box near the number.
@@ -255,24 +254,48 @@ function go(v, i) {
   const b = document.querySelector(`[data-n="${v}:${i}"]`);
   if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); }
 }
-function play(pass) {
-  const on = S.timer && S.playing === pass;
+// A pass is played value by value: S.playing is the pass, S.k the place in it;
+// it runs while there is a timer, and is halted without one.
+const played = () => V.filter(v => v.pass === S.playing);
+function buttons() {
+  for (const b of document.querySelectorAll("[data-play]")) {
+    const on = S.playing === b.dataset.play, word = b.querySelector("[data-w]");
+    b.classList.toggle("on", on);
+    b.querySelector(".icon").className = "icon " + (on && S.timer ? "pause" : "play");
+    word.dataset.w = !on ? "play_" + b.dataset.play : S.timer ? "pause" : "go_on";
+    word.textContent = w(word.dataset.w);
+  }
+}
+function halt() { clearInterval(S.timer); S.timer = 0; buttons(); }
+function stop() {
+  S.playing = null;
+  halt();
+  if (A.readable) $("playing").textContent = "";
+  document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
+}
+function begin(pass) {
   stop();
-  if (on) return;
-  S.playing = pass; S.pass = pass; S.held = null; S.step = 0; $("step").value = 0; stepText(); numbers();
-  document.querySelector(`[data-play="${pass}"]`).classList.add("on");
-  const all = V.filter(v => v.pass === pass);
-  let k = 0;
-  const tick = () => {
-    document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
-    if (k >= all.length) { stop(); mark(); return; }
-    const v = all[k++], of = v.of !== undefined ? v.of : v.id;
-    document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
-    light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
-    const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
-    $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${k} / ${all.length}</span>`;
-  };
-  S.timer = setInterval(tick, 450); tick();
+  S.playing = pass; S.k = -1; S.pass = pass; S.held = null; S.step = 0; $("step").value = 0; stepText(); numbers();
+}
+function run() { S.timer = setInterval(() => { if (S.k + 1 < played().length) advance(1); else { stop(); mark(); } }, 450); buttons(); advance(1); }
+function play(pass) {
+  if (S.playing !== pass) { begin(pass); run(); }
+  else if (S.timer) halt();
+  else run();
+}
+// One value on, or back.
+function step(by) { if (!S.playing) begin(S.pass); halt(); advance(by); }
+function advance(by) { S.k = Math.max(0, Math.min(played().length - 1, S.k + by)); now(); }
+// The value that is played.
+function now() {
+  const all = played(), v = all[S.k];
+  document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
+  if (!v) return;
+  const of = v.of !== undefined ? v.of : v.id;
+  document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
+  light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
+  const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
+  $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${S.k + 1} / ${all.length}</span>`;
 }
 
 // A number as a colour; under words it is weaker, so that they can be read.
@@ -485,12 +508,21 @@ document.addEventListener("click", e => {
   else if (q("[data-release]")) { S.held = null; mark(); }
   else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
   else if ((b = q("[data-play]"))) play(b.dataset.play);
+  else if ((b = q("[data-by]"))) step(Number(b.dataset.by));
   else if (q("#lang")) { S.lang = S.lang === "en" ? "ja" : "en"; all(); }
   else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); connectivity(); hints(); }
   else if (q("#copy")) { navigator.clipboard && navigator.clipboard.writeText(D.code); $("copy").textContent = w("copied"); setTimeout(() => { $("copy").textContent = w("copy"); }, 1500); }
   else if (q("#roll")) { clearInterval(S.rolling); S.roll = 0; const most = Math.max(...CURVES[S.weight].balls.map(x => x.length)); S.rolling = setInterval(() => { S.roll++; landscape(); if (S.roll >= most) clearInterval(S.rolling); }, 90); landscape(); }
 });
 document.addEventListener("keydown", e => {
+  // While a pass is played, or by its buttons: space halts it or goes on, arrows
+  // go one value on or back.
+  const player = e.target.closest && e.target.closest("#player"), free = e.target === document.body && S.playing;
+  if (A.readable && (player || free) && !e.altKey && !e.ctrlKey && !e.metaKey) {
+    if (e.key === " " && free) { e.preventDefault(); play(S.playing); }
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    if (by) { e.preventDefault(); step(by); }
+  }
   const b = e.target.closest && e.target.closest(".node");
   if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
   if (e.key === "Escape") {
