@@ -387,6 +387,67 @@ for (const flags of [
   assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Escape");
 
+  // A way back: by a button, by a crumb, by Backspace and by Alt and the left
+  // arrow, to other passes and to what is outside of the list.
+  const sym = () => page.textContent("#inspector .sym");
+  const at = async (label) => assert.equal((await sym()).replace(/\s/g, ""), label);
+  await page.click('[data-pass="forward"]');
+  await page.click(`#list [data-n="${value("h^2[1]")}"]`);
+  const chain = ["a^2[1]", "dL/da^2[1]", "dL/dh^2[1]"];
+  for (const label of chain) await page.click(`#inspector [data-go="${value(label)}"]`);
+  await at("dL/dh2[1]");
+  assert.deepEqual(await page.$$eval("#inspector .crumb", (all) => all.map((e) => e.textContent)), ["h2[1]", "a2[1]", "dL/da2[1]"]);
+  await page.click("#inspector [data-back] >> nth=0");
+  await at("dL/da2[1]");
+  assert.equal((await focused()).n, value("dL/da^2[1]"));
+  await page.keyboard.press("Backspace");
+  await at("a2[1]");
+  assert.equal(await page.getAttribute('[data-pass="forward"]', "aria-pressed"), "true");
+  await page.keyboard.press("Alt+ArrowLeft");
+  await at("h2[1]");
+  for (const label of chain) await page.click(`#inspector [data-go="${value(label)}"]`);
+  await page.click("#inspector .crumb >> nth=0");
+  await at("h2[1]");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.$("#inspector [data-back]"), null);
+  const factor = page.locator('[data-norm="0:1:3"]');
+  await factor.scrollIntoViewIfNeeded();
+  const y = await page.evaluate(() => scrollY);
+  await factor.click();
+  await at("dL/dh2[next][1]");
+  await page.waitForFunction((y) => Math.abs(scrollY - y) > 100, y);
+  await page.keyboard.press("Backspace");
+  assert.equal((await focused()).norm, "0:1:3");
+  await page.waitForFunction((y) => Math.abs(scrollY - y) < 2, y);
+  await page.keyboard.press("Escape");
+
+  // A matrix is one stop of the tab key; arrows go from number to number.
+  const stops = await page.$$eval("[data-grid]", (all) => all.map((g) => [...g.querySelectorAll("button,.node")].filter((e) => e.getAttribute("tabindex") === "0").length));
+  assert(stops.length > 20);
+  stops.forEach((n) => assert(n <= 1, `${n} stops`));
+  const focusables = await page.$$eval("a,button,input,select,summary,[tabindex]", (all) => all.filter((e) => e.tabIndex >= 0 && e.getClientRects().length).length);
+  assert(focusables < 80, `${focusables} stops of the tab key`);
+  await page.focus(`#given [data-n="${value("W_h[1,1]")}"]`);
+  for (const [key, label] of [["ArrowRight", "W_h[1,2]"], ["ArrowDown", "W_h[2,2]"], ["ArrowDown", "W_h[2,2]"], ["ArrowLeft", "W_h[2,1]"], ["ArrowUp", "W_h[1,1]"], ["End", "W_h[1,2]"]]) {
+    await page.keyboard.press(key);
+    assert.equal((await focused()).n, value(label), key);
+    await at(label.replace("_", ""));
+  }
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Tab");
+  assert.equal((await focused()).n, value("W_h[1,2]"), "the tab key finds the number that was left");
+  await page.focus('.node[aria-label="h^1"]');
+  const node = () => page.evaluate(() => document.activeElement.getAttribute("aria-label"));
+  for (const [key, name] of [["ArrowRight", "h^2"], ["ArrowDown", "x^2"], ["ArrowLeft", "x^1"], ["ArrowUp", "h^1"], ["ArrowUp", "H"], ["ArrowUp", "ŷ"]]) {
+    await page.keyboard.press(key);
+    assert.equal(await node(), name, key);
+  }
+  await page.focus('[data-norm="0:0:0"]');
+  await page.keyboard.press("ArrowDown");
+  assert.equal((await focused()).norm, "0:1:0");
+  await page.evaluate(() => document.activeElement.blur());
+  await page.hover("h1");
+
   // The three passes play, pause and go on; they go step by step, and Escape ends
   // them.
   const playing = () => page.textContent("#playing");

@@ -154,7 +154,7 @@ fn numbers() -> Markup {
                 span.soft data-w="player_keys" {}
             }
             p.playing #playing {}
-            div.card.scroll #sketch tabindex="0" data-label="network" {}
+            div.card.scroll #sketch {}
             p.directions #directions {}
         }
         section {

@@ -46,7 +46,7 @@ function frame(step) {
 }
 const CURVES = D.landscape.map(c => ({ ...c, points: inTurn(c.points, ["w", "loss"]), balls: c.balls.map(b => inTurn(b, ["w", "loss"])), path: inTurn(c.path, ["w", "loss"]) }));
 const $ = id => document.getElementById(id);
-const S = { lang: (navigator.language || "en").startsWith("ja") ? "ja" : "en", frame: 0, step: 0, pass: "forward", held: null, timer: 0, weight: 0, roll: -1 };
+const S = { lang: (navigator.language || "en").startsWith("ja") ? "ja" : "en", frame: 0, step: 0, pass: "forward", held: null, timer: 0, weight: 0, roll: -1, trail: [] };
 const w = (k, o = {}) => Object.entries(o).reduce((t, [n, v]) => t.replaceAll("{" + n + "}", v), W[k][S.lang]);
 const el = (tag, cls, html) => { const e = document.createElement(tag); if (cls) e.className = cls; if (html !== undefined) e.innerHTML = html; return e; };
 const esc = s => String(s).replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -88,7 +88,8 @@ function tiles() {
   } else rows.push(["t_params", num(A.parameters)]);
   rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
   if (D.check) rows.push(["t_check", tiny(D.check.largest)]);
-  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${v}</dd></div>`).join("");
+  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd data-grid>${v}</dd></div>`).join("");
+  rove($("tiles"));
 }
 
 // The network: boxes, wires and labels stand where the data say. A wire that
@@ -97,7 +98,7 @@ const DIRECTIONS = ["", "forth", "back"];
 function sketch() {
   if (!A.readable) return;
   const G = D.sketch, arrow = d => `<marker id="arrow${d}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path class="tip ${d}" d="M0 0L8 4L0 8z"/></marker>`;
-  let s = `<svg role="group" width="${G.width}" height="${G.height}" aria-label="${esc(w("network"))}"><defs>${DIRECTIONS.map(arrow).join("")}</defs>`, labels = "";
+  let s = `<svg role="group" data-grid width="${G.width}" height="${G.height}" aria-label="${esc(w("network"))}"><defs>${DIRECTIONS.map(arrow).join("")}</defs>`, labels = "";
   for (const [from, to, direction, points, at] of G.wires) {
     const d = "M" + points.map(p => p.join(" ")).join("L"), way = DIRECTIONS[direction];
     s += `<path class="gap" d="${d}"/><path class="wire ${way}" marker-end="url(#arrow${way})" d="${d}" data-from="${from}" data-to="${to}"/>`;
@@ -110,6 +111,7 @@ function sketch() {
     s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${left}" y="${top}" width="${width}" height="${G.tall}" rx="9"/>${names.map(x => `<text x="${x}" y="${top}" dy="${G.tall / 2}">${svgmath(n.symbol)}</text>`).join("")}</g>`;
   }
   $("sketch").innerHTML = s + "</svg>";
+  rove($("sketch"));
   $("directions").innerHTML = A.bidirectional ? ["forth", "back"].map(d => `<span class="way ${d}"></span> ${w("way_" + d)}`).join(" &emsp; ") : "";
 }
 const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
@@ -120,6 +122,7 @@ function value(v) {
   const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${tag}</div>`);
   box.dataset.box = v.id;
   const m = el("div", "mat");
+  m.dataset.grid = v.shape[1];
   m.style.gridTemplateColumns = `repeat(${v.shape[1]}, auto)`;
   v.labels.forEach((label, i) => {
     const b = el("button", "num", num(at(v.id, i)));
@@ -145,6 +148,7 @@ function numbers() {
     row.append(value(v));
   }
   document.querySelectorAll(".mat").forEach(shade);
+  rove(given); rove(list);
   atStep();
   document.querySelectorAll("[data-pass]").forEach(b => { b.classList.toggle("on", b.dataset.pass === S.pass); b.setAttribute("aria-pressed", b.dataset.pass === S.pass); });
   mark();
@@ -199,6 +203,26 @@ function normed(v, x) {
   const squares = show => "√(" + each(v).map(o => show(o) + "²").join(" + ") + ")";
   return `<div class="sym">${length(v)}</div><div class="formula"><span class="eq">=</span> ${squares(label)}<br><span class="eq">=</span> ${squares(signed)}<br><span class="eq">=</span> <b>${num(x)}</b></div>`;
 }
+// A grid of numbers, or the drawing, is one stop of the tab key; arrows go on
+// inside of it.
+const CELLS = "button,.node";
+function rove(box) {
+  for (const grid of box.matches("[data-grid]") ? [box] : box.querySelectorAll("[data-grid]"))
+    grid.querySelectorAll(CELLS).forEach((e, i) => e.setAttribute("tabindex", i ? -1 : 0));
+}
+function gridRows(grid) {
+  const all = [...grid.querySelectorAll(CELLS)], columns = Number(grid.dataset.grid) || all.length, rows = new Map();
+  const row = (e, i) => grid.tagName === "TABLE" ? e.closest("tr").rowIndex : grid.tagName === "svg" ? Number(e.querySelector("rect").getAttribute("y")) : Math.floor(i / columns);
+  all.forEach((e, i) => { const k = row(e, i); rows.set(k, (rows.get(k) || []).concat([e])); });
+  return [...rows].sort((a, b) => a[0] - b[0]).map(r => r[1].sort((a, b) => leftOf(a) - leftOf(b)));
+}
+const leftOf = e => { const b = e.getBoundingClientRect(); return b.left + b.width / 2; };
+// Where an arrow key leads from a cell of a grid.
+function beyond(cell, key) {
+  const rows = gridRows(cell.closest("[data-grid]")), r = rows.findIndex(row => row.includes(cell)), row = rows[r], k = row.indexOf(cell);
+  const nearest = other => other && other.reduce((a, b) => Math.abs(leftOf(b) - leftOf(cell)) < Math.abs(leftOf(a) - leftOf(cell)) ? b : a);
+  return { ArrowLeft: row[k - 1], ArrowRight: row[k + 1], ArrowUp: nearest(rows[r - 1]), ArrowDown: nearest(rows[r + 1]), Home: row[0], End: row[row.length - 1] }[key];
+}
 const POINTED = "[data-n],[data-o],[data-norm],[data-connect]";
 // What is pointed at: the words, the operands, and where a click leads.
 function pointed(b) {
@@ -218,8 +242,13 @@ function pointed(b) {
   const y = V.find(v => v.role === "prediction" && v.labels.includes(name)), x = V.find(v => v.role === "input" && (v.step === t + 1 || A.configuration === "one-to-many"));
   return { html: `<div class="sym">‖d${math(name)} / d${math(x.symbol)}‖</div><div class="formula"><span class="eq">=</span> <b>${esc(b.textContent)}</b></div><p>${w("is_connect")}</p>`, operands: each(x.id).concat([[y.id, y.labels.indexOf(name)]]), to: [y.id, y.labels.indexOf(name)] };
 }
+// The numbers that led here, the last ones to be seen, to go back to.
+function trail() {
+  const first = Math.max(0, S.trail.length - 3), name = t => t.held ? label(t.held) : w("outside");
+  return S.trail.length ? `<nav class="trail" aria-label="${esc(w("way_here"))}"><button class="chip" data-back="${S.trail.length - 1}">← ${w("go_back")}</button> ${first ? "… › " : ""}${S.trail.slice(first).map((t, i) => `<button class="crumb" data-back="${first + i}">${name(t)}</button> › `).join("")}</nav>` : "";
+}
 function inspect(html) {
-  $("inspector").innerHTML = html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inspector").innerHTML = (S.held ? trail() : "") + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
 }
 function mark() {
   if (S.playing) now();
@@ -246,14 +275,37 @@ function beside() {
   tip.style.left = Math.max(8, Math.min(wide - size.width - 8, place.left)) + "px";
   tip.style.top = (place.bottom + size.height + 12 < innerHeight ? place.bottom + 6 : Math.max(8, place.top - size.height - 6)) + "px";
 }
-function go(v, i) {
-  const x = V[v];
+// Where the reader is: what is held, or what was clicked, and the scroll.
+function here(b) {
+  const d = b && b.dataset, key = d && ["norm", "connect", "o", "n", "v"].find(k => d[k] !== undefined), box = key && b.closest("[id]:not(svg)");
+  return { held: S.held, pass: S.pass, step: S.step, y: scrollY, from: box ? `#${box.id} [data-${key}="${d[key]}"]` : null };
+}
+function hold(v, i, b) {
+  const now = here(b);
+  if (!S.held || S.held[0] !== v || S.held[1] !== i) S.trail.push(now);
   S.held = [v, i];
+}
+function release() { S.held = null; S.trail = []; mark(); }
+function go(v, i, b) {
+  const x = V[v];
+  hold(v, i, b);
   if (x.pass !== "given") { S.pass = x.pass; if (S.step && x.step !== undefined && x.step !== S.step) { S.step = x.step > 0 && x.step <= A.steps ? x.step : 0; $("step").value = S.step; stepText(); } }
   numbers();
-  const b = document.querySelector(`[data-n="${v}:${i}"]`);
-  if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); }
+  reach(document.querySelector(`.lab [data-n="${v}:${i}"]`));
 }
+function reach(b) { if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); } }
+function back(k) {
+  const to = S.trail[k];
+  S.trail.length = k;
+  [S.held, S.pass, S.step] = [to.held, to.pass, to.step];
+  $("step").value = S.step; stepText();
+  numbers();
+  if (to.held) { reach(document.querySelector(`.lab [data-n="${to.held[0]}:${to.held[1]}"]`)); return; }
+  const b = to.from && document.querySelector(to.from);
+  if (b) b.focus({ preventScroll: true });
+  scrollTo({ top: to.y, behavior: "smooth" });
+}
+
 // A pass is played value by value: S.playing is the pass, S.k the place in it;
 // it runs while there is a timer, and is halted without one.
 const played = () => V.filter(v => v.pass === S.playing);
@@ -275,7 +327,7 @@ function stop() {
 }
 function begin(pass) {
   stop();
-  S.playing = pass; S.k = -1; S.pass = pass; S.held = null; S.step = 0; $("step").value = 0; stepText(); numbers();
+  S.playing = pass; S.k = -1; S.pass = pass; S.held = null; S.trail = []; S.step = 0; $("step").value = 0; stepText(); numbers();
 }
 function run() { S.timer = setInterval(() => { if (S.k + 1 < played().length) advance(1); else { stop(); mark(); } }, 450); buttons(); advance(1); }
 function play(pass) {
@@ -310,6 +362,7 @@ function heat() {
     const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
     if (A.readable) {
       const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}${dated(i + 1)}</span>`).join(""));
+      g.dataset.grid = h.ids.length;
       g.style.gridTemplateColumns = `auto repeat(${h.steps}, auto)`;
       for (let u = 0; u < h.units; u++) {
         g.append(el("span", "", w("unit", { n: u + 1 })));
@@ -328,6 +381,7 @@ function heat() {
     }
     box.append(d);
   }
+  rove(box);
 }
 // The time of a step, where the steps have any.
 const dated = t => A.step_names[t - 1] ? ` <small>${esc(A.step_names[t - 1])}</small>` : "";
@@ -339,7 +393,8 @@ function connectivity() {
   if (A.readable) {
     const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
     const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
-    $("connect").innerHTML = `<div class="card scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    $("connect").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    rove($("connect"));
   } else {
     $("connect").replaceChildren(map(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, output));
   }
@@ -400,9 +455,10 @@ function norms() {
       const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
       const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
       const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}${dated(s.step)}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
-      const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
-      card.tabIndex = 0;
+      const card = el("div", "card scroll", `<table data-grid><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
+      if (!A.readable) card.tabIndex = 0;
       box.append(card);
+      rove(card);
     }
     box.append(el("p", "soft", n.factor === null ? w("why_none") : w(mixed(n) ? "why_h" : n.crossed_after === null ? "why_kept" : n.state === "c" ? "why_c" : "why", { f: num(n.factor), n: n.crossed_after })));
   }
@@ -484,7 +540,11 @@ document.addEventListener("pointermove", e => {
   const over = e.target.closest && e.target.closest(POINTED);
   if (over !== S.over) { S.over = over; point(e); }
 }, { passive: true });
-document.addEventListener("focusin", point);
+document.addEventListener("focusin", e => {
+  const grid = e.target.closest("[data-grid]");
+  if (grid) grid.querySelectorAll(CELLS).forEach(c => c.setAttribute("tabindex", c === e.target ? 0 : -1));
+  point(e);
+});
 document.addEventListener("scroll", beside, { passive: true, capture: true });
 document.addEventListener("click", e => {
   const q = s => e.target.closest(s);
@@ -493,19 +553,22 @@ document.addEventListener("click", e => {
     stop();
     $("tip").hidden = true;
     const [v, i] = pointed(b).to;
-    if (!b.closest(".lab")) go(v, i);
+    if (!b.closest(".lab")) go(v, i, b);
     else {
       // A second click lets go; the keyboard goes on to the operands, and Escape
       // leads back.
       const keyboard = e.detail === 0, again = S.held && S.held[0] === v && S.held[1] === i;
-      S.held = again && !keyboard ? null : [v, i];
+      if (again && !keyboard) { release(); return; }
+      hold(v, i, b);
       mark();
-      if (keyboard) $("inspector").querySelector("button").focus();
+      const first = $("inspector").querySelector("[data-go]") || $("inspector").querySelector("button");
+      if (keyboard) first.focus();
     }
   }
+  else if ((b = q("[data-back]"))) { stop(); back(Number(b.dataset.back)); }
   else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
-  else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0); }
-  else if (q("[data-release]")) { S.held = null; mark(); }
+  else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0, b); }
+  else if (q("[data-release]")) release();
   else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
   else if ((b = q("[data-play]"))) play(b.dataset.play);
   else if ((b = q("[data-by]"))) step(Number(b.dataset.by));
@@ -524,11 +587,15 @@ document.addEventListener("keydown", e => {
     if (by) { e.preventDefault(); step(by); }
   }
   const b = e.target.closest && e.target.closest(".node");
-  if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
+  if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); stop(); go(Number(b.dataset.v), 0, b); }
+  const grid = e.target.closest && e.target.closest("[data-grid]"), cell = grid && e.target.closest(CELLS), next = cell && !e.altKey && beyond(cell, e.key);
+  if (next) { e.preventDefault(); next.focus(); }
+  // Back to where one came from.
+  if (S.trail.length && (e.key === "Backspace" || (e.altKey && e.key === "ArrowLeft"))) { e.preventDefault(); stop(); back(S.trail.length - 1); }
   if (e.key === "Escape") {
     const back = S.held && $("inspector").contains(document.activeElement) && document.querySelector(`.lab [data-n="${S.held[0]}:${S.held[1]}"]`);
-    stop(); $("tip").hidden = true; S.held = null;
-    if (A.readable) mark();
+    stop(); $("tip").hidden = true;
+    if (A.readable) release();
     if (back) back.focus();
   }
 });
