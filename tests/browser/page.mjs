@@ -227,6 +227,52 @@ for (const flags of [
   await context.close();
 }
 
+// On a phone the inspector says where it goes on, folds to one line, and hides
+// nothing for good; the norms are cards with every column in sight.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/lstm.html`, { width: 390, height: 700 }, "light", problems);
+  const area = (selector) => page.locator(selector).first().boundingBox();
+  const long = page.locator('#list .value:has-text("L =") [data-n], #list [data-n]').first();
+  await page.click('[data-pass="backward"]');
+  const c = await page.$$eval("#list .num", (all) => all.map((e) => e.dataset.n));
+  assert(c.length > 40 && (await long.count()) === 1);
+  await page.locator(`#list [data-n="${c[30]}"]`).click();
+  const whole = await area("#inspector");
+  assert(whole.height < 0.5 * 700, `${whole.height} px`);
+  const cut = await page.$eval("#inside", (e) => e.scrollHeight - e.clientHeight);
+  assert(cut > 1, "the case is one that is cut");
+  assert(await page.isVisible("#more"));
+  assert.match(await page.textContent("#more"), /scroll down/);
+  assert(await page.isVisible("#inside.goes-down"));
+  await page.$eval("#inside", (e) => { e.scrollTop = e.scrollHeight; });
+  await page.waitForSelector("#inside:not(.goes-down)");
+  const symbol = await page.textContent("#inside .sym");
+  await page.click("#fold");
+  const line = await area("#inspector");
+  assert(line.height < 80, `folded it has ${line.height} px`);
+  assert((await page.textContent("#folded")).startsWith(symbol), "the line tells which number it is");
+  assert.equal(await page.getAttribute("#fold", "aria-expanded"), "false");
+  // The last number of the list, and the end of the page, can be seen.
+  await page.locator("#list .num").last().focus();
+  await page.waitForTimeout(300);
+  const [last, over] = [await page.locator("#list .num").last().boundingBox(), await area("#inspector")];
+  assert(last.y + last.height <= over.y, `the last number is beneath the inspector: ${last.y + last.height}, ${over.y}`);
+  await page.click("#fold");
+  assert.equal(await page.getAttribute("#fold", "aria-expanded"), "true");
+  await page.keyboard.press("End");
+  for (const td of await page.locator("#norms td").all()) {
+    const b = await td.boundingBox();
+    assert(b.x >= 0 && b.x + b.width <= 390 && b.height > 10, "a column is out of sight");
+  }
+  assert.equal(await page.locator("#norms td").first().evaluate((e) => getComputedStyle(e, "::before").content), '"t"');
+  await page.$eval("#shapes", (e) => { e.scrollLeft = 80; });
+  const [first, table] = [await area("#shapes tbody td"), await area("#shapes")];
+  assert(Math.abs(first.x - table.x) < 3, "the names stay while a table scrolls");
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
 // A map of connectivity that is not recorded at every training step says so.
 {
   const numbers = (first) => Array.from({ length: 20 }, (_, i) => first + i).join(" ");

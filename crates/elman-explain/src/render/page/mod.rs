@@ -170,7 +170,11 @@ fn numbers() -> Markup {
                     } }
                     div #list {}
                 }
-                aside.card.inspector #inspector aria-live="polite" {}
+                aside.card.inspector #inspector {
+                    div.foldline { span #folded {} button.btn #fold aria-controls="inside" {} }
+                    div.inside #inside aria-live="polite" data-label="formula" {}
+                    p.soft.more #more {}
+                }
             }
         }
     }

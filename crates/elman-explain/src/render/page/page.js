@@ -248,7 +248,28 @@ function trail() {
   return S.trail.length ? `<nav class="trail" aria-label="${esc(w("way_here"))}"><button class="chip" data-back="${S.trail.length - 1}">← ${w("go_back")}</button> ${first ? "… › " : ""}${S.trail.slice(first).map((t, i) => `<button class="crumb" data-back="${first + i}">${name(t)}</button> › `).join("")}</nav>` : "";
 }
 function inspect(html) {
-  $("inspector").innerHTML = (S.held ? trail() : "") + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inside").innerHTML = (S.held ? trail() : "") + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inside").scrollTop = 0;
+  fold();
+}
+// On a narrow screen the inspector lies over the list: it folds to one line, and
+// says where it goes on.
+function fold() {
+  const inspector = $("inspector"), inside = $("inside"), title = inside.querySelector(".sym"), sum = inside.querySelector(".formula b"), folded = Boolean(S.folded);
+  inspector.classList.toggle("folded", folded);
+  $("folded").innerHTML = folded && title ? title.innerHTML + (sum ? " = " + sum.textContent : "") : w("formula");
+  $("fold").textContent = w(folded ? "unfold" : "fold");
+  $("fold").setAttribute("aria-expanded", !folded);
+  below();
+  const over = getComputedStyle($("fold")).display !== "none" ? inspector.offsetHeight + 16 : 16;
+  document.documentElement.style.scrollPaddingBottom = over + "px";
+}
+function below() {
+  const inside = $("inside"), over = inside.scrollHeight - inside.clientHeight > 1;
+  inside.classList.toggle("goes-down", inside.scrollTop + inside.clientHeight < inside.scrollHeight - 1);
+  inside.tabIndex = over ? 0 : -1;
+  $("more").hidden = !over || S.folded;
+  $("more").textContent = w("scroll_down");
 }
 function mark() {
   if (S.playing) now();
@@ -454,7 +475,8 @@ function norms() {
       // A number that says what it is the norm of, where that is shown.
       const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
       const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
-      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}${dated(s.step)}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
+      const column = (head, text, cls = "") => `<td class="${cls}" data-head="${esc(w(head))}">${text}</td>`;
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td data-head="t">${s.step}${dated(s.step)}</td>${column("norm", bar(s, t, 0, s.norm, "--accent"), "l")}${column("part_here", bar(s, t, 1, s.from_loss, "--upd"), "l")}${column("from_next", bar(s, t, 2, s.from_next, "--back"), "l")}${column("factor", s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor)))}${column("verdict", v(s.verdict))}</tr>`).join("");
       const card = el("div", "card scroll", `<table data-grid><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       if (!A.readable) card.tabIndex = 0;
       box.append(card);
@@ -569,6 +591,7 @@ document.addEventListener("click", e => {
   else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
   else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0, b); }
   else if (q("[data-release]")) release();
+  else if (q("#fold")) { S.folded = !S.folded; fold(); }
   else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
   else if ((b = q("[data-play]"))) play(b.dataset.play);
   else if ((b = q("[data-by]"))) step(Number(b.dataset.by));
@@ -612,6 +635,7 @@ if (A.readable) {
 }
 // Charts are drawn at the width of their place.
 let wide = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); } });
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); if (A.readable) fold(); } });
+if (A.readable) $("inside").addEventListener("scroll", below, { passive: true });
 $("codetext").textContent = D.code;
 all();
