@@ -227,6 +227,55 @@ for (const flags of [
   await context.close();
 }
 
+// A forecaster's page begins with prediction and target in the units of its
+// table; features and times have their names.
+for (const name of ["forecaster", "small-forecaster"]) {
+  const problems = [], { flags } = CASES.find((c) => c.name === name);
+  const { context, page } = await open(`${folder}/${name}.html`, SIZES.desktop, "light", problems);
+  const trace = JSON.parse(execFileSync(elman, ["explain", ...flags, "--json"], { maxBuffer: 1 << 28 }));
+  const { target, forecast, step_names: names } = trace.about, known = forecast.known.length;
+  assert.equal(await page.textContent("#outlook_title"), "Prediction and target: kwh");
+  assert((await page.locator("#outlook_title").boundingBox()).y < 900, "it is seen without scrolling");
+  const rows = () => page.$$eval("#outlook_table tbody tr", (all) => all.map((r) => [...r.cells].map((c) => c.textContent)));
+  const hold = async (frame) => {
+    const shown = await rows();
+    assert.equal(shown.length, target.length);
+    shown.forEach(([step, y, p], k) => {
+      assert.equal(step, `${known + k + 1} ${names[known + k]}`);
+      assert(near(y, target[k]) && y > 100, `${y} is ${target[k]}`);
+      assert(near(p, trace.training[frame].prediction[k]), p);
+    });
+  };
+  await hold(0);
+  const drawing = await page.textContent("#outlook svg");
+  for (const part of ["kwh", names[0], names.at(-1)]) assert(drawing.includes(part), `${part}: ${drawing}`);
+  assert.match(await page.textContent("#notes"), /Steps 1 to \d+ are the window that is known, from \d{4}-\d\d to \d{4}-\d\d\. Steps/);
+  if (trace.about.readable) {
+    await page.fill("#frame", "30");
+    await hold(30);
+    await page.fill("#frame", "0");
+    await page.hover("#outlook_table tbody td:last-child button >> nth=0");
+    assert.match(await page.textContent("#tip"), / · 200\.\d+ \+ 787\.6 = 7\d\d\.\d+ kwh/);
+    await page.hover("h1");
+    // Features over the columns of an input, before the rows of its weights.
+    const x = trace.values.find((v) => v.symbol === "x^2"), wx = trace.values.find((v) => v.symbol === "W_x"), u = trace.values.find((v) => v.symbol === "u");
+    const axis = (v) => page.$$eval(`[data-box="${v.id}"] .axis`, (all) => all.map((e) => e.textContent));
+    for (const v of [x, wx]) assert.deepEqual(await axis(v), trace.about.feature_names);
+    assert.deepEqual(await axis(u), trace.connectivity.beside.names);
+    await page.hover(`[data-box="${x.id}"] .num >> nth=0`);
+    assert.equal(await page.textContent("#inspector .what"), `kwh · step 2 (${names[1]})`);
+    await page.hover(`[data-box="${wx.id}"] .num >> nth=1`);
+    assert.equal(await page.textContent("#inspector .what"), trace.about.feature_names[1]);
+    assert.deepEqual(await page.$$eval("#sketch .date", (all) => all.map((e) => e.textContent)), names);
+    await page.click('[data-pass="forward"]');
+    assert((await page.$$eval("#list h3", (all) => all.map((e) => e.textContent))).includes(`step 2 (${names[1]})`));
+    await page.fill("#step", "2");
+    assert.equal(await page.textContent("#step_out"), `2 (${names[1]})`);
+  }
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
 // On a phone the inspector says where it goes on, folds to one line, and hides
 // nothing for good; the norms are cards with every column in sight.
 {

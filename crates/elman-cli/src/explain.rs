@@ -11,7 +11,7 @@ use elman_explain::Subject;
 use elman_explain::render::terminal::{self, View};
 use elman_explain::render::{page, short};
 use elman_explain::setup::{self, Request};
-use elman_explain::subject::Names;
+use elman_explain::subject::{Forecast, Names};
 use elman_explain::trace::Trace;
 use elman_explain::words::Note;
 use elman_forecast::model::ForecastModel;
@@ -112,6 +112,9 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         Note::new(
             "note_window",
             [
+                ('n', known.to_string()),
+                ('k', (known + 1).to_string()),
+                ('m', steps.len().to_string()),
                 ('a', steps[0].clone()),
                 ('b', steps[known - 1].clone()),
                 ('c', steps[known].clone()),
@@ -136,6 +139,15 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
     if plan_of.loss != Loss::Mse {
         notes.push(Note::new("note_loss", [('l', plan_of.loss.to_string())]));
     }
+    // The first feature of a step is what is forecast.
+    let past = window.input.column(0);
+    let past = past.iter().take(known).map(|x| f64::from(*x));
+    let forecast = Forecast {
+        name: target.clone(),
+        centre: window.centre,
+        spread: window.spread,
+        known: past.map(|x| window.centre + window.spread * x).collect(),
+    };
     let subject = Subject {
         network: window.network.build()?,
         params: setup::widened(&window.params)?,
@@ -149,6 +161,7 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
             steps: window.steps,
             features: window.features,
             beside: window.beside,
+            forecast: Some(forecast),
             notes,
             ..Names::default()
         },

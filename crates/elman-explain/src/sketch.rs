@@ -521,7 +521,7 @@ pub fn sketch(step: &Step, steps: usize) -> Sketch {
         wires,
         joints,
         width: right.unwrap_or(0) + MARGIN,
-        height: below.unwrap_or(0) + TALL + MARGIN,
+        height: below.unwrap_or(0) + TALL + 2 * MARGIN,
         tall: TALL,
     }
 }

@@ -73,6 +73,8 @@ pub fn data(trace: &Trace) -> Json {
         about.remove("prediction");
         if !readable {
             about.remove("input");
+        }
+        if !predicts(trace) {
             about.remove("target");
         }
     }
@@ -169,7 +171,7 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         let first = first_of(row.len(), connected(trace));
         row[first..].iter().copied()
     });
-    let prediction = match trace.about.readable {
+    let prediction = match predicts(trace) {
         true => frame.prediction.as_slice(),
         false => &[],
     };
@@ -180,6 +182,12 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         packed(rows),
         packed(prediction.iter().copied()),
     ])
+}
+
+/// Whether prediction and target are shown: in steps that are read number by
+/// number, and of a forecaster.
+fn predicts(trace: &Trace) -> bool {
+    trace.about.readable || trace.about.forecast.is_some()
 }
 
 /// Steps of the map of connectivity at most.

@@ -54,6 +54,14 @@ pub fn html(trace: &Trace) -> String {
                     p #intro {}
                     dl.tiles #tiles {}
                     div.soft #notes {}
+                    @if trace.about.forecast.is_some() {
+                        section {
+                            h2 #outlook_title {}
+                            p.soft data-w="outlook_note" {}
+                            div.card #outlook {}
+                            div #outlook_table {}
+                        }
+                    }
                     @if readable {
                         div.controls {
                             label { (word("time_step"))

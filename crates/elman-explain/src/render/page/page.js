@@ -83,8 +83,9 @@ function tiles() {
   const rows = [];
   if (A.readable) {
     const inputs = flat(of("input")), features = A.input[0].length;
-    const input = A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
-    rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
+    // What a forecaster reads and predicts has a section of its own.
+    const input = A.forecast ? "" : A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
+    if (!A.forecast) rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
   } else rows.push(["t_params", num(A.parameters)]);
   rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
   if (D.check) rows.push(["t_check", tiny(D.check.largest)]);
@@ -92,6 +93,19 @@ function tiles() {
   rove($("tiles"));
 }
 
+// What a forecaster predicts, and what is known.
+function outlook() {
+  const f = A.forecast;
+  if (!f) return;
+  const first = f.known.length, last = [first, f.known[first - 1]], rows = A.target.map((y, k) => [first + k + 1, y, F().prediction[k]]);
+  $("outlook_title").textContent = w("outlook", { n: f.name });
+  const line = (name, ink, points, dots) => ({ name: w(name), ink, points, dots });
+  plot($("outlook"), [line("known", "--soft", f.known.map((x, t) => [t + 1, x])), line("target", "--upd", [last, ...rows.map(r => [r[0], r[1]])]), line("prediction", "--back", [last, ...rows.map(r => [r[0], r[2]])], 1)], rows.flatMap(r => [[r[0], r[1], "--upd", 4], [r[0], r[2], "--back", 4]]), w("step"), f.name, { names: stepTitle });
+  const flat = role => V.filter(v => v.role === role).flatMap(v => v.labels.map((_, i) => v.id + ":" + i)), places = { target: flat("target"), prediction: flat("prediction") };
+  const cell = (role, k, x) => `<td>${A.readable ? `<button class="plain" data-o="${places[role][k]}">${num(x)}</button>` : num(x)}</td>`;
+  $("outlook_table").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th>${w("step")}</th><th>${w("target")}, ${esc(f.name)}</th><th>${w("prediction")}, ${esc(f.name)}</th></tr></thead><tbody>${rows.map(([t, y, p], k) => `<tr data-t="${t}"><td>${t}${dated(t)}</td>${cell("target", k, y)}${cell("prediction", k, p)}</tr>`).join("")}</tbody></table></div>`;
+  rove($("outlook_table"));
+}
 // The network: boxes, wires and labels stand where the data say. A wire that
 // crosses another one is drawn over a gap in it.
 const DIRECTIONS = ["", "forth", "back"];
@@ -109,6 +123,7 @@ function sketch() {
   for (const [id, left, top, width, names] of G.nodes) {
     const n = V[id];
     s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${left}" y="${top}" width="${width}" height="${G.tall}" rx="9"/>${names.map(x => `<text x="${x}" y="${top}" dy="${G.tall / 2}">${svgmath(n.symbol)}</text>`).join("")}</g>`;
+    if (n.role === "input" && n.step && A.step_names.length) s += `<text class="wlabel date" x="${names[0]}" y="${top}" dy="${G.tall + 10}">${esc(stepTitle(n.step))}</text>`;
   }
   $("sketch").innerHTML = s + "</svg>";
   rove($("sketch"));
@@ -119,12 +134,15 @@ const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11
 function value(v) {
   const same = v.formula === v.symbol || !v.formula;
   const tag = v.from && v.role === "share" ? ` <span class="tag">${w("from_" + v.from)}</span>` : "";
-  const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${tag}</div>`);
+  const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${v.role === "input" && v.step ? dated(v.step) : ""}${tag}</div>`);
   box.dataset.box = v.id;
   const m = el("div", "mat");
   m.dataset.grid = v.shape[1];
-  m.style.gridTemplateColumns = `repeat(${v.shape[1]}, auto)`;
+  const axis = called(v), rows = axis && axis.way === "rows", name = text => { const e = el("span", "axis"); e.textContent = text; m.append(e); };
+  m.style.gridTemplateColumns = `${rows ? "auto " : ""}repeat(${v.shape[1]}, auto)`;
+  if (axis && !rows) axis.names.forEach(name);
   v.labels.forEach((label, i) => {
+    if (rows && i % v.shape[1] === 0) name(axis.names[i / v.shape[1]]);
     const b = el("button", "num", num(at(v.id, i)));
     b.dataset.n = v.id + ":" + i;
     b.setAttribute("aria-label", label + " = " + b.textContent);
@@ -133,7 +151,7 @@ function value(v) {
   box.append(m);
   return box;
 }
-function place(t) { return t === undefined ? w("whole") : t === 0 || t > A.steps ? w("before") : w("step_n", { n: t }); }
+function place(t) { return t === undefined ? w("whole") : t === 0 || t > A.steps ? w("before") : stepName(t); }
 function numbers() {
   if (!A.readable) return;
   const given = $("given"), list = $("list");
@@ -183,7 +201,9 @@ function chips(operands) {
 // A number of a value: its formula, and what else is known of it.
 function told(v, i) {
   const x = V[v], n = at(v, i), operands = x.operands[i];
-  let s = `<div class="sym">${label([v, i])}</div>`;
+  const axis = called(x), step = x.step > 0 && x.step <= A.steps && A.step_names[x.step - 1] ? stepName(x.step) : "";
+  const what = [axis ? axis.names[axis.way === "columns" ? i : Math.floor(i / x.shape[1])] : "", step].filter(Boolean);
+  let s = `<div class="sym">${label([v, i])}</div>` + (what.length ? `<div class="soft what">${what.map((t, k) => k || !axis ? t : esc(t)).join(" · ")}</div>` : "");
   if (operands.length || x.formula) {
     s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, label)}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
     if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(bracketed).join(" + ")}`;
@@ -228,7 +248,7 @@ const POINTED = "[data-n],[data-o],[data-norm],[data-connect]";
 function pointed(b) {
   const d = b.dataset, places = (d.n || d.o || d.norm || d.connect).split(":").map(Number);
   if (d.n || d.o) {
-    const [v, i] = places, unit = d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
+    const [v, i] = places, f = A.forecast, unit = d.o && f ? `<div class="formula">${number(places)} · ${num(f.spread)} + ${num(f.centre)} = <b>${b.textContent}</b> ${esc(f.name)}</div>` : d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
     return { html: told(v, i) + unit, operands: V[v].operands[i], to: places };
   }
   if (d.norm) {
@@ -404,8 +424,16 @@ function heat() {
   }
   rove(box);
 }
+// What the columns or the rows of a value are called: features of a step, numbers
+// beside the sequence; of a gradient as of what it is the gradient of.
+function called(v) {
+  const x = v.of !== undefined ? V[v.of] : v, place = x.places ? x.places[0] : "", beside = D.connectivity.beside ? D.connectivity.beside.names : [];
+  const [names, way] = x.role === "input" ? [x.step === undefined ? beside : A.feature_names, "columns"] : [/^skip\.weight/.test(place) ? beside : /weight_ih_l0(_reverse)?\[/.test(place) ? A.feature_names : [], "rows"];
+  return names.length && names.length === v.shape[way === "columns" ? 1 : 0] ? { names, way } : null;
+}
 // The time of a step, where the steps have any.
 const dated = t => A.step_names[t - 1] ? ` <small>${esc(A.step_names[t - 1])}</small>` : "";
+const stepTitle = t => A.step_names[t - 1] || num(t);
 const stepName = t => w("step_n", { n: t }) + (A.step_names[t - 1] ? " (" + esc(A.step_names[t - 1]) + ")" : "");
 // A row for each prediction, a column for each step of the input.
 function connectivity() {
@@ -413,7 +441,7 @@ function connectivity() {
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
     const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
-    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
+    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}${dated(c.at[k])}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
     rove($("connect"));
   } else {
@@ -489,7 +517,7 @@ function norms() {
 // Lines and marks in a box, upwards from `from`; `log` puts the powers of ten at
 // equal distances. A unit of the drawing is a pixel, so that its words keep their
 // size on a phone.
-function plot(box, series, marks, xlab, ylab, { log, from } = {}) {
+function plot(box, series, marks, xlab, ylab, { log, from, names = num } = {}) {
   const padding = getComputedStyle(box), inner = box.clientWidth - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight);
   const Wd = Math.max(240, Math.min(736, inner)), H = 300, l = 84, r = 16, t = 34, b = 46;
   const pts = series.flatMap(s => s.points).concat(marks);
@@ -500,7 +528,7 @@ function plot(box, series, marks, xlab, ylab, { log, from } = {}) {
   const text = (x, y, anchor, words) => `<text x="${x}" y="${y}" text-anchor="${anchor}">${esc(words)}</text>`;
   let s = `<svg class="plot" width="${Wd}" height="${H}" viewBox="0 0 ${Wd} ${H}" role="img" aria-label="${esc(ylab)}, ${esc(xlab)}"><path d="M${l} ${t}V${H - b}H${Wd - r}" fill="none" stroke="var(--line)"/>`;
   if (pts.length) {
-    s += text(l, H - b + 18, "start", num(x0)) + text(Wd - r, H - b + 18, "end", num(x1)) + text((l + Wd - r) / 2, H - 6, "middle", xlab) + text(l - 8, H - b, "end", num(y0)) + text(l - 8, t + 5, "end", num(y1)) + text(l, 14, "middle", ylab);
+    s += text(l, H - b + 18, "start", names(x0)) + text(Wd - r, H - b + 18, "end", names(x1)) + text((l + Wd - r) / 2, H - 6, "middle", xlab) + text(l - 8, H - b, "end", num(y0)) + text(l - 8, t + 5, "end", num(y1)) + text(l, 14, "middle", ylab);
     for (const q of series) if (q.points.length) s += `<path d="M${q.points.map(p => X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("L")}" fill="none" stroke="var(${q.ink})" stroke-width="2" ${q.dots ? 'stroke-dasharray="2 4" stroke-linecap="round"' : ""}/>`;
     for (const [x, y, ink, size] of marks) s += `<circle cx="${X(x).toFixed(1)}" cy="${Y(y).toFixed(1)}" r="${size}" fill="var(${ink})" stroke="var(--card)" stroke-width="1.5"/>`;
     for (const [x, y, , , words] of marks) if (words) s += text(Math.max(l + 44, Math.min(Wd - 60, X(x))), Y(y) + (Y(y) > H - 90 ? -14 : 24), "middle", words);
@@ -551,8 +579,8 @@ function edges(e) {
   hint.hidden = !over;
 }
 const hints = () => document.querySelectorAll(".scroll").forEach(edges);
-function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
-function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
+function stepText() { $("step_out").textContent = S.step ? S.step + (A.step_names[S.step - 1] ? ` (${A.step_names[S.step - 1]})` : "") : w("all_steps"); }
+function all() { texts(); tiles(); outlook(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
 
 // Only a pointer that moves points: what scrolls under one that rests does not
 // take the place of what the keyboard has reached.
@@ -631,11 +659,11 @@ if (A.readable) {
   S.weight = Math.max(0, valley(true) < 0 ? valley(false) : valley(true));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
-  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
+  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); outlook(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
 }
 // Charts are drawn at the width of their place.
 let wide = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); if (A.readable) fold(); } });
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; outlook(); norms(); landscape(); losses(); atStep(); hints(); if (A.readable) fold(); } });
 if (A.readable) $("inside").addEventListener("scroll", below, { passive: true });
 $("codetext").textContent = D.code;
 all();
