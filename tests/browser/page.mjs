@@ -347,13 +347,13 @@ for (const name of ["forecaster", "small-forecaster"]) {
   const EXPECTED = {
     en: [
       ["Why does h_0 ignore batch_first?", /only these have a time axis.*\(L·D, B, H\).*input 1 × 3 × 1.*h_0 2 × 1 × 2/],
-      ["Why is h_n not output[-1] when the network is bidirectional?", /where each direction ends.*read one input only.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["Why is h_n not output[:, -1] when the network is bidirectional?", /where each direction ends.*read one input only.*with batch_first=True.*output\[-1\] is the last sequence of the batch.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
       ["What do the rows of weight_ih mean", /reset gate.*update gate.*candidate.*weight_ih_l0: rows 1–2 Wxr→, rows 3–4 Wxz→, rows 5–6 Wxn→/],
       ["Where does the gradient vanish?", /back through time.*slope of the activation.*dL\/dh → is multiplied by ([0-9.]+) .*: healthy/],
     ],
     ja: [
       ["なぜ h_0 は batch_first を無視する", /時間の軸があるのはこの二つだけ.*\(L·D, B, H\).*input は 1 × 3 × 1.*h_0 は 2 × 1 × 2/],
-      ["なぜ h_n は output[-1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["なぜ h_n は output[:, -1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*output\[-1\] は、バッチの最後の系列.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
       ["weight_ih の行", /リセットゲート.*更新ゲート.*候補.*weight_ih_l0: 1–2 行 Wxr→, 3–4 行 Wxz→, 5–6 行 Wxn→/],
       ["勾配はどこで消える", /時間をさかのぼる.*活性化の傾き.*dL\/dh → は一歩戻るごとに平均 ([0-9.]+) 倍で、健全/],
     ],
@@ -601,6 +601,21 @@ for (const name of ["forecaster", "small-forecaster"]) {
   await page.waitForFunction((s) => document.querySelector("#landscape").innerHTML !== s, still);
   await page.selectOption("#weight", "3");
   assert.notEqual(await drawn(), still);
+
+  // The code is copied; where that is not allowed it is selected, and the button
+  // says so.
+  const code = await page.textContent("#codetext");
+  for (const allowed of [true, false]) {
+    await page.evaluate((allowed) => {
+      window.taken = null;
+      const clipboard = { writeText: async (text) => { if (!allowed) throw new Error("not allowed"); window.taken = text; } };
+      Object.defineProperty(navigator, "clipboard", { value: clipboard, configurable: true });
+      document.execCommand = () => false;
+    }, allowed);
+    await page.click("#copy");
+    await page.waitForFunction((word) => document.querySelector("#copy").textContent.startsWith(word), allowed ? "Copied" : "Selected: now press Ctrl+C");
+    assert.equal((await page.evaluate(() => window.taken ?? getSelection().toString())).trimEnd(), code.trimEnd());
+  }
 
   // In Japanese the page has no English sentence left.
   await page.click("#lang");

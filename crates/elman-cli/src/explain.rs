@@ -39,7 +39,9 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
         return console.print_json(&trace);
     }
     if let Some(path) = &plan.html {
-        console.print(&format!("wrote {}\n", path.display()))?;
+        if !console.quiet {
+            console.print(&format!("wrote {}\n", path.display()))?;
+        }
         if !view.check {
             return Ok(());
         }

@@ -44,6 +44,8 @@ fn the_worked_example_needs_no_argument() {
     let page = fs::read(folder.path().join("page.html")).unwrap();
     assert!(page.starts_with(b"<!DOCTYPE html>"));
     // Its own page may be replaced.
+    let quiet = elman(folder.path(), &["explain", "--html", "page.html", "-q"]);
+    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty());
     let again = elman(folder.path(), &["explain", "--html", "page.html"]);
     assert!(again.status.success());
 }

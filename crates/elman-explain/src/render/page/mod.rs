@@ -127,7 +127,7 @@ pub fn html(trace: &Trace) -> String {
                     }
                     section {
                         h2 data-w="code" {}
-                        button.btn #copy data-w="copy" {}
+                        button.btn #copy data-w="copy" aria-live="polite" {}
                         pre.scroll tabindex="0" { code #codetext {} }
                     }
                     aside.card.tipbox #tip role="tooltip" aria-live="polite" hidden {}

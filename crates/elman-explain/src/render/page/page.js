@@ -625,9 +625,22 @@ document.addEventListener("click", e => {
   else if ((b = q("[data-by]"))) step(Number(b.dataset.by));
   else if (q("#lang")) { S.lang = S.lang === "en" ? "ja" : "en"; all(); }
   else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); connectivity(); hints(); }
-  else if (q("#copy")) { navigator.clipboard && navigator.clipboard.writeText(D.code); $("copy").textContent = w("copied"); setTimeout(() => { $("copy").textContent = w("copy"); }, 1500); }
+  else if (q("#copy")) copy();
   else if (q("#roll")) { clearInterval(S.rolling); S.roll = 0; const most = Math.max(...CURVES[S.weight].balls.map(x => x.length)); S.rolling = setInterval(() => { S.roll++; landscape(); if (S.roll >= most) clearInterval(S.rolling); }, 90); landscape(); }
 });
+// Where nothing may write to the clipboard, the code is selected, and the button
+// says what is left to do.
+async function copy() {
+  const button = $("copy");
+  let done = false;
+  try { await navigator.clipboard.writeText(D.code); done = true; } catch {
+    getSelection().selectAllChildren($("codetext"));
+    try { done = document.execCommand("copy"); } catch { done = false; }
+  }
+  clearTimeout(S.copying);
+  button.textContent = w(done ? "copied" : "copy_yourself");
+  S.copying = setTimeout(() => { button.textContent = w("copy"); }, done ? 1500 : 8000);
+}
 document.addEventListener("keydown", e => {
   // While a pass is played, or by its buttons: space halts it or goes on, arrows
   // go one value on or back.
