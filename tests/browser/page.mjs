@@ -143,6 +143,12 @@ for (const { name, flags } of CASES) {
     for (const scheme of ["light", "dark"]) {
       const problems = [];
       const { context, page } = await open(file, size, scheme, problems);
+      // At the last training step as at the first.
+      if (await page.$("#frame")) {
+        await page.fill("#frame", "60");
+        await tidy(page, `${name}, ${width}, ${scheme}, training step 60`);
+        await page.fill("#frame", "0");
+      }
       for (const language of ["en", "ja"]) {
         const what = `${name}, ${width}, ${scheme}, ${language}`;
         assert.equal(await page.getAttribute("html", "lang"), language, what);
@@ -417,6 +423,7 @@ for (const name of ["forecaster", "small-forecaster"]) {
   assert(!(await symbols()).includes("h1") && (await symbols()).includes("h2"), "only step 2");
   assert.deepEqual(await page.$$eval(".node.at", (all) => all.map((e) => e.getAttribute("aria-label"))), ["x^2", "h^2"], "step 2 in the drawing");
   assert.equal(await page.textContent("#norms tr.at td"), "2");
+  assert.equal(await page.textContent("#connect th.at"), "x2");
   await page.fill("#step", "0");
 
   // Point at h^2[1]: its formula, and its operand lit.

@@ -90,7 +90,7 @@ pub fn data(trace: &Trace) -> Json {
         "connectivity": {
             "outputs": trace.connectivity.outputs,
             "at": trace.connectivity.at,
-            "largest": trace.connectivity.largest,
+            "largest": strongest(trace),
             "beside": trace.connectivity.beside.as_ref().map(|b| json!({
                 "names": b.names, "largest": b.largest,
                 "count": b.rows.first().map_or(0, |row| row.len().min(connected(trace))),
@@ -182,6 +182,16 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         packed(rows),
         packed(prediction.iter().copied()),
     ])
+}
+
+/// The end of the colours of connectivity: its largest number at any recorded
+/// training step.
+fn strongest(trace: &Trace) -> f64 {
+    let later = trace.training.iter().flat_map(|f| f.connectivity.iter());
+    later
+        .flatten()
+        .copied()
+        .fold(trace.connectivity.largest, f64::max)
 }
 
 /// Whether prediction and target are shown: in steps that are read number by

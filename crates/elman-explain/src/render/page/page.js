@@ -391,9 +391,10 @@ function now() {
   $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${S.k + 1} / ${all.length}</span>`;
 }
 
-// A number as a colour; under words it is weaker, so that they can be read.
+// A number as a colour, never stronger than that of the span's end; under words it
+// is weaker, so that they can be read.
 const UNDER_WORDS = .5;
-const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * opaque).toFixed(3)})`; };
+const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.min(1, Math.abs(x) / most) * opaque).toFixed(3)})`; };
 const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + (A.bidirectional ? (h.reverse ? " ←" : " →") : "");
 function heat() {
   const box = $("heats");
@@ -440,7 +441,7 @@ function connectivity() {
   const now = F().connectivity, c = D.connectivity, flat = now.length ? now : frame(0).connectivity, steps = flat.length / c.outputs.length, span = [0, c.largest];
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
-    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
+    const head = Array.from({ length: steps }, (_, t) => `<th data-t="${t + 1}">${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
     const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}${dated(c.at[k])}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
     rove($("connect"));
