@@ -376,6 +376,12 @@ for (const name of ["forecaster", "small-forecaster"]) {
       if (i === 1)
         [trace.ends.h_n, trace.ends.output].forEach((ids, k) =>
           found[k + 1].split(" ").forEach((shown, j) => assert(near(shown, row(ids)[j]), `${question}: ${shown}`)));
+      // A number of an answer tells its formula, too.
+      if (i === 1) {
+        await details.locator("[data-n]").last().hover();
+        assert.match(await page.textContent("#tip"), /=/);
+        await page.hover("h1");
+      }
       if (i === 3) assert(near(found[1], trace.norms[0].factor), found[1]);
     }
     await page.click("#lang");

@@ -553,10 +553,10 @@ function tables() {
 }
 // What the answers are for this network.
 function answers() {
-  const here = (q, text) => { document.querySelector(`#${q} .here`).innerHTML = text; };
+  const here = (q, text) => { document.querySelector(`#${q} .here`).innerHTML = text; rove($(q)); };
   const size = name => D.shapes.find(s => s.name === name).shape.join(" × ");
   here("q1", w("a1_here", { i: size("input"), o: size("output"), h: size("h_0"), n: size("h_n") }));
-  const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [${ids.flatMap(id => V[id].labels.map((_, i) => num(at(id, i)))).join(" ")}]`;
+  const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [<span data-grid>${ids.flatMap(id => V[id].labels.map((_, i) => `<button class="plain" data-n="${id}:${i}">${num(at(id, i))}</button>`)).join(" ")}</span>]`;
   // Of the last layer; where only a reverse direction is there, nothing differs.
   const last = reverse => { const h = D.heat.find(h => h.name === "h" && h.layer === A.layers - 1 && h.reverse === reverse); return h && layerName(h); };
   const large = A.bidirectional && last(true) ? w("a2_large_both", { f: last(false), r: last(true) }) : last(false) ? w("a2_large_one", { f: last(false) }) : "";
