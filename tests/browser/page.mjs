@@ -16,6 +16,9 @@ mkdirSync(folder, { recursive: true });
 const table = resolve(import.meta.dirname, "../../examples/data/household_energy_monthly.csv");
 const quick = ["--horizon", "3", "--members", "1", "--epochs", "20", "--out", `${folder}/forecast`, "--force"];
 execFileSync(elman, ["forecast", table, "--target", "kwh", ...quick], { stdio: "pipe" });
+// One that is small enough to be shown number by number.
+const small = ["--cell", "rnn", "--hidden-size", "1", "--look-back", "4", "--layers", "1", "--horizon", "2", "--members", "1", "--epochs", "20"];
+execFileSync(elman, ["forecast", table, "--target", "kwh", ...small, "--out", `${folder}/small`, "--force"], { stdio: "pipe" });
 
 const CASES = [
   { name: "worked", flags: [] },
@@ -26,6 +29,7 @@ const CASES = [
   { name: "limit", flags: ["--cell", "lstm", "--layers", "2"] },
   { name: "long", flags: ["--hidden", "1", "--input", Array.from({ length: 40 }, (_, i) => 20 + 5 * (i % 7)).join(" "), "--target", "40"] },
   { name: "forecaster", flags: [`${folder}/forecast/model.safetensors`, "--input", table] },
+  { name: "small-forecaster", flags: [`${folder}/small/model.safetensors`, "--input", table] },
   { name: "large", flags: ["--cell", "lstm", "--hidden", "24"] },
 ];
 const SIZES = { phone: { width: 375, height: 812 }, desktop: { width: 1280, height: 900 } };
@@ -96,6 +100,35 @@ async function tidy(page, what) {
   assert.deepEqual(found, [], what);
 }
 
+// In the drawing no wire runs behind a box that is not its own, and nothing
+// strikes through a label.
+async function drawn(page, what) {
+  const found = await page.evaluate(() => {
+    const svg = document.querySelector("#sketch svg"), wrong = [];
+    if (!svg) return wrong;
+    const here = svg.getBoundingClientRect(), area = (e) => { const b = e.getBoundingClientRect(); return { e, left: b.left - here.left, top: b.top - here.top, right: b.right - here.left, bottom: b.bottom - here.top }; };
+    const boxes = [...svg.querySelectorAll(".node")].map((n) => ({ ...area(n.querySelector("rect")), id: n.dataset.v, name: n.ariaLabel }));
+    const labels = [...svg.querySelectorAll(".wlabel")].map(area);
+    const inside = ([x, y], b) => x > b.left + 1 && x < b.right - 1 && y > b.top + 1 && y < b.bottom - 1;
+    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    for (const wire of svg.querySelectorAll(".wire")) {
+      const name = `the wire from ${wire.dataset.from} to ${wire.dataset.to}`;
+      for (let l = 0; l < wire.getTotalLength(); l += 2) {
+        const { x, y } = wire.getPointAtLength(l);
+        for (const b of boxes) if (inside([x, y], b)) wrong.push(`${name} is behind ${b.name}`);
+        for (const t of labels) if (inside([x, y], t)) wrong.push(`${name} strikes through ${t.e.textContent}`);
+      }
+    }
+    labels.forEach((t, i) => {
+      for (const b of boxes) if (meet(t, b)) wrong.push(`${t.e.textContent} on ${b.name}`);
+      for (const u of labels.slice(0, i)) if (meet(t, u)) wrong.push(`${t.e.textContent} on ${u.e.textContent}`);
+    });
+    for (const b of boxes) for (const t of svg.querySelectorAll(`.node[data-v="${b.id}"] text`)) { const a = area(t); if (a.left < b.left || a.right > b.right) wrong.push(`${b.name} is wider than its box`); }
+    return [...new Set(wrong)].slice(0, 5);
+  });
+  assert.deepEqual(found, [], what);
+}
+
 // A shown number, to the five digits shown.
 const near = (shown, x) => Math.abs(Number(shown.replaceAll("−", "-")) - x) <= 5.1e-5 * Math.abs(x);
 
@@ -110,16 +143,42 @@ for (const { name, flags } of CASES) {
     for (const scheme of ["light", "dark"]) {
       const problems = [];
       const { context, page } = await open(file, size, scheme, problems);
+      // At the last training step as at the first.
+      if (await page.$("#frame")) {
+        await page.fill("#frame", "60");
+        await tidy(page, `${name}, ${width}, ${scheme}, training step 60`);
+        await page.fill("#frame", "0");
+      }
       for (const language of ["en", "ja"]) {
         const what = `${name}, ${width}, ${scheme}, ${language}`;
         assert.equal(await page.getAttribute("html", "lang"), language, what);
         await tidy(page, what);
+        await drawn(page, what);
         await page.screenshot({ path: `${folder}/${name}-${width}-${scheme}-${language}.png`, fullPage: true });
         await page.click("#lang");
       }
       assert.deepEqual(problems, [], `${name}, ${width}, ${scheme}`);
       await context.close();
     }
+}
+
+// Other networks are drawn as cleanly; directions have a legend.
+for (const flags of [
+  ["--cell", "lstm", "--bidirectional", "--hidden", "1"],
+  ["--cell", "lstm", "--bidirectional", "--hidden", "1", "--readout", "last-state", "--layers", "2"],
+  ["--cell", "gru", "--bidirectional", "--hidden", "1", "--layers", "2", "--configuration", "many-to-many"],
+  ["--cell", "lstm", "--layers", "2", "--hidden", "1", "--configuration", "one-to-many"],
+  ["--layers", "4", "--hidden", "1", "--bidirectional"],
+]) {
+  const file = `${folder}/drawn.html`, what = flags.join(" ");
+  execFileSync(elman, ["explain", ...flags, "--html", file, "--force"], { stdio: "pipe" });
+  const { context, page } = await open(file, SIZES.desktop, "light", []);
+  await drawn(page, what);
+  const ways = await page.$$eval("#directions .way", (all) => all.map((e) => getComputedStyle(e).borderTopColor));
+  const inks = await page.$$eval("#sketch .wire", (all) => [...new Set(all.map((e) => getComputedStyle(e).stroke))]);
+  assert.equal(ways.length, flags.includes("--bidirectional") ? 2 : 0, what);
+  ways.forEach((ink) => assert(inks.includes(ink), `${what}: ${ink}`));
+  await context.close();
 }
 
 // A model that is too large to be read is shown by maps that stand for the first
@@ -174,6 +233,101 @@ for (const { name, flags } of CASES) {
   await context.close();
 }
 
+// A forecaster's page begins with prediction and target in the units of its
+// table; features and times have their names.
+for (const name of ["forecaster", "small-forecaster"]) {
+  const problems = [], { flags } = CASES.find((c) => c.name === name);
+  const { context, page } = await open(`${folder}/${name}.html`, SIZES.desktop, "light", problems);
+  const trace = JSON.parse(execFileSync(elman, ["explain", ...flags, "--json"], { maxBuffer: 1 << 28 }));
+  const { target, forecast, step_names: names } = trace.about, known = forecast.known.length;
+  assert.equal(await page.textContent("#outlook_title"), "Prediction and target: kwh");
+  assert((await page.locator("#outlook_title").boundingBox()).y < 900, "it is seen without scrolling");
+  const rows = () => page.$$eval("#outlook_table tbody tr", (all) => all.map((r) => [...r.cells].map((c) => c.textContent)));
+  const hold = async (frame) => {
+    const shown = await rows();
+    assert.equal(shown.length, target.length);
+    shown.forEach(([step, y, p], k) => {
+      assert.equal(step, `${known + k + 1} ${names[known + k]}`);
+      assert(near(y, target[k]) && y > 100, `${y} is ${target[k]}`);
+      assert(near(p, trace.training[frame].prediction[k]), p);
+    });
+  };
+  await hold(0);
+  const drawing = await page.textContent("#outlook svg");
+  for (const part of ["kwh", names[0], names.at(-1)]) assert(drawing.includes(part), `${part}: ${drawing}`);
+  assert.match(await page.textContent("#notes"), /Steps 1 to \d+ are the window that is known, from \d{4}-\d\d to \d{4}-\d\d\. Steps/);
+  if (trace.about.readable) {
+    await page.fill("#frame", "30");
+    await hold(30);
+    await page.fill("#frame", "0");
+    await page.hover("#outlook_table tbody td:last-child button >> nth=0");
+    assert.match(await page.textContent("#tip"), / · 200\.\d+ \+ 787\.6 = 7\d\d\.\d+ kwh/);
+    await page.hover("h1");
+    // Features over the columns of an input, before the rows of its weights.
+    const x = trace.values.find((v) => v.symbol === "x^2"), wx = trace.values.find((v) => v.symbol === "W_x"), u = trace.values.find((v) => v.symbol === "u");
+    const axis = (v) => page.$$eval(`[data-box="${v.id}"] .axis`, (all) => all.map((e) => e.textContent));
+    for (const v of [x, wx]) assert.deepEqual(await axis(v), trace.about.feature_names);
+    assert.deepEqual(await axis(u), trace.connectivity.beside.names);
+    await page.hover(`[data-box="${x.id}"] .num >> nth=0`);
+    assert.equal(await page.textContent("#inspector .what"), `kwh · step 2 (${names[1]})`);
+    await page.hover(`[data-box="${wx.id}"] .num >> nth=1`);
+    assert.equal(await page.textContent("#inspector .what"), trace.about.feature_names[1]);
+    assert.deepEqual(await page.$$eval("#sketch .date", (all) => all.map((e) => e.textContent)), names);
+    await page.click('[data-pass="forward"]');
+    assert((await page.$$eval("#list h3", (all) => all.map((e) => e.textContent))).includes(`step 2 (${names[1]})`));
+    await page.fill("#step", "2");
+    assert.equal(await page.textContent("#step_out"), `2 (${names[1]})`);
+  }
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
+// On a phone the inspector says where it goes on, folds to one line, and hides
+// nothing for good; the norms are cards with every column in sight.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/lstm.html`, { width: 390, height: 700 }, "light", problems);
+  const area = (selector) => page.locator(selector).first().boundingBox();
+  const long = page.locator('#list .value:has-text("L =") [data-n], #list [data-n]').first();
+  await page.click('[data-pass="backward"]');
+  const c = await page.$$eval("#list .num", (all) => all.map((e) => e.dataset.n));
+  assert(c.length > 40 && (await long.count()) === 1);
+  await page.locator(`#list [data-n="${c[30]}"]`).click();
+  const whole = await area("#inspector");
+  assert(whole.height < 0.5 * 700, `${whole.height} px`);
+  const cut = await page.$eval("#inside", (e) => e.scrollHeight - e.clientHeight);
+  assert(cut > 1, "the case is one that is cut");
+  assert(await page.isVisible("#more"));
+  assert.match(await page.textContent("#more"), /scroll down/);
+  assert(await page.isVisible("#inside.goes-down"));
+  await page.$eval("#inside", (e) => { e.scrollTop = e.scrollHeight; });
+  await page.waitForSelector("#inside:not(.goes-down)");
+  const symbol = await page.textContent("#inside .sym");
+  await page.click("#fold");
+  const line = await area("#inspector");
+  assert(line.height < 80, `folded it has ${line.height} px`);
+  assert((await page.textContent("#folded")).startsWith(symbol), "the line tells which number it is");
+  assert.equal(await page.getAttribute("#fold", "aria-expanded"), "false");
+  // The last number of the list, and the end of the page, can be seen.
+  await page.locator("#list .num").last().focus();
+  await page.waitForTimeout(300);
+  const [last, over] = [await page.locator("#list .num").last().boundingBox(), await area("#inspector")];
+  assert(last.y + last.height <= over.y, `the last number is beneath the inspector: ${last.y + last.height}, ${over.y}`);
+  await page.click("#fold");
+  assert.equal(await page.getAttribute("#fold", "aria-expanded"), "true");
+  await page.keyboard.press("End");
+  for (const td of await page.locator("#norms td").all()) {
+    const b = await td.boundingBox();
+    assert(b.x >= 0 && b.x + b.width <= 390 && b.height > 10, "a column is out of sight");
+  }
+  assert.equal(await page.locator("#norms td").first().evaluate((e) => getComputedStyle(e, "::before").content), '"t"');
+  await page.$eval("#shapes", (e) => { e.scrollLeft = 80; });
+  const [first, table] = [await area("#shapes tbody td"), await area("#shapes")];
+  assert(Math.abs(first.x - table.x) < 3, "the names stay while a table scrolls");
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
 // A map of connectivity that is not recorded at every training step says so.
 {
   const numbers = (first) => Array.from({ length: 20 }, (_, i) => first + i).join(" ");
@@ -199,13 +353,13 @@ for (const { name, flags } of CASES) {
   const EXPECTED = {
     en: [
       ["Why does h_0 ignore batch_first?", /only these have a time axis.*\(L·D, B, H\).*input 1 × 3 × 1.*h_0 2 × 1 × 2/],
-      ["Why is h_n not output[-1] when the network is bidirectional?", /where each direction ends.*read one input only.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["Why is h_n not output[:, -1] when the network is bidirectional?", /where each direction ends.*read one input only.*with batch_first=True.*output\[-1\] is the last sequence of the batch.*h_n is \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] is \[h→3 h←3\] = \[([^\]]*)\]/],
       ["What do the rows of weight_ih mean", /reset gate.*update gate.*candidate.*weight_ih_l0: rows 1–2 Wxr→, rows 3–4 Wxz→, rows 5–6 Wxn→/],
       ["Where does the gradient vanish?", /back through time.*slope of the activation.*dL\/dh → is multiplied by ([0-9.]+) .*: healthy/],
     ],
     ja: [
       ["なぜ h_0 は batch_first を無視する", /時間の軸があるのはこの二つだけ.*\(L·D, B, H\).*input は 1 × 3 × 1.*h_0 は 2 × 1 × 2/],
-      ["なぜ h_n は output[-1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
+      ["なぜ h_n は output[:, -1] と違う", /各方向が終わった所.*入力をひとつしか読んで.*output\[-1\] は、バッチの最後の系列.*h_n は \[h→3 h←1\] = \[([^\]]*)\].*output\[:, -1\] は \[h→3 h←3\] = \[([^\]]*)\]/],
       ["weight_ih の行", /リセットゲート.*更新ゲート.*候補.*weight_ih_l0: 1–2 行 Wxr→, 3–4 行 Wxz→, 5–6 行 Wxn→/],
       ["勾配はどこで消える", /時間をさかのぼる.*活性化の傾き.*dL\/dh → は一歩戻るごとに平均 ([0-9.]+) 倍で、健全/],
     ],
@@ -222,6 +376,12 @@ for (const { name, flags } of CASES) {
       if (i === 1)
         [trace.ends.h_n, trace.ends.output].forEach((ids, k) =>
           found[k + 1].split(" ").forEach((shown, j) => assert(near(shown, row(ids)[j]), `${question}: ${shown}`)));
+      // A number of an answer tells its formula, too.
+      if (i === 1) {
+        await details.locator("[data-n]").last().hover();
+        assert.match(await page.textContent("#tip"), /=/);
+        await page.hover("h1");
+      }
       if (i === 3) assert(near(found[1], trace.norms[0].factor), found[1]);
     }
     await page.click("#lang");
@@ -269,6 +429,7 @@ for (const { name, flags } of CASES) {
   assert(!(await symbols()).includes("h1") && (await symbols()).includes("h2"), "only step 2");
   assert.deepEqual(await page.$$eval(".node.at", (all) => all.map((e) => e.getAttribute("aria-label"))), ["x^2", "h^2"], "step 2 in the drawing");
   assert.equal(await page.textContent("#norms tr.at td"), "2");
+  assert.equal(await page.textContent("#connect th.at"), "x2");
   await page.fill("#step", "0");
 
   // Point at h^2[1]: its formula, and its operand lit.
@@ -334,17 +495,117 @@ for (const { name, flags } of CASES) {
   assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Escape");
 
-  // The three passes play, and stop.
+  // A way back: by a button, by a crumb, by Backspace and by Alt and the left
+  // arrow, to other passes and to what is outside of the list.
+  const sym = () => page.textContent("#inspector .sym");
+  const at = async (label) => assert.equal((await sym()).replace(/\s/g, ""), label);
+  await page.click('[data-pass="forward"]');
+  await page.click(`#list [data-n="${value("h^2[1]")}"]`);
+  const chain = ["a^2[1]", "dL/da^2[1]", "dL/dh^2[1]"];
+  for (const label of chain) await page.click(`#inspector [data-go="${value(label)}"]`);
+  await at("dL/dh2[1]");
+  assert.deepEqual(await page.$$eval("#inspector .crumb", (all) => all.map((e) => e.textContent)), ["h2[1]", "a2[1]", "dL/da2[1]"]);
+  await page.click("#inspector [data-back] >> nth=0");
+  await at("dL/da2[1]");
+  assert.equal((await focused()).n, value("dL/da^2[1]"));
+  await page.keyboard.press("Backspace");
+  await at("a2[1]");
+  assert.equal(await page.getAttribute('[data-pass="forward"]', "aria-pressed"), "true");
+  await page.keyboard.press("Alt+ArrowLeft");
+  await at("h2[1]");
+  for (const label of chain) await page.click(`#inspector [data-go="${value(label)}"]`);
+  await page.click("#inspector .crumb >> nth=0");
+  await at("h2[1]");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.$("#inspector [data-back]"), null);
+  const factor = page.locator('[data-norm="0:1:3"]');
+  await factor.scrollIntoViewIfNeeded();
+  const y = await page.evaluate(() => scrollY);
+  await factor.click();
+  await at("dL/dh2[next][1]");
+  await page.waitForFunction((y) => Math.abs(scrollY - y) > 100, y);
+  await page.keyboard.press("Backspace");
+  assert.equal((await focused()).norm, "0:1:3");
+  await page.waitForFunction((y) => Math.abs(scrollY - y) < 2, y);
+  await page.keyboard.press("Escape");
+
+  // A matrix is one stop of the tab key; arrows go from number to number.
+  const stops = await page.$$eval("[data-grid]", (all) => all.map((g) => [...g.querySelectorAll("button,.node")].filter((e) => e.getAttribute("tabindex") === "0").length));
+  assert(stops.length > 20);
+  stops.forEach((n) => assert(n <= 1, `${n} stops`));
+  const focusables = await page.$$eval("a,button,input,select,summary,[tabindex]", (all) => all.filter((e) => e.tabIndex >= 0 && e.getClientRects().length).length);
+  assert(focusables < 80, `${focusables} stops of the tab key`);
+  await page.focus(`#given [data-n="${value("W_h[1,1]")}"]`);
+  for (const [key, label] of [["ArrowRight", "W_h[1,2]"], ["ArrowDown", "W_h[2,2]"], ["ArrowDown", "W_h[2,2]"], ["ArrowLeft", "W_h[2,1]"], ["ArrowUp", "W_h[1,1]"], ["End", "W_h[1,2]"]]) {
+    await page.keyboard.press(key);
+    assert.equal((await focused()).n, value(label), key);
+    await at(label.replace("_", ""));
+  }
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Tab");
+  assert.equal((await focused()).n, value("W_h[1,2]"), "the tab key finds the number that was left");
+  await page.focus('.node[aria-label="h^1"]');
+  const node = () => page.evaluate(() => document.activeElement.getAttribute("aria-label"));
+  for (const [key, name] of [["ArrowRight", "h^2"], ["ArrowDown", "x^2"], ["ArrowLeft", "x^1"], ["ArrowUp", "h^1"], ["ArrowUp", "H"], ["ArrowUp", "ŷ"]]) {
+    await page.keyboard.press(key);
+    assert.equal(await node(), name, key);
+  }
+  await page.focus('[data-norm="0:0:0"]');
+  await page.keyboard.press("ArrowDown");
+  assert.equal((await focused()).norm, "0:1:0");
+  await page.evaluate(() => document.activeElement.blur());
+  await page.hover("h1");
+
+  // The three passes play, pause and go on; they go step by step, and Escape ends
+  // them.
+  const playing = () => page.textContent("#playing");
+  const place = async () => Number((await playing()).match(/(\d+) \/ \d+$/)[1]);
+  const rest = async () => { const before = await playing(); await page.waitForTimeout(1200); assert.equal(await playing(), before, "it rests"); };
   for (const pass of ["forward", "backward", "update"]) {
-    await page.click(`[data-play="${pass}"]`);
+    const button = page.locator(`[data-play="${pass}"]`), name = await button.textContent();
+    await button.click();
     await page.waitForSelector(".value.now");
     const first = await page.getAttribute(".value.now", "data-box");
-    assert.match(await page.textContent("#playing"), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
+    assert.match(await playing(), / = .* \d+ \/ \d+$/, "what is played stands beside the drawing");
+    assert.equal((await button.textContent()).trim(), "Pause");
     await page.waitForFunction((f) => document.querySelector(".value.now")?.dataset.box !== f, first);
-    await page.click(`[data-play="${pass}"]`);
-    assert.equal(await page.$(".value.now"), null, `${pass} stops`);
-    assert.equal(await page.textContent("#playing"), "");
+    await button.click();
+    assert.equal((await button.textContent()).trim(), "Go on");
+    await rest();
+    const there = await place();
+    await page.click('[data-by="1"]');
+    assert.equal(await place(), there + 1);
+    await page.click('[data-by="-1"]');
+    await page.click('[data-by="-1"]');
+    assert.equal(await place(), there - 1);
+    await button.click();
+    await page.waitForFunction((k) => Number(document.querySelector("#playing").textContent.match(/(\d+) \/ \d+$/)?.[1]) > k, there + 1);
+    await page.keyboard.press("Escape");
+    assert.equal(await page.$(".value.now"), null, `${pass} ends`);
+    assert.equal(await playing(), "");
+    assert.equal(await button.textContent(), name);
   }
+  // The keyboard alone: from the button, and from nowhere in particular.
+  await page.focus('[data-play="update"]');
+  await page.keyboard.press("Space");
+  await page.waitForSelector(".value.now");
+  await page.keyboard.press("ArrowRight");
+  const reached = await place();
+  await rest();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await place(), reached + 1);
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await place(), reached);
+  await page.evaluate(() => document.activeElement.blur());
+  const scrolled = await page.evaluate(() => scrollY);
+  await page.keyboard.press("Space");
+  await page.waitForFunction((k) => Number(document.querySelector("#playing").textContent.match(/(\d+) \/ \d+$/)?.[1]) > k, reached + 1);
+  await page.keyboard.press("Space");
+  await rest();
+  assert.equal(await page.evaluate(() => scrollY), scrolled, "space does not scroll while a pass is played");
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Escape");
+  assert.equal(await playing(), "");
 
   // The balls roll; another weight has another curve.
   const drawn = () => page.innerHTML("#landscape");
@@ -353,6 +614,21 @@ for (const { name, flags } of CASES) {
   await page.waitForFunction((s) => document.querySelector("#landscape").innerHTML !== s, still);
   await page.selectOption("#weight", "3");
   assert.notEqual(await drawn(), still);
+
+  // The code is copied; where that is not allowed it is selected, and the button
+  // says so.
+  const code = await page.textContent("#codetext");
+  for (const allowed of [true, false]) {
+    await page.evaluate((allowed) => {
+      window.taken = null;
+      const clipboard = { writeText: async (text) => { if (!allowed) throw new Error("not allowed"); window.taken = text; } };
+      Object.defineProperty(navigator, "clipboard", { value: clipboard, configurable: true });
+      document.execCommand = () => false;
+    }, allowed);
+    await page.click("#copy");
+    await page.waitForFunction((word) => document.querySelector("#copy").textContent.startsWith(word), allowed ? "Copied" : "Selected: now press Ctrl+C");
+    assert.equal((await page.evaluate(() => window.taken ?? getSelection().toString())).trimEnd(), code.trimEnd());
+  }
 
   // In Japanese the page has no English sentence left.
   await page.click("#lang");

@@ -13,7 +13,7 @@ use elman_explain::numbers::parse_table;
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, Only, View};
 use elman_explain::setup::{self, Request};
-use elman_explain::subject::Names;
+use elman_explain::subject::{Forecast, Names};
 use elman_explain::text::short;
 use elman_explain::trace::{self, Trace};
 use elman_explain::words::Note;
@@ -48,7 +48,9 @@ pub fn run(plan: &ExplainPlan, console: &Console) -> Result<(), Failure> {
         return console.print_json(&trace);
     }
     if let Some(path) = &plan.html {
-        console.print(&format!("wrote {}\n", path.display()))?;
+        if !console.quiet {
+            console.print(&format!("wrote {}\n", path.display()))?;
+        }
         if !view.check {
             return Ok(());
         }
@@ -132,6 +134,9 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
         Note::new(
             "note_window",
             [
+                ('n', known.to_string()),
+                ('k', (known + 1).to_string()),
+                ('m', steps.len().to_string()),
                 ('a', steps[0].clone()),
                 ('b', steps[known - 1].clone()),
                 ('c', steps[known].clone()),
@@ -156,6 +161,15 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
     if plan_of.loss != Loss::Mse {
         notes.push(Note::new("note_loss", [('l', plan_of.loss.to_string())]));
     }
+    // The first feature of a step is what is forecast.
+    let past = window.input.column(0);
+    let past = past.iter().take(known).map(|x| f64::from(*x));
+    let forecast = Forecast {
+        name: target.clone(),
+        centre: window.centre,
+        spread: window.spread,
+        known: past.map(|x| window.centre + window.spread * x).collect(),
+    };
     let subject = Subject {
         network: window.network.build()?,
         params: setup::widened(&window.params)?,
@@ -170,6 +184,7 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
             steps: window.steps,
             features: window.features,
             beside: window.beside,
+            forecast: Some(forecast),
             notes,
             ..Names::default()
         },

@@ -221,9 +221,12 @@ fn same(ours: &str, engines: &str) -> bool {
         word.replace('−', "-").parse::<f64>().ok()
     };
     let rounding = |word: &str| number(word).is_some_and(|x| x.abs() < 1e-8);
+    // In one way of writing the minus, though.
+    let minus = |word: &str| word.contains('−');
     let [ours, engines] = [ours, engines].map(|l| l.split_whitespace().collect::<Vec<_>>());
     let pairs = || ours.iter().zip(&engines);
-    ours.len() == engines.len() && pairs().all(|(a, b)| a == b || (rounding(a) && rounding(b)))
+    ours.len() == engines.len()
+        && pairs().all(|(a, b)| a == b || (rounding(a) && rounding(b) && minus(a) == minus(b)))
 }
 
 fn chapters() -> BTreeMap<String, String> {

@@ -44,6 +44,8 @@ fn the_worked_example_needs_no_argument() {
     let page = fs::read(folder.path().join("page.html")).unwrap();
     assert!(page.starts_with(b"<!DOCTYPE html>"));
     // Its own page may be replaced.
+    let quiet = elman(folder.path(), &["explain", "--html", "page.html", "-q"]);
+    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty());
     let again = elman(folder.path(), &["explain", "--html", "page.html"]);
     assert!(again.status.success());
 }
@@ -490,11 +492,22 @@ fn a_forecaster_is_explained() {
         let units = notes.iter().find_map(|n| n.split_once("(y − ")).unwrap().1;
         let (centre, spread) = units.trim_end_matches('.').split_once(") / ").unwrap();
         let (centre, spread): (f64, f64) = (centre.parse().unwrap(), spread.parse().unwrap());
+        let forecast = &about["forecast"];
+        assert_eq!(forecast["name"], "y");
+        for (name, x) in [("centre", centre), ("spread", spread)] {
+            let own = forecast[name].as_f64().unwrap();
+            assert!((own - x).abs() <= 1e-4 * x.abs(), "{name}: {own}, {x}");
+        }
+        let known = forecast["known"].as_array().unwrap();
+        assert_eq!(
+            known.len() + 3,
+            about["step_names"].as_array().unwrap().len()
+        );
         let predict = ["predict", "model.safetensors", "before.csv", "--json"];
         let predicted = elman(folder.path(), &predict);
         let predicted: Value = serde_json::from_slice(&predicted.stdout).unwrap();
         for k in 0..3 {
-            let own = centre + spread * about["prediction"][k].as_f64().unwrap();
+            let own = about["prediction"][k].as_f64().unwrap();
             let value = predicted["forecast"][k]["value"].as_f64().unwrap();
             assert!((own - value).abs() < 1e-3, "{own}, predict {value}");
         }
@@ -519,7 +532,7 @@ fn a_forecaster_is_explained() {
         "% saturated",
         "dL/dh: ",
         "through the skip connection",
-        "The window from 110 to 115",
+        "Steps 1 to 6 are the window that is known, from 110 to 115",
     ] {
         assert!(text(&terminal.stdout).contains(part), "{part}");
     }

@@ -46,12 +46,28 @@ pub struct Names {
     pub features: Vec<String>,
     /// The numbers beside the sequence.
     pub beside: Vec<String>,
+    /// Of a forecaster: what is forecast.
+    pub forecast: Option<Forecast>,
     /// Remarks.
     pub notes: Vec<Note>,
     /// The file of the parameters, where they come from one.
     pub file: Option<Stored>,
     /// Numbers that were set: their places in all parameters.
     pub set: Vec<usize>,
+}
+
+/// What a forecaster forecasts.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Forecast {
+    /// Its name in the table.
+    pub name: String,
+    /// What the network calls 0, in the units of the table.
+    pub centre: f64,
+    /// What it calls 1 is so much more.
+    pub spread: f64,
+    /// What is known before the steps to forecast, in the units of the table, a
+    /// number for each of the first steps.
+    pub known: Vec<f64>,
 }
 
 /// A file of parameters.
@@ -165,6 +181,16 @@ impl Subject {
             Some(NetworkConfig::Sequence(c)) => Some(c.readout),
             _ => None,
         }
+    }
+
+    /// Predictions or targets in the units of the input or, of a forecaster, of
+    /// its table.
+    pub fn in_units(&self, numbers: &[f64]) -> Vec<f64> {
+        let (centre, spread) = match &self.names.forecast {
+            Some(f) => (f.centre, f.spread),
+            None => (0.0, self.scale),
+        };
+        numbers.iter().map(|x| centre + spread * x).collect()
     }
 
     /// O, features of a prediction.

@@ -113,14 +113,14 @@ impl Text {
         for word in text.split(' ') {
             let length = line.chars().count();
             if length > start && length + 1 + word.chars().count() > self.view.width {
-                let _ = writeln!(self.out, "{line}");
+                let _ = writeln!(self.out, "{}", line.replace('\u{a0}', " "));
                 line = " ".repeat(indent + 2);
             } else if length > start {
                 line.push(' ');
             }
             line.push_str(word);
         }
-        let _ = writeln!(self.out, "{line}");
+        let _ = writeln!(self.out, "{}", line.replace('\u{a0}', " "));
     }
 
     /// A value: symbol, formula, shape, numbers.
@@ -157,7 +157,7 @@ impl Text {
             let apart = v.difference.map_or("–".into(), tiny);
             let finite = v.finite.iter().map(|f| f.map_or("kink".into(), short));
             let line = format!(
-                "≈ {}   apart {apart}",
+                "≈ {}   apart\u{a0}{apart}",
                 finite.collect::<Vec<_>>().join("  ")
             );
             self.words(6, &line);

@@ -9,7 +9,7 @@ use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
 use crate::progress::{Meter, Progress, Stage};
 use crate::sketch::{self, Sketch};
-use crate::subject::Subject;
+use crate::subject::{Forecast, Subject};
 use crate::text::{bracketed, fill, short};
 use crate::torch;
 use crate::words::Note;
@@ -115,7 +115,7 @@ pub struct Frame {
     /// The numbers of every value, in the order of the values; empty where the
     /// step is too large to be shown number by number.
     pub numbers: Vec<Vec<f64>>,
-    /// The prediction, multiplied by the scale again.
+    /// The prediction in the units of [`About::target`].
     pub prediction: Vec<f64>,
     /// The norms at this step, as in [`Trace::norms`]; empty where the step is
     /// too large.
@@ -159,9 +159,9 @@ pub struct About {
     pub parameters: usize,
     /// The input before it was divided.
     pub input: Vec<Vec<f64>>,
-    /// The target before it was divided.
+    /// The target before it was divided; of a forecaster in the units of its table.
     pub target: Vec<f64>,
-    /// The prediction, multiplied again.
+    /// The prediction in the same units.
     pub prediction: Vec<f64>,
     /// What they were divided by.
     pub scale: f64,
@@ -177,6 +177,9 @@ pub struct About {
     pub step_names: Vec<String>,
     /// Names of the features of a step, where they have any.
     pub feature_names: Vec<String>,
+    /// Of a forecaster: what is forecast.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// Remarks on what is explained.
     pub notes: Vec<Note>,
     /// Numbers of the whole step, shown or not.
@@ -260,7 +263,7 @@ impl About {
                 .into_iter()
                 .map(|r| r.iter().map(|x| x * subject.scale).collect())
                 .collect(),
-            target: subject.target.iter().map(|y| y * subject.scale).collect(),
+            target: subject.in_units(&subject.target),
             prediction: training[0].prediction.clone(),
             scale: subject.scale,
             loss: training[0].loss,
@@ -269,6 +272,7 @@ impl About {
             seed: subject.seed,
             step_names: subject.names.steps.clone(),
             feature_names: subject.names.features.clone(),
+            forecast: subject.names.forecast.clone(),
             notes,
             numbers,
             readable: numbers <= READABLE,
@@ -359,7 +363,7 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
     Ok(Frame {
         step,
         loss: recorded.loss,
-        prediction: scaled(subject, &recorded.prediction),
+        prediction: subject.in_units(&recorded.prediction),
         numbers: nodes.map(|n| n.numbers.clone()).collect(),
         norms: norms::norms(&traced),
         connectivity: if followed {
@@ -379,18 +383,13 @@ fn losses(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Frame>> {
         all.push(Frame {
             step: all.len(),
             loss: passed.loss,
-            prediction: scaled(subject, &passed.prediction),
+            prediction: subject.in_units(&passed.prediction),
             numbers: Vec::new(),
             norms: Vec::new(),
             connectivity: Vec::new(),
         });
     })?;
     Ok(all)
-}
-
-/// Predictions in the units of the input.
-fn scaled(subject: &Subject, numbers: &[f64]) -> Vec<f64> {
-    numbers.iter().map(|x| x * subject.scale).collect()
 }
 
 /// A place in a parameter, counted from 0.

@@ -73,6 +73,8 @@ pub fn data(trace: &Trace) -> Json {
         about.remove("prediction");
         if !readable {
             about.remove("input");
+        }
+        if !predicts(trace) {
             about.remove("target");
         }
     }
@@ -88,7 +90,7 @@ pub fn data(trace: &Trace) -> Json {
         "connectivity": {
             "outputs": trace.connectivity.outputs,
             "at": trace.connectivity.at,
-            "largest": trace.connectivity.largest,
+            "largest": strongest(trace),
             "beside": trace.connectivity.beside.as_ref().map(|b| json!({
                 "names": b.names, "largest": b.largest,
                 "count": b.rows.first().map_or(0, |row| row.len().min(connected(trace))),
@@ -169,7 +171,7 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         let first = first_of(row.len(), connected(trace));
         row[first..].iter().copied()
     });
-    let prediction = match trace.about.readable {
+    let prediction = match predicts(trace) {
         true => frame.prediction.as_slice(),
         false => &[],
     };
@@ -180,6 +182,22 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         packed(rows),
         packed(prediction.iter().copied()),
     ])
+}
+
+/// The end of the colours of connectivity: its largest number at any recorded
+/// training step.
+fn strongest(trace: &Trace) -> f64 {
+    let later = trace.training.iter().flat_map(|f| f.connectivity.iter());
+    later
+        .flatten()
+        .copied()
+        .fold(trace.connectivity.largest, f64::max)
+}
+
+/// Whether prediction and target are shown: in steps that are read number by
+/// number, and of a forecaster.
+fn predicts(trace: &Trace) -> bool {
+    trace.about.readable || trace.about.forecast.is_some()
 }
 
 /// Steps of the map of connectivity at most.
@@ -239,16 +257,25 @@ fn norm(n: &Norms, first: usize) -> Json {
     ])
 }
 
-/// The drawing: nodes (value, column, row), wires (from, to), columns, rows.
+/// The drawing: nodes (value, left, top, width, middles of names); wires (from,
+/// to, 0 or the direction, corners, middle of the label if there is one); joints.
 fn sketch(trace: &Trace) -> Json {
     let s = &trace.sketch;
-    let nodes = s.nodes.iter().map(|n| json!([n.id, n.column, n.row]));
-    let wires = s.wires.iter().map(|w| json!([w.from, w.to]));
+    let nodes = s
+        .nodes
+        .iter()
+        .map(|n| json!([n.id, n.left, n.top, n.width, n.names]));
+    let wires = s.wires.iter().map(|w| {
+        let direction = w.reverse.map_or(0, |reverse| 1 + u8::from(reverse));
+        json!([w.from, w.to, direction, w.points, w.at])
+    });
     json!({
         "nodes": nodes.collect::<Vec<_>>(),
         "wires": wires.collect::<Vec<_>>(),
-        "columns": s.columns,
-        "rows": s.rows,
+        "joints": s.joints,
+        "width": s.width,
+        "height": s.height,
+        "tall": s.tall,
     })
 }
 

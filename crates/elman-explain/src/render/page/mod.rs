@@ -54,6 +54,14 @@ pub fn html(trace: &Trace) -> String {
                     p #intro {}
                     dl.tiles #tiles {}
                     div.soft #notes {}
+                    @if trace.about.forecast.is_some() {
+                        section {
+                            h2 #outlook_title {}
+                            p.soft data-w="outlook_note" {}
+                            div.card #outlook {}
+                            div #outlook_table {}
+                        }
+                    }
                     @if readable {
                         div.controls {
                             label { (word("time_step"))
@@ -119,7 +127,7 @@ pub fn html(trace: &Trace) -> String {
                     }
                     section {
                         h2 data-w="code" {}
-                        button.btn #copy data-w="copy" {}
+                        button.btn #copy data-w="copy" aria-live="polite" {}
                         pre.scroll tabindex="0" { code #codetext {} }
                     }
                     aside.card.tipbox #tip role="tooltip" aria-live="polite" hidden {}
@@ -140,16 +148,22 @@ fn numbers() -> Markup {
         section {
             h2 data-w="network" {}
             p.soft data-w="network_note" {}
-            div.controls {
+            div.controls #player {
                 span.soft data-w="play" {}
                 div.group {
                     @for (pass, key) in [("forward", "play_forward"), ("backward", "play_backward"), ("update", "play_update")] {
-                        button.btn data-play=(pass) { "▶ " span data-w=(key) {} }
+                        button.btn data-play=(pass) { i.icon.play {} " " span data-w=(key) {} }
                     }
                 }
+                div.group {
+                    button.btn data-by="-1" { i.icon.back {} " " span data-w="one_back" {} }
+                    button.btn data-by="1" { span data-w="one_on" {} " " i.icon.play {} }
+                }
+                span.soft data-w="player_keys" {}
             }
             p.playing #playing {}
-            div.card.scroll #sketch tabindex="0" data-label="network" {}
+            div.card.scroll #sketch {}
+            p.directions #directions {}
         }
         section {
             h2 data-w="numbers" {}
@@ -164,7 +178,11 @@ fn numbers() -> Markup {
                     } }
                     div #list {}
                 }
-                aside.card.inspector #inspector aria-live="polite" {}
+                aside.card.inspector #inspector {
+                    div.foldline { span #folded {} button.btn #fold aria-controls="inside" {} }
+                    div.inside #inside aria-live="polite" data-label="formula" {}
+                    p.soft.more #more {}
+                }
             }
         }
     }

@@ -46,7 +46,7 @@ function frame(step) {
 }
 const CURVES = D.landscape.map(c => ({ ...c, points: inTurn(c.points, ["w", "loss"]), balls: c.balls.map(b => inTurn(b, ["w", "loss"])), path: inTurn(c.path, ["w", "loss"]) }));
 const $ = id => document.getElementById(id);
-const S = { lang: (navigator.language || "en").startsWith("ja") ? "ja" : "en", frame: 0, step: 0, pass: "forward", held: null, timer: 0, weight: 0, roll: -1 };
+const S = { lang: (navigator.language || "en").startsWith("ja") ? "ja" : "en", frame: 0, step: 0, pass: "forward", held: null, timer: 0, weight: 0, roll: -1, trail: [] };
 const w = (k, o = {}) => Object.entries(o).reduce((t, [n, v]) => t.replaceAll("{" + n + "}", v), W[k][S.lang]);
 const el = (tag, cls, html) => { const e = document.createElement(tag); if (cls) e.className = cls; if (html !== undefined) e.innerHTML = html; return e; };
 const esc = s => String(s).replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -61,8 +61,6 @@ const num = x => {
 const tiny = x => x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
-const stop = () => { clearInterval(S.timer); S.timer = 0; if (A.readable) $("playing").textContent = ""; document.querySelectorAll("[data-play]").forEach(b => b.classList.remove("on")); document.querySelectorAll(".now").forEach(e => e.classList.remove("now")); };
-
 function texts() {
   document.documentElement.lang = S.lang;
   document.title = w(A.readable ? "title" : "large_title");
@@ -85,47 +83,66 @@ function tiles() {
   const rows = [];
   if (A.readable) {
     const inputs = flat(of("input")), features = A.input[0].length;
-    const input = A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
-    rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
+    // What a forecaster reads and predicts has a section of its own.
+    const input = A.forecast ? "" : A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
+    if (!A.forecast) rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
   } else rows.push(["t_params", num(A.parameters)]);
   rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
   if (D.check) rows.push(["t_check", tiny(D.check.largest)]);
-  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd>${v}</dd></div>`).join("");
+  $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd data-grid>${v}</dd></div>`).join("");
+  rove($("tiles"));
 }
 
-// The network: places come from the data, in columns and rows.
+// What a forecaster predicts, and what is known.
+function outlook() {
+  const f = A.forecast;
+  if (!f) return;
+  const first = f.known.length, last = [first, f.known[first - 1]], rows = A.target.map((y, k) => [first + k + 1, y, F().prediction[k]]);
+  $("outlook_title").textContent = w("outlook", { n: f.name });
+  const line = (name, ink, points, dots) => ({ name: w(name), ink, points, dots });
+  plot($("outlook"), [line("known", "--soft", f.known.map((x, t) => [t + 1, x])), line("target", "--upd", [last, ...rows.map(r => [r[0], r[1]])]), line("prediction", "--back", [last, ...rows.map(r => [r[0], r[2]])], 1)], rows.flatMap(r => [[r[0], r[1], "--upd", 4], [r[0], r[2], "--back", 4]]), w("step"), f.name, { names: stepTitle });
+  const flat = role => V.filter(v => v.role === role).flatMap(v => v.labels.map((_, i) => v.id + ":" + i)), places = { target: flat("target"), prediction: flat("prediction") };
+  const cell = (role, k, x) => `<td>${A.readable ? `<button class="plain" data-o="${places[role][k]}">${num(x)}</button>` : num(x)}</td>`;
+  $("outlook_table").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th>${w("step")}</th><th>${w("target")}, ${esc(f.name)}</th><th>${w("prediction")}, ${esc(f.name)}</th></tr></thead><tbody>${rows.map(([t, y, p], k) => `<tr data-t="${t}"><td>${t}${dated(t)}</td>${cell("target", k, y)}${cell("prediction", k, p)}</tr>`).join("")}</tbody></table></div>`;
+  rove($("outlook_table"));
+}
+// The network: boxes, wires and labels stand where the data say. A wire that
+// crosses another one is drawn over a gap in it.
+const DIRECTIONS = ["", "forth", "back"];
 function sketch() {
   if (!A.readable) return;
-  const G = D.sketch, cw = 128, rh = 76, bw = 74, bh = 34;
-  const nodes = G.nodes.map(([id, column, row]) => ({ id, column, row, ...V[id] }));
-  const X = n => 58 + n.column * cw, Y = n => 30 + n.row * rh;
-  let s = `<svg role="group" width="${116 + G.columns * cw}" height="${G.rows * rh}" aria-label="${esc(w("network"))}"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="var(--soft)"/></marker></defs>`;
-  const by = new Map(nodes.map(n => [n.id, n]));
-  let labels = "";
-  for (const [from, to] of G.wires) {
-    const a = by.get(from), b = by.get(to);
-    let x1 = X(a), y1 = Y(a), x2 = X(b), y2 = Y(b);
-    if (a.row === b.row) { const d = x2 > x1 ? 1 : -1; x1 += d * bw / 2; x2 -= d * (bw / 2 + 2); }
-    else { const d = y2 > y1 ? 1 : -1; y1 += d * bh / 2; y2 -= d * (bh / 2 + 2); }
-    const bend = a.row === b.row && Math.abs(a.column - b.column) > 1 ? 34 : 0;
-    s += `<path class="wire" marker-end="url(#arrow)" d="M${x1} ${y1}Q${(x1 + x2) / 2} ${(y1 + y2) / 2 + bend} ${x2} ${y2}"/>`;
-    const p = a.row === b.row ? .5 : .38;
-    labels += `<text class="wlabel" x="${x1 + (x2 - x1) * p}" y="${y1 + (y2 - y1) * p + (a.row === b.row ? -7 : 3)}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
+  const G = D.sketch, arrow = d => `<marker id="arrow${d}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path class="tip ${d}" d="M0 0L8 4L0 8z"/></marker>`;
+  let s = `<svg role="group" data-grid width="${G.width}" height="${G.height}" aria-label="${esc(w("network"))}"><defs>${DIRECTIONS.map(arrow).join("")}</defs>`, labels = "";
+  for (const [from, to, direction, points, at] of G.wires) {
+    const d = "M" + points.map(p => p.join(" ")).join("L"), way = DIRECTIONS[direction];
+    s += `<path class="gap" d="${d}"/><path class="wire ${way}" marker-end="url(#arrow${way})" d="${d}" data-from="${from}" data-to="${to}"/>`;
+    if (at) labels += `<text class="wlabel" x="${at[0]}" y="${at[1]}">${V[from].shape[0]} × ${V[from].shape[1]}</text>`;
   }
+  for (const [x, y] of G.joints) s += `<circle class="joint" cx="${x}" cy="${y}" r="3"/>`;
   s += labels;
-  for (const n of nodes) s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${n.id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${X(n) - bw / 2}" y="${Y(n) - bh / 2}" width="${bw}" height="${bh}" rx="9"/><text x="${X(n)}" y="${Y(n)}">${svgmath(n.symbol)}</text></g>`;
+  for (const [id, left, top, width, names] of G.nodes) {
+    const n = V[id];
+    s += `<g class="node ${n.role}" tabindex="0" role="button" data-v="${id}" data-t="${n.step}" aria-label="${esc(n.symbol)}"><rect x="${left}" y="${top}" width="${width}" height="${G.tall}" rx="9"/>${names.map(x => `<text x="${x}" y="${top}" dy="${G.tall / 2}">${svgmath(n.symbol)}</text>`).join("")}</g>`;
+    if (n.role === "input" && n.step && A.step_names.length) s += `<text class="wlabel date" x="${names[0]}" y="${top}" dy="${G.tall + 10}">${esc(stepTitle(n.step))}</text>`;
+  }
   $("sketch").innerHTML = s + "</svg>";
+  rove($("sketch"));
+  $("directions").innerHTML = A.bidirectional ? ["forth", "back"].map(d => `<span class="way ${d}"></span> ${w("way_" + d)}`).join(" &emsp; ") : "";
 }
 const svgmath = s => esc(s).replace(/\^([0-9]+)/g, '<tspan dy="-6" font-size="11">$1</tspan>').replace(/_([a-z0-9]+)/gi, '<tspan dy="4" font-size="11">$1</tspan><tspan dy="-4"> </tspan>');
 
 function value(v) {
   const same = v.formula === v.symbol || !v.formula;
   const tag = v.from && v.role === "share" ? ` <span class="tag">${w("from_" + v.from)}</span>` : "";
-  const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${tag}</div>`);
+  const box = el("div", "value " + v.pass, `<div class="f"><b>${math(v.symbol)}</b>${same ? "" : " = " + math(v.formula)}<span class="dim">${v.shape[0]} × ${v.shape[1]}</span>${v.role === "input" && v.step ? dated(v.step) : ""}${tag}</div>`);
   box.dataset.box = v.id;
   const m = el("div", "mat");
-  m.style.gridTemplateColumns = `repeat(${v.shape[1]}, auto)`;
+  m.dataset.grid = v.shape[1];
+  const axis = called(v), rows = axis && axis.way === "rows", name = text => { const e = el("span", "axis"); e.textContent = text; m.append(e); };
+  m.style.gridTemplateColumns = `${rows ? "auto " : ""}repeat(${v.shape[1]}, auto)`;
+  if (axis && !rows) axis.names.forEach(name);
   v.labels.forEach((label, i) => {
+    if (rows && i % v.shape[1] === 0) name(axis.names[i / v.shape[1]]);
     const b = el("button", "num", num(at(v.id, i)));
     b.dataset.n = v.id + ":" + i;
     b.setAttribute("aria-label", label + " = " + b.textContent);
@@ -134,11 +151,11 @@ function value(v) {
   box.append(m);
   return box;
 }
-function place(t) { return t === undefined ? w("whole") : t === 0 || t > A.steps ? w("before") : w("step_n", { n: t }); }
+function place(t) { return t === undefined ? w("whole") : t === 0 || t > A.steps ? w("before") : stepName(t); }
 function numbers() {
   if (!A.readable) return;
   const given = $("given"), list = $("list");
-  given.replaceChildren(...V.filter(v => v.pass === "given" && !v.symbol.endsWith("°")).map(value));
+  given.replaceChildren(...V.filter(v => v.pass === "given").map(value));
   list.replaceChildren();
   let last = null, row = null;
   for (const v of V) {
@@ -149,6 +166,7 @@ function numbers() {
     row.append(value(v));
   }
   document.querySelectorAll(".mat").forEach(shade);
+  rove(given); rove(list);
   atStep();
   document.querySelectorAll("[data-pass]").forEach(b => { b.classList.toggle("on", b.dataset.pass === S.pass); b.setAttribute("aria-pressed", b.dataset.pass === S.pass); });
   mark();
@@ -183,7 +201,9 @@ function chips(operands) {
 // A number of a value: its formula, and what else is known of it.
 function told(v, i) {
   const x = V[v], n = at(v, i), operands = x.operands[i];
-  let s = `<div class="sym">${label([v, i])}</div>`;
+  const axis = called(x), step = x.step > 0 && x.step <= A.steps && A.step_names[x.step - 1] ? stepName(x.step) : "";
+  const what = [axis ? axis.names[axis.way === "columns" ? i : Math.floor(i / x.shape[1])] : "", step].filter(Boolean);
+  let s = `<div class="sym">${label([v, i])}</div>` + (what.length ? `<div class="soft what">${what.map((t, k) => k || !axis ? t : esc(t)).join(" · ")}</div>` : "");
   if (operands.length || x.formula) {
     s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, label)}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
     if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(bracketed).join(" + ")}`;
@@ -203,12 +223,32 @@ function normed(v, x) {
   const squares = show => "√(" + each(v).map(o => show(o) + "²").join(" + ") + ")";
   return `<div class="sym">${length(v)}</div><div class="formula"><span class="eq">=</span> ${squares(label)}<br><span class="eq">=</span> ${squares(signed)}<br><span class="eq">=</span> <b>${num(x)}</b></div>`;
 }
+// A grid of numbers, or the drawing, is one stop of the tab key; arrows go on
+// inside of it.
+const CELLS = "button,.node";
+function rove(box) {
+  for (const grid of box.matches("[data-grid]") ? [box] : box.querySelectorAll("[data-grid]"))
+    grid.querySelectorAll(CELLS).forEach((e, i) => e.setAttribute("tabindex", i ? -1 : 0));
+}
+function gridRows(grid) {
+  const all = [...grid.querySelectorAll(CELLS)], columns = Number(grid.dataset.grid) || all.length, rows = new Map();
+  const row = (e, i) => grid.tagName === "TABLE" ? e.closest("tr").rowIndex : grid.tagName === "svg" ? Number(e.querySelector("rect").getAttribute("y")) : Math.floor(i / columns);
+  all.forEach((e, i) => { const k = row(e, i); rows.set(k, (rows.get(k) || []).concat([e])); });
+  return [...rows].sort((a, b) => a[0] - b[0]).map(r => r[1].sort((a, b) => leftOf(a) - leftOf(b)));
+}
+const leftOf = e => { const b = e.getBoundingClientRect(); return b.left + b.width / 2; };
+// Where an arrow key leads from a cell of a grid.
+function beyond(cell, key) {
+  const rows = gridRows(cell.closest("[data-grid]")), r = rows.findIndex(row => row.includes(cell)), row = rows[r], k = row.indexOf(cell);
+  const nearest = other => other && other.reduce((a, b) => Math.abs(leftOf(b) - leftOf(cell)) < Math.abs(leftOf(a) - leftOf(cell)) ? b : a);
+  return { ArrowLeft: row[k - 1], ArrowRight: row[k + 1], ArrowUp: nearest(rows[r - 1]), ArrowDown: nearest(rows[r + 1]), Home: row[0], End: row[row.length - 1] }[key];
+}
 const POINTED = "[data-n],[data-o],[data-norm],[data-connect]";
 // What is pointed at: the words, the operands, and where a click leads.
 function pointed(b) {
   const d = b.dataset, places = (d.n || d.o || d.norm || d.connect).split(":").map(Number);
   if (d.n || d.o) {
-    const [v, i] = places, unit = d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
+    const [v, i] = places, f = A.forecast, unit = d.o && f ? `<div class="formula">${number(places)} · ${num(f.spread)} + ${num(f.centre)} = <b>${b.textContent}</b> ${esc(f.name)}</div>` : d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
     return { html: told(v, i) + unit, operands: V[v].operands[i], to: places };
   }
   if (d.norm) {
@@ -222,11 +262,38 @@ function pointed(b) {
   const y = V.find(v => v.role === "prediction" && v.labels.includes(name)), x = V.find(v => v.role === "input" && (v.step === t + 1 || A.configuration === "one-to-many"));
   return { html: `<div class="sym">‖d${math(name)} / d${math(x.symbol)}‖</div><div class="formula"><span class="eq">=</span> <b>${esc(b.textContent)}</b></div><p>${w("is_connect")}</p>`, operands: each(x.id).concat([[y.id, y.labels.indexOf(name)]]), to: [y.id, y.labels.indexOf(name)] };
 }
+// The numbers that led here, the last ones to be seen, to go back to.
+function trail() {
+  const first = Math.max(0, S.trail.length - 3), name = t => t.held ? label(t.held) : w("outside");
+  return S.trail.length ? `<nav class="trail" aria-label="${esc(w("way_here"))}"><button class="chip" data-back="${S.trail.length - 1}">← ${w("go_back")}</button> ${first ? "… › " : ""}${S.trail.slice(first).map((t, i) => `<button class="crumb" data-back="${first + i}">${name(t)}</button> › `).join("")}</nav>` : "";
+}
 function inspect(html) {
-  $("inspector").innerHTML = html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inside").innerHTML = (S.held ? trail() : "") + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inside").scrollTop = 0;
+  fold();
+}
+// On a narrow screen the inspector lies over the list: it folds to one line, and
+// says where it goes on.
+function fold() {
+  const inspector = $("inspector"), inside = $("inside"), title = inside.querySelector(".sym"), sum = inside.querySelector(".formula b"), folded = Boolean(S.folded);
+  inspector.classList.toggle("folded", folded);
+  $("folded").innerHTML = folded && title ? title.innerHTML + (sum ? " = " + sum.textContent : "") : w("formula");
+  $("fold").textContent = w(folded ? "unfold" : "fold");
+  $("fold").setAttribute("aria-expanded", !folded);
+  below();
+  const over = getComputedStyle($("fold")).display !== "none" ? inspector.offsetHeight + 16 : 16;
+  document.documentElement.style.scrollPaddingBottom = over + "px";
+}
+function below() {
+  const inside = $("inside"), over = inside.scrollHeight - inside.clientHeight > 1;
+  inside.classList.toggle("goes-down", inside.scrollTop + inside.clientHeight < inside.scrollHeight - 1);
+  inside.tabIndex = over ? 0 : -1;
+  $("more").hidden = !over || S.folded;
+  $("more").textContent = w("scroll_down");
 }
 function mark() {
-  if (S.held) { light(V[S.held[0]].operands[S.held[1]], S.held); inspect(told(...S.held)); }
+  if (S.playing) now();
+  else if (S.held) { light(V[S.held[0]].operands[S.held[1]], S.held); inspect(told(...S.held)); }
   else { light(); inspect(`<p class="soft">${w("inspect_none")}</p>`); }
 }
 // Beside the inspector, in its place; elsewhere in a box near the number.
@@ -249,37 +316,85 @@ function beside() {
   tip.style.left = Math.max(8, Math.min(wide - size.width - 8, place.left)) + "px";
   tip.style.top = (place.bottom + size.height + 12 < innerHeight ? place.bottom + 6 : Math.max(8, place.top - size.height - 6)) + "px";
 }
-function go(v, i) {
-  const x = V[v];
+// Where the reader is: what is held, or what was clicked, and the scroll.
+function here(b) {
+  const d = b && b.dataset, key = d && ["norm", "connect", "o", "n", "v"].find(k => d[k] !== undefined), box = key && b.closest("[id]:not(svg)");
+  return { held: S.held, pass: S.pass, step: S.step, y: scrollY, from: box ? `#${box.id} [data-${key}="${d[key]}"]` : null };
+}
+function hold(v, i, b) {
+  const now = here(b);
+  if (!S.held || S.held[0] !== v || S.held[1] !== i) S.trail.push(now);
   S.held = [v, i];
+}
+function release() { S.held = null; S.trail = []; mark(); }
+function go(v, i, b) {
+  const x = V[v];
+  hold(v, i, b);
   if (x.pass !== "given") { S.pass = x.pass; if (S.step && x.step !== undefined && x.step !== S.step) { S.step = x.step > 0 && x.step <= A.steps ? x.step : 0; $("step").value = S.step; stepText(); } }
   numbers();
-  const b = document.querySelector(`[data-n="${v}:${i}"]`);
-  if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); }
+  reach(document.querySelector(`.lab [data-n="${v}:${i}"]`));
 }
-function play(pass) {
-  const on = S.timer && S.playing === pass;
-  stop();
-  if (on) return;
-  S.playing = pass; S.pass = pass; S.held = null; S.step = 0; $("step").value = 0; stepText(); numbers();
-  document.querySelector(`[data-play="${pass}"]`).classList.add("on");
-  const all = V.filter(v => v.pass === pass);
-  let k = 0;
-  const tick = () => {
-    document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
-    if (k >= all.length) { stop(); mark(); return; }
-    const v = all[k++], of = v.of !== undefined ? v.of : v.id;
-    document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
-    light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
-    const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
-    $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${k} / ${all.length}</span>`;
-  };
-  S.timer = setInterval(tick, 450); tick();
+function reach(b) { if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); } }
+function back(k) {
+  const to = S.trail[k];
+  S.trail.length = k;
+  [S.held, S.pass, S.step] = [to.held, to.pass, to.step];
+  $("step").value = S.step; stepText();
+  numbers();
+  if (to.held) { reach(document.querySelector(`.lab [data-n="${to.held[0]}:${to.held[1]}"]`)); return; }
+  const b = to.from && document.querySelector(to.from);
+  if (b) b.focus({ preventScroll: true });
+  scrollTo({ top: to.y, behavior: "smooth" });
 }
 
-// A number as a colour; under words it is weaker, so that they can be read.
+// A pass is played value by value: S.playing is the pass, S.k the place in it;
+// it runs while there is a timer, and is halted without one.
+const played = () => V.filter(v => v.pass === S.playing);
+function buttons() {
+  for (const b of document.querySelectorAll("[data-play]")) {
+    const on = S.playing === b.dataset.play, word = b.querySelector("[data-w]");
+    b.classList.toggle("on", on);
+    b.querySelector(".icon").className = "icon " + (on && S.timer ? "pause" : "play");
+    word.dataset.w = !on ? "play_" + b.dataset.play : S.timer ? "pause" : "go_on";
+    word.textContent = w(word.dataset.w);
+  }
+}
+function halt() { clearInterval(S.timer); S.timer = 0; buttons(); }
+function stop() {
+  S.playing = null;
+  halt();
+  if (A.readable) $("playing").textContent = "";
+  document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
+}
+function begin(pass) {
+  stop();
+  S.playing = pass; S.k = -1; S.pass = pass; S.held = null; S.trail = []; S.step = 0; $("step").value = 0; stepText(); numbers();
+}
+function run() { S.timer = setInterval(() => { if (S.k + 1 < played().length) advance(1); else { stop(); mark(); } }, 450); buttons(); advance(1); }
+function play(pass) {
+  if (S.playing !== pass) { begin(pass); run(); }
+  else if (S.timer) halt();
+  else run();
+}
+// One value on, or back.
+function step(by) { if (!S.playing) begin(S.pass); halt(); advance(by); }
+function advance(by) { S.k = Math.max(0, Math.min(played().length - 1, S.k + by)); now(); }
+// The value that is played.
+function now() {
+  const all = played(), v = all[S.k];
+  document.querySelectorAll(".now").forEach(e => e.classList.remove("now"));
+  if (!v) return;
+  const of = v.of !== undefined ? v.of : v.id;
+  document.querySelectorAll(`[data-box="${v.id}"],.node[data-v="${of}"]`).forEach(e => e.classList.add("now"));
+  light(v.operands[0], [v.id, 0]); inspect(told(v.id, 0));
+  const formula = v.formula && v.formula !== v.symbol ? " = " + math(v.formula) : "";
+  $("playing").innerHTML = `<b>${math(v.symbol)}</b>${formula} = ${v.labels.map((_, i) => num(at(v.id, i))).join(" &nbsp;")} <span class="dim">${S.k + 1} / ${all.length}</span>`;
+}
+
+// A number as a colour, never stronger than that of the span's end; under words it
+// is weaker, so that they can be read.
 const UNDER_WORDS = .5;
-const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.abs(x) / most * opaque).toFixed(3)})`; };
+const colour = (x, [lo, hi], opaque = .85) => { const most = Math.max(Math.abs(lo), Math.abs(hi)) || 1; return `rgba(var(--${x < 0 ? "neg" : "pos"}),${(Math.min(1, Math.abs(x) / most) * opaque).toFixed(3)})`; };
 const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + (A.bidirectional ? (h.reverse ? " ←" : " →") : "");
 function heat() {
   const box = $("heats");
@@ -289,6 +404,7 @@ function heat() {
     const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
     if (A.readable) {
       const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}${dated(i + 1)}</span>`).join(""));
+      g.dataset.grid = h.ids.length;
       g.style.gridTemplateColumns = `auto repeat(${h.steps}, auto)`;
       for (let u = 0; u < h.units; u++) {
         g.append(el("span", "", w("unit", { n: u + 1 })));
@@ -307,18 +423,28 @@ function heat() {
     }
     box.append(d);
   }
+  rove(box);
+}
+// What the columns or the rows of a value are called: features of a step, numbers
+// beside the sequence; of a gradient as of what it is the gradient of.
+function called(v) {
+  const x = v.of !== undefined ? V[v.of] : v, place = x.places ? x.places[0] : "", beside = D.connectivity.beside ? D.connectivity.beside.names : [];
+  const [names, way] = x.role === "input" ? [x.step === undefined ? beside : A.feature_names, "columns"] : [/^skip\.weight/.test(place) ? beside : /weight_ih_l0(_reverse)?\[/.test(place) ? A.feature_names : [], "rows"];
+  return names.length && names.length === v.shape[way === "columns" ? 1 : 0] ? { names, way } : null;
 }
 // The time of a step, where the steps have any.
 const dated = t => A.step_names[t - 1] ? ` <small>${esc(A.step_names[t - 1])}</small>` : "";
+const stepTitle = t => A.step_names[t - 1] || num(t);
 const stepName = t => w("step_n", { n: t }) + (A.step_names[t - 1] ? " (" + esc(A.step_names[t - 1]) + ")" : "");
 // A row for each prediction, a column for each step of the input.
 function connectivity() {
   const now = F().connectivity, c = D.connectivity, flat = now.length ? now : frame(0).connectivity, steps = flat.length / c.outputs.length, span = [0, c.largest];
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
-    const head = Array.from({ length: steps }, (_, t) => `<th>${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
-    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
-    $("connect").innerHTML = `<div class="card scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    const head = Array.from({ length: steps }, (_, t) => `<th data-t="${t + 1}">${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
+    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}${dated(c.at[k])}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
+    $("connect").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    rove($("connect"));
   } else {
     $("connect").replaceChildren(map(steps, c.outputs.length, (t, k) => flat[k * steps + t], span, w("connect"), name, output));
   }
@@ -378,10 +504,12 @@ function norms() {
       // A number that says what it is the norm of, where that is shown.
       const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
       const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
-      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td>${s.step}${dated(s.step)}</td><td class="l">${bar(s, t, 0, s.norm, "--accent")}</td><td class="l">${bar(s, t, 1, s.from_loss, "--upd")}</td><td class="l">${bar(s, t, 2, s.from_next, "--back")}</td><td>${s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor))}</td><td>${v(s.verdict)}</td></tr>`).join("");
-      const card = el("div", "card scroll", `<table><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
-      card.tabIndex = 0;
+      const column = (head, text, cls = "") => `<td class="${cls}" data-head="${esc(w(head))}">${text}</td>`;
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td data-head="t">${s.step}${dated(s.step)}</td>${column("norm", bar(s, t, 0, s.norm, "--accent"), "l")}${column("part_here", bar(s, t, 1, s.from_loss, "--upd"), "l")}${column("from_next", bar(s, t, 2, s.from_next, "--back"), "l")}${column("factor", s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor)))}${column("verdict", v(s.verdict))}</tr>`).join("");
+      const card = el("div", "card scroll", `<table data-grid><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
+      if (!A.readable) card.tabIndex = 0;
       box.append(card);
+      rove(card);
     }
     box.append(el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: num(n.factor), n: n.crossed_after }) + (n.state === "(h, c)" ? " " + w("why_joint") : "")));
   }
@@ -390,7 +518,7 @@ function norms() {
 // Lines and marks in a box, upwards from `from`; `log` puts the powers of ten at
 // equal distances. A unit of the drawing is a pixel, so that its words keep their
 // size on a phone.
-function plot(box, series, marks, xlab, ylab, { log, from } = {}) {
+function plot(box, series, marks, xlab, ylab, { log, from, names = num } = {}) {
   const padding = getComputedStyle(box), inner = box.clientWidth - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight);
   const Wd = Math.max(240, Math.min(736, inner)), H = 300, l = 84, r = 16, t = 34, b = 46;
   const pts = series.flatMap(s => s.points).concat(marks);
@@ -401,7 +529,7 @@ function plot(box, series, marks, xlab, ylab, { log, from } = {}) {
   const text = (x, y, anchor, words) => `<text x="${x}" y="${y}" text-anchor="${anchor}">${esc(words)}</text>`;
   let s = `<svg class="plot" width="${Wd}" height="${H}" viewBox="0 0 ${Wd} ${H}" role="img" aria-label="${esc(ylab)}, ${esc(xlab)}"><path d="M${l} ${t}V${H - b}H${Wd - r}" fill="none" stroke="var(--line)"/>`;
   if (pts.length) {
-    s += text(l, H - b + 18, "start", num(x0)) + text(Wd - r, H - b + 18, "end", num(x1)) + text((l + Wd - r) / 2, H - 6, "middle", xlab) + text(l - 8, H - b, "end", num(y0)) + text(l - 8, t + 5, "end", num(y1)) + text(l, 14, "middle", ylab);
+    s += text(l, H - b + 18, "start", names(x0)) + text(Wd - r, H - b + 18, "end", names(x1)) + text((l + Wd - r) / 2, H - 6, "middle", xlab) + text(l - 8, H - b, "end", num(y0)) + text(l - 8, t + 5, "end", num(y1)) + text(l, 14, "middle", ylab);
     for (const q of series) if (q.points.length) s += `<path d="M${q.points.map(p => X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("L")}" fill="none" stroke="var(${q.ink})" stroke-width="2" ${q.dots ? 'stroke-dasharray="2 4" stroke-linecap="round"' : ""}/>`;
     for (const [x, y, ink, size] of marks) s += `<circle cx="${X(x).toFixed(1)}" cy="${Y(y).toFixed(1)}" r="${size}" fill="var(${ink})" stroke="var(--card)" stroke-width="1.5"/>`;
     for (const [x, y, , , words] of marks) if (words) s += text(Math.max(l + 44, Math.min(Wd - 60, X(x))), Y(y) + (Y(y) > H - 90 ? -14 : 24), "middle", words);
@@ -425,10 +553,10 @@ function tables() {
 }
 // What the answers are for this network.
 function answers() {
-  const here = (q, text) => { document.querySelector(`#${q} .here`).innerHTML = text; };
+  const here = (q, text) => { document.querySelector(`#${q} .here`).innerHTML = text; rove($(q)); };
   const size = name => D.shapes.find(s => s.name === name).shape.join(" × ");
   here("q1", w("a1_here", { i: size("input"), o: size("output"), h: size("h_0"), n: size("h_n") }));
-  const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [${ids.flatMap(id => V[id].labels.map((_, i) => num(at(id, i)))).join(" ")}]`;
+  const row = ids => `[${ids.map(id => math(V[id].symbol)).join(" ")}] = [<span data-grid>${ids.flatMap(id => V[id].labels.map((_, i) => `<button class="plain" data-n="${id}:${i}">${num(at(id, i))}</button>`)).join(" ")}</span>]`;
   // Of the last layer; where only a reverse direction is there, nothing differs.
   const last = reverse => { const h = D.heat.find(h => h.name === "h" && h.layer === A.layers - 1 && h.reverse === reverse); return h && layerName(h); };
   const large = A.bidirectional && last(true) ? w("a2_large_both", { f: last(false), r: last(true) }) : last(false) ? w("a2_large_one", { f: last(false) }) : "";
@@ -452,8 +580,8 @@ function edges(e) {
   hint.hidden = !over;
 }
 const hints = () => document.querySelectorAll(".scroll").forEach(edges);
-function stepText() { $("step_out").textContent = S.step ? S.step : w("all_steps"); }
-function all() { texts(); tiles(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
+function stepText() { $("step_out").textContent = S.step ? S.step + (A.step_names[S.step - 1] ? ` (${A.step_names[S.step - 1]})` : "") : w("all_steps"); }
+function all() { texts(); tiles(); outlook(); sketch(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); tables(); answers(); if (A.readable) { stepText(); atStep(); } hints(); }
 
 // Only a pointer that moves points: what scrolls under one that rests does not
 // take the place of what the keyboard has reached.
@@ -463,7 +591,11 @@ document.addEventListener("pointermove", e => {
   const over = e.target.closest && e.target.closest(POINTED);
   if (over !== S.over) { S.over = over; point(e); }
 }, { passive: true });
-document.addEventListener("focusin", point);
+document.addEventListener("focusin", e => {
+  const grid = e.target.closest("[data-grid]");
+  if (grid) grid.querySelectorAll(CELLS).forEach(c => c.setAttribute("tabindex", c === e.target ? 0 : -1));
+  point(e);
+});
 document.addEventListener("scroll", beside, { passive: true, capture: true });
 document.addEventListener("click", e => {
   const q = s => e.target.closest(s);
@@ -472,33 +604,63 @@ document.addEventListener("click", e => {
     stop();
     $("tip").hidden = true;
     const [v, i] = pointed(b).to;
-    if (!b.closest(".lab")) go(v, i);
+    if (!b.closest(".lab")) go(v, i, b);
     else {
       // A second click lets go; the keyboard goes on to the operands, and Escape
       // leads back.
       const keyboard = e.detail === 0, again = S.held && S.held[0] === v && S.held[1] === i;
-      S.held = again && !keyboard ? null : [v, i];
+      if (again && !keyboard) { release(); return; }
+      hold(v, i, b);
       mark();
-      if (keyboard) $("inspector").querySelector("button").focus();
+      const first = $("inspector").querySelector("[data-go]") || $("inspector").querySelector("button");
+      if (keyboard) first.focus();
     }
   }
+  else if ((b = q("[data-back]"))) { stop(); back(Number(b.dataset.back)); }
   else if ((b = q("[data-go]"))) { stop(); go(...b.dataset.go.split(":").map(Number)); }
-  else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0); }
-  else if (q("[data-release]")) { S.held = null; mark(); }
+  else if ((b = q("[data-v]"))) { stop(); go(Number(b.dataset.v), 0, b); }
+  else if (q("[data-release]")) release();
+  else if (q("#fold")) { S.folded = !S.folded; fold(); }
   else if ((b = q("[data-pass]"))) { stop(); S.pass = b.dataset.pass; numbers(); }
   else if ((b = q("[data-play]"))) play(b.dataset.play);
+  else if ((b = q("[data-by]"))) step(Number(b.dataset.by));
   else if (q("#lang")) { S.lang = S.lang === "en" ? "ja" : "en"; all(); }
   else if (q("#theme")) { const r = document.documentElement, dark = r.dataset.theme ? r.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches; r.dataset.theme = dark ? "light" : "dark"; heat(); connectivity(); hints(); }
-  else if (q("#copy")) { navigator.clipboard && navigator.clipboard.writeText(D.code); $("copy").textContent = w("copied"); setTimeout(() => { $("copy").textContent = w("copy"); }, 1500); }
+  else if (q("#copy")) copy();
   else if (q("#roll")) { clearInterval(S.rolling); S.roll = 0; const most = Math.max(...CURVES[S.weight].balls.map(x => x.length)); S.rolling = setInterval(() => { S.roll++; landscape(); if (S.roll >= most) clearInterval(S.rolling); }, 90); landscape(); }
 });
+// Where nothing may write to the clipboard, the code is selected, and the button
+// says what is left to do.
+async function copy() {
+  const button = $("copy");
+  let done = false;
+  try { await navigator.clipboard.writeText(D.code); done = true; } catch {
+    getSelection().selectAllChildren($("codetext"));
+    try { done = document.execCommand("copy"); } catch { done = false; }
+  }
+  clearTimeout(S.copying);
+  button.textContent = w(done ? "copied" : "copy_yourself");
+  S.copying = setTimeout(() => { button.textContent = w("copy"); }, done ? 1500 : 8000);
+}
 document.addEventListener("keydown", e => {
+  // While a pass is played, or by its buttons: space halts it or goes on, arrows
+  // go one value on or back.
+  const player = e.target.closest && e.target.closest("#player"), free = e.target === document.body && S.playing;
+  if (A.readable && (player || free) && !e.altKey && !e.ctrlKey && !e.metaKey) {
+    if (e.key === " " && free) { e.preventDefault(); play(S.playing); }
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    if (by) { e.preventDefault(); step(by); }
+  }
   const b = e.target.closest && e.target.closest(".node");
-  if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); go(Number(b.dataset.v), 0); }
+  if (b && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); stop(); go(Number(b.dataset.v), 0, b); }
+  const grid = e.target.closest && e.target.closest("[data-grid]"), cell = grid && e.target.closest(CELLS), next = cell && !e.altKey && beyond(cell, e.key);
+  if (next) { e.preventDefault(); next.focus(); }
+  // Back to where one came from.
+  if (S.trail.length && (e.key === "Backspace" || (e.altKey && e.key === "ArrowLeft"))) { e.preventDefault(); stop(); back(S.trail.length - 1); }
   if (e.key === "Escape") {
     const back = S.held && $("inspector").contains(document.activeElement) && document.querySelector(`.lab [data-n="${S.held[0]}:${S.held[1]}"]`);
-    stop(); $("tip").hidden = true; S.held = null;
-    if (A.readable) mark();
+    stop(); $("tip").hidden = true;
+    if (A.readable) release();
     if (back) back.focus();
   }
 });
@@ -511,10 +673,11 @@ if (A.readable) {
   S.weight = Math.max(0, valley(true) < 0 ? valley(false) : valley(true));
   $("weight").value = S.weight;
   $("weight").onchange = e => { clearInterval(S.rolling); S.weight = Number(e.target.value); S.roll = -1; landscape(); };
-  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
+  $("frame").oninput = e => { S.frame = Number(e.target.value); $("frame_out").textContent = S.frame; tiles(); outlook(); numbers(); heat(); connectivity(); norms(); landscape(); losses(); answers(); atStep(); hints(); };
 }
 // Charts are drawn at the width of their place.
 let wide = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; norms(); landscape(); losses(); atStep(); hints(); } });
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; outlook(); norms(); landscape(); losses(); atStep(); hints(); if (A.readable) fold(); } });
+if (A.readable) $("inside").addEventListener("scroll", below, { passive: true });
 $("codetext").textContent = D.code;
 all();
