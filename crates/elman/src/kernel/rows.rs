@@ -53,7 +53,7 @@ impl<F> Taken<'_, F> {
     /// # Panics
     /// Where there is none.
     pub fn at(&mut self, t: usize, i: usize) -> ArrayViewMut1<'_, F> {
-        let step = self.all.array.clone().index_axis_move(Axis(0), t);
+        let step = self.all.array.index_axis_move(Axis(0), t);
         let row = step.index_axis_move(Axis(0), self.rows[i]);
         // SAFETY: the array is borrowed for longer than this; its rows share no
         // number, as they are those of a mutable view; no row is handed out

@@ -291,10 +291,10 @@ impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
             let sums = &mut sums[..rows.len() * stride];
             for p in 0..stride / count {
                 let mut same = [V::lit(0.0); SUMS];
-                for i in 0..Self::REPEATS * U::SUMS {
+                for (i, same) in same[..Self::REPEATS * U::SUMS].iter_mut().enumerate() {
                     let at = i / Self::REPEATS * h + col + p * each + i % Self::REPEATS * V::N;
                     // SAFETY: see above.
-                    same[i] = unsafe { load(self.biases, at, V::N) };
+                    *same = unsafe { load(self.biases, at, V::N) };
                 }
                 for sums in sums.chunks_exact_mut(stride) {
                     let sums = &mut sums[p * count..][..Self::REPEATS * U::SUMS];
