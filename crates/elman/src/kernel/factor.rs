@@ -58,6 +58,12 @@ impl<'a, F: Float> Factor<'a, F> {
         Self { first, ..self }
     }
 
+    /// Whether the panels are numbers.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.b.data, Panels::Full(_))
+    }
+
     /// All rows times all of some panels; `None` where there is nothing to
     /// multiply, or the panels are not numbers.
     #[inline(always)]

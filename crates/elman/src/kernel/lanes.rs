@@ -99,8 +99,8 @@ pub trait Lanes<F>: Scalar {
     /// Adds products of `R` rows with `P` panels of `N` vectors to the sums, one
     /// after the other, where this vector has instructions of its own for it;
     /// whether it has. The sums have a stride of rows and panels, and all
-    /// products the same stride of columns. What the sums begin with is as in
-    /// [`Tile`](super::tile::Tile).
+    /// products the same stride of columns. What the sums begin with is the
+    /// same for all rows.
     ///
     /// # Safety
     /// The left factor of each has number `(R - 1) row_stride + (depth - 1)

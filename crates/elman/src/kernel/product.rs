@@ -18,7 +18,9 @@ use super::parts::{Parts, share};
 use super::team::Team;
 use super::tile::{Product, SUMS, Start, Tile, tile_rows};
 use crate::Float;
+use crate::float::Apart;
 use crate::params::Storage;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -250,11 +252,78 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         debug_assert_eq!(V::N, Packed::<F>::LANES);
         assert!(E::VECTORS.is_none_or(|vectors| vectors == self.sums));
         let rows = factor.a.rows;
+        let (full, vectors) = before.iter().fold(
+            (factor.is_full(), factor.b.vectors()),
+            |(full, vectors), f| (full && f.is_full(), vectors.max(f.b.vectors())),
+        );
         if rows == 0 {
             return;
         }
-        let first = before.unwrap_or(factor);
-        let vectors = first.b.vectors().max(factor.b.vectors());
+        if full && self.panels.len() == 1 && rows <= tile_rows(vectors) {
+            self.single::<V>();
+        } else {
+            V::apart(Many {
+                rows: self,
+                vectors,
+                vector: PhantomData::<V>,
+            });
+        }
+    }
+}
+
+/// A product of many tiles, which takes so much room that a small one is better
+/// off without.
+struct Many<'a, F, E, V> {
+    rows: Rows<'a, F, E>,
+    /// Vectors of the larger factor's panels.
+    vectors: usize,
+    vector: PhantomData<V>,
+}
+
+impl<F: Float, E: Ends<F>, V: Lanes<F>> Apart for Many<'_, F, E, V> {
+    #[inline(always)]
+    fn run(self) {
+        self.rows.many::<V>(self.vectors);
+    }
+}
+
+/// Writes zeros to all.
+#[inline(always)]
+fn fill<F, V: Lanes<F>>(room: &mut [MaybeUninit<V>]) -> &mut [V] {
+    for sum in &mut *room {
+        sum.write(V::lit(0.0));
+    }
+    // SAFETY: all of them have been written.
+    unsafe { &mut *(std::ptr::from_mut(room) as *mut [V]) }
+}
+
+impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
+    /// Rows that are one tile, times one panel.
+    #[inline(always)]
+    fn single<V: Lanes<F>>(&self) {
+        let (rows, panels) = (0..self.factor.a.rows, &self.panels);
+        let mut sums = [V::lit(0.0); SUMS];
+        self.begin(rows.clone(), panels, &mut sums);
+        for factor in self.before.iter().chain([&self.factor]) {
+            if let Some(product) = factor.past(panels) {
+                V::apart(Tile {
+                    products: &[product],
+                    start: None,
+                    shape: (factor.b.vectors(), rows.len(), 1),
+                    sums: &mut sums,
+                    first: factor.first,
+                    stride: self.vectors(),
+                });
+            }
+        }
+        self.end(rows, panels, &mut sums);
+    }
+
+    /// Any rows and panels.
+    #[inline(always)]
+    fn many<V: Lanes<F>>(&self, vectors: usize) {
+        let (before, factor) = (self.before, self.factor);
+        let (rows, first) = (factor.a.rows, before.unwrap_or(factor));
         let bytes = before.map_or(0, |f| f.bytes()) + factor.bytes();
         let widens = rows > WIDENED && factor.b.storage() == Storage::Bf16;
         // More panels at a time where there are too few rows to keep eight
@@ -313,7 +382,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
                 _ => panel..panel + 1,
             };
             panel = at.end;
-            let pass = Pass::of::<E, V>(&self, &at, most, whole || most > 1);
+            let pass = Pass::of::<E, V>(self, &at, most, whole || most > 1);
             for first in (0..count).step_by(each) {
                 let group = first..count.min(first + each);
                 if far {
@@ -323,19 +392,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             }
         }
     }
-}
 
-/// Writes zeros to all.
-#[inline(always)]
-fn fill<F, V: Lanes<F>>(room: &mut [MaybeUninit<V>]) -> &mut [V] {
-    for sum in &mut *room {
-        sum.write(V::lit(0.0));
-    }
-    // SAFETY: all of them have been written.
-    unsafe { &mut *(std::ptr::from_mut(room) as *mut [V]) }
-}
-
-impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
     /// Some tiles times some panels. The sums of all wait in the first-level
     /// cache until the ends take them at once: what follows each other there is
     /// of different rows, so that much of it is done at the same time.
