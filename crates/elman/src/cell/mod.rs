@@ -131,11 +131,15 @@ pub struct Weights<'a, F> {
     pub storage: Storage,
 }
 
-/// Room to work in, of the caller's, for weights of [`Storage::Int8`].
+/// Room to work in, of the caller's.
 #[derive(Debug, Clone, Default)]
 pub struct Room<F> {
+    /// What is multiplied, for weights of [`Storage::Int8`].
     input: WholeRows<F>,
     hidden: WholeRows<F>,
+    /// Whether the step of a single row before this one began with its last
+    /// units.
+    backward: bool,
 }
 
 /// `n` rows of one step on the way forward; every array is row-major.

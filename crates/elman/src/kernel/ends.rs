@@ -23,6 +23,13 @@ pub trait Ends<F> {
         false
     }
 
+    /// Whether the last panels go by first, where that makes a difference: those
+    /// that went by last are still in the cache.
+    #[inline(always)]
+    fn backward(&self) -> bool {
+        false
+    }
+
     /// Says what [`begin`](Self::begin) and [`end`](Self::end) are going to read
     /// and write, which may be far away.
     #[inline(always)]

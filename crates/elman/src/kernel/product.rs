@@ -354,7 +354,7 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
             },
         };
         let Range {
-            start: mut panel,
+            start: panel,
             end: panels,
         } = self.panels.clone();
         // A panel that is too large goes by in blocks, each of them past many
@@ -376,12 +376,11 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
             1 if !widens => most * (room.len() / (most * self.vectors())).max(1),
             _ => most,
         };
-        while panel < panels {
-            let at = match panels - panel {
-                left if left >= most => panel..panel + left.min(wide),
-                _ => panel..panel + 1,
-            };
-            panel = at.end;
+        let backward = self.ends.backward();
+        let passes = (panels - panel).div_ceil(wide);
+        for i in 0..passes {
+            let first = panel + wide * if backward { passes - 1 - i } else { i };
+            let at = first..panels.min(first + wide);
             let pass = Pass::of::<E, V>(self, &at, most, whole || most > 1);
             for first in (0..count).step_by(each) {
                 let group = first..count.min(first + each);
@@ -509,6 +508,8 @@ struct Pass<'a, F> {
     /// Panels of a tile, where there are as many left; of more than a tile has,
     /// there is only one row.
     most: usize,
+    /// Whether the last ones go first.
+    backward: bool,
     /// The last `used` are multiplied.
     factors: [Factor<'a, F>; 2],
     used: usize,
@@ -537,6 +538,7 @@ impl<'a, F: Float> Pass<'a, F> {
         Self {
             panels,
             most,
+            backward: rows.ends.backward(),
             factors,
             used: if rows.before.is_some() { 2 } else { 1 },
             whole,
@@ -558,15 +560,17 @@ impl<'a, F> Pass<'a, F> {
     /// The panels that a tile has together, and how many are before them.
     #[inline(always)]
     fn together(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
-        let (all, most) = (self.panels.clone(), self.most);
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let left = all.len() - at;
-            let count = if left >= most { most } else { left.min(1) };
+        let (all, most, backward) = (self.panels.clone(), self.most, self.backward);
+        // Those that are left over go by one by one.
+        let (tiles, left) = (all.len() / most, all.len() % most);
+        (0..tiles + left).map(move |i| {
+            let i = if backward { tiles + left - 1 - i } else { i };
+            let (at, count) = match i < tiles {
+                true => (i * most, most),
+                false => (tiles * most + i - tiles, 1),
+            };
             let first = all.start + at;
-            let now = (first..first + count, at);
-            at += count;
-            (count > 0).then_some(now)
+            (first..first + count, at)
         })
     }
 }

@@ -146,6 +146,8 @@ pub struct Step<'a, U, F> {
     pub keeps: bool,
     /// Room for sums, then what is saved.
     pub saved: &'a mut [F],
+    /// Whether the last units are first.
+    pub backward: bool,
 }
 
 impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
@@ -167,6 +169,7 @@ impl<F: Float, U: Update<F> + Sync> Step<'_, U, F> {
             prev: self.prev,
             next: Parts::new(self.next),
             keeps: self.keeps,
+            backward: self.backward,
             saved: Parts::new(self.saved),
         };
         team.run(jobs, |job| {
@@ -224,6 +227,7 @@ struct Fused<'a, U, F> {
     prev: &'a [F],
     next: Parts<'a, F>,
     keeps: bool,
+    backward: bool,
     saved: Parts<'a, F>,
 }
 
@@ -240,6 +244,11 @@ fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usi
 impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
     /// Two of the only sum of a unit.
     const VECTORS: Option<usize> = Some(Self::REPEATS * U::SUMS);
+
+    #[inline(always)]
+    fn backward(&self) -> bool {
+        self.backward
+    }
 
     /// What is saved goes to new memory at every step.
     #[inline(always)]

@@ -395,7 +395,11 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
         let Room {
             input: whole,
             hidden: whole_hidden,
+            backward,
         } = rows.room;
+        // One row takes less time than its weights need from the second-level
+        // cache; those of the units that came last are in the first one still.
+        *backward = n == 1 && !*backward;
         let input = (!rows.prepared).then(|| {
             let x = Matrix::new(rows.x, n, p.i, p.i);
             factor(x, &packs.input, whole).from(C::INPUT.first)
@@ -414,6 +418,7 @@ impl<F: Float, C: GatedCell> Cell<F> for C {
             next: &mut *rows.next,
             keeps: rows.keeps,
             saved: &mut *rows.saved,
+            backward: *backward,
         };
         step.run(rows.team);
         if p.weight_hr.is_some() {
