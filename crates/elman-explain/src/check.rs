@@ -12,8 +12,10 @@ use serde::Serialize;
 pub const STEP: f64 = 1e-5;
 
 /// Gradients below it are compared as if they were this large: a difference of
-/// two losses has no more digits.
+/// two losses has no more digits. The larger the loss, the fewer are left.
 pub const SMALLEST: f64 = 1e-3;
+/// The same as a part of the loss, rounded up to a power of ten.
+const OF_LOSS: f64 = 1e-4;
 
 /// What the finite differences say.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,7 +81,7 @@ pub(crate) fn metered(
         .any(|n| matches!(n.rule, Rule::Apply(Activation::Relu, _)));
     let mut check = Check {
         step: STEP,
-        smallest: SMALLEST,
+        smallest: SMALLEST.max(10_f64.powi((OF_LOSS * here.abs()).log10().ceil() as i32)),
         numbers: 0,
         skipped: 0,
         largest: 0.0,
@@ -109,7 +111,10 @@ pub(crate) fn metered(
             });
         }
         let known = || numbers.iter().zip(&node.numbers);
-        let largest = node.numbers.iter().fold(SMALLEST, |m, g| m.max(g.abs()));
+        let largest = node
+            .numbers
+            .iter()
+            .fold(check.smallest, |m, g| m.max(g.abs()));
         let apart = known().filter_map(|(f, g)| Some((f.as_ref()? - g).abs()));
         let difference = apart.fold(0.0, f64::max) / largest;
         check.numbers += numbers.iter().flatten().count();

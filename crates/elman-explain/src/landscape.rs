@@ -9,10 +9,11 @@ use elman::Result;
 use elman::optim::{Optimizer, Sgd};
 use elman::params::Params;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Training steps that are recorded after the first pass.
 pub const RECORDED: usize = 60;
-/// Weights whose loss is drawn.
+/// Weights whose loss is drawn, more where there are more blocks.
 const WEIGHTS: usize = 16;
 /// Intervals of a curve.
 const INTERVALS: usize = 60;
@@ -115,7 +116,7 @@ pub(crate) fn train(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Reco
     Ok(all)
 }
 
-/// The loss along the first weights of each parameter.
+/// The loss along the first weights of each block of the parameters.
 ///
 /// # Errors
 /// What the engine refuses.
@@ -135,31 +136,34 @@ pub(crate) fn curves(
         });
         found.map_or_else(String::new, |at| graph.symbol_at(at))
     };
-    // As many of each parameter, so that each is there.
-    let each = WEIGHTS.div_ceil(subject.parameters().count().max(1)).max(1);
-    let numbers: usize = subject.parameters().map(|e| e.range.len()).sum();
-    let few = numbers <= WEIGHTS;
-    let mut curves = Vec::new();
-    meter.begin(Stage::Curves, numbers.min(WEIGHTS));
+    // The first of each block, gate by gate, then the second, and so on.
+    let mut blocks: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all = Vec::new();
     for entry in subject.parameters() {
-        let taken = if few {
-            entry.range.len()
-        } else {
-            entry.range.len().min(each)
-        };
-        for i in 0..taken {
-            if curves.len() == WEIGHTS {
-                return Ok(curves);
-            }
-            let name = match entry.shape.as_slice() {
-                [_, columns] => format!("{}[{},{}]", entry.name, i / columns, i % columns),
-                _ => format!("{}[{i}]", entry.name),
-            };
-            let mut curve = curve(subject, recorded, name, entry.range.start + i)?;
-            curve.symbol = symbol(&entry.name, i);
-            meter.next();
-            curves.push(curve);
+        for i in 0..entry.range.len() {
+            let symbol = symbol(&entry.name, i);
+            let block = symbol.split('[').next().unwrap_or_default().to_owned();
+            let before = blocks.entry(block).or_default();
+            all.push((*before, entry, i, symbol));
+            *before += 1;
         }
+    }
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|at| all[*at].0);
+    order.truncate(WEIGHTS.max(blocks.len()));
+    order.sort_unstable();
+    meter.begin(Stage::Curves, order.len());
+    let mut curves = Vec::with_capacity(order.len());
+    for at in order {
+        let (_, entry, i, symbol) = &all[at];
+        let name = match entry.shape.as_slice() {
+            [_, columns] => format!("{}[{},{}]", entry.name, i / columns, i % columns),
+            _ => format!("{}[{i}]", entry.name),
+        };
+        let mut curve = curve(subject, recorded, name, entry.range.start + i)?;
+        curve.symbol.clone_from(symbol);
+        meter.next();
+        curves.push(curve);
     }
     Ok(curves)
 }

@@ -259,6 +259,9 @@ fn judge(n: &mut Norms) {
         let goal = if mean < 0.0 { VANISHING } else { EXPLODING };
         let steps = (goal.ln() / mean).ceil();
         n.crossed_after = (steps.is_finite() && steps < 1e6).then_some(steps as usize);
+    } else if logs.contains(&f64::NEG_INFINITY) {
+        // A step that lets nothing through.
+        (n.factor, n.crossed_after) = (Some(0.0), Some(1));
     }
     n.steps.sort_by_key(|s| s.step);
 }

@@ -22,7 +22,10 @@ impl From<Array2<f64>> for Table {
     }
 }
 
-fn number(word: &str) -> Option<f64> {
+/// A number, also with the minus sign that is not the hyphen, as numbers are
+/// printed.
+pub(crate) fn number(word: &str) -> Option<f64> {
+    let word = word.replace('\u{2212}', "-");
     word.parse().ok().filter(|x: &f64| x.is_finite())
 }
 
@@ -47,7 +50,8 @@ fn steps(what: &str, rows: &[Vec<f64>]) -> Result<Array2<f64>> {
 
 /// Reads numbers: `10 20 30` are three steps of one feature. Where semicolons, or
 /// commas, or line breaks part them, each part is a step and its numbers are the
-/// features: `1 2; 3 4` are two steps of two, `1 2;` is one step of two.
+/// features: `1 2; 3 4` are two steps of two, `1 2;` is one step of two. Brackets
+/// around all of it, as vectors are printed, are passed over.
 ///
 /// # Errors
 /// Where something is no number, or steps have different features.
@@ -61,6 +65,8 @@ fn steps(what: &str, rows: &[Vec<f64>]) -> Result<Array2<f64>> {
 /// # Ok::<(), elman::Error>(())
 /// ```
 pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
+    let inner = text.trim().strip_prefix('[');
+    let text = inner.and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let parted = text.contains(';');
     let (between, inside): (&[char], &[char]) = match parted {
         true => (&[';', '\n'], &[',']),

@@ -412,7 +412,8 @@ fn find(subject: &Subject, text: &str) -> Result<(usize, f64)> {
     };
     let (place, value) = text.split_once('=').ok_or_else(wrong)?;
     let (place, value) = (place.trim(), value.trim());
-    let number: f64 = value.parse().map_err(|_| wrong())?;
+    let number = value.replace('\u{2212}', "-");
+    let number: f64 = number.parse().map_err(|_| wrong())?;
     let (name, index) = match place.strip_suffix(']') {
         Some(place) => place.split_once('[').ok_or_else(wrong)?,
         None => (place, ""),

@@ -366,8 +366,8 @@ impl Subject {
         )?;
         let loss = self.measure(&y, &mut dy)?;
         if !loss.is_finite() {
-            return Err(Error::numeric(
-                "the loss is not a finite number; use smaller inputs, weights or learning rate",
+            return Err(Error::option(
+                "the loss: expected a finite number, got none; use smaller numbers for --input, --target and --set, or a larger --scale",
             ));
         }
         if let Some(seed) = seed {

@@ -7,9 +7,13 @@ use elman::optim::{Optimizer, Sgd};
 use elman::{Error, Result};
 
 /// How far a number may be from the engine's, relative to the largest of its
-/// tensor: rounding, in another order of the same sums, which saturated units
-/// may magnify. No wrong formula comes so near.
+/// tensor: rounding, in another order of the same sums. No wrong formula comes so
+/// near.
 const BAR: f64 = 1e-9;
+/// The same for a gradient, relative to the largest of all: the slope of a
+/// saturated unit, 1 - h^2, is what is left of two numbers that are nearly the
+/// same, and has their rounding.
+const OF_ALL: f64 = 1e-11;
 /// What that largest number is taken for at least: gradients that are nearly
 /// zero are differences of numbers that are not.
 const LEAST: f64 = 1e-2;
@@ -41,18 +45,31 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
             }
         }
     }
+    let all = step.grads.iter().flatten();
+    let all = all.flat_map(|g| numbers(*g));
+    let bar = OF_ALL * all.fold(0.0, |m: f64, g| m.max(g.abs()));
     let gradient = |id: Id| -> Vec<f64> {
         let zeros = vec![0.0; numbers(id).len()];
         step.grads[id].map_or(zeros, |g| numbers(g).to_vec())
     };
     for (t, x) in step.forward.inputs.iter().enumerate() {
         let row = passed.d_input.row(t).to_vec();
-        same(&format!("dL/d{}", graph.symbol(*x)), &gradient(*x), &row)?;
+        near(
+            &format!("dL/d{}", graph.symbol(*x)),
+            &gradient(*x),
+            &row,
+            bar,
+        )?;
     }
     if subject.readout().is_some() {
         for (slot, ids) in step.forward.starts.iter().enumerate() {
             let ours: Vec<f64> = ids.iter().flat_map(|id| gradient(*id)).collect();
-            same("gradient of the first states", &ours, &passed.d_start[slot])?;
+            near(
+                "gradient of the first states",
+                &ours,
+                &passed.d_start[slot],
+                bar,
+            )?;
         }
     }
     if step.left_out > 0 {
@@ -81,25 +98,32 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
     for entry in subject.params.layout().entries() {
         let at = entry.range.clone();
         let name = &entry.name;
-        same(
+        near(
             &format!("gradient of {name}"),
             &grads.values()[at.clone()],
             &passed.grads.values()[at.clone()],
+            bar,
         )?;
-        same(
+        near(
             &format!("{name} after the update"),
             &updated.values()[at.clone()],
             &expected.values()[at],
+            bar * subject.lr,
         )?;
     }
     Ok(())
 }
 
 fn same(name: &str, ours: &[f64], engine: &[f64]) -> Result<()> {
+    near(name, ours, engine, 0.0)
+}
+
+/// The same numbers, but for rounding, which may be as large as a bar.
+fn near(name: &str, ours: &[f64], engine: &[f64], bar: f64) -> Result<()> {
     let largest = engine.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
+    let bar = bar.max(BAR * largest.max(LEAST));
     let same_length = ours.len() == engine.len();
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= BAR * largest.max(LEAST);
-    if same_length && ours.iter().zip(engine).all(near) {
+    if same_length && ours.iter().zip(engine).all(|(a, b)| (a - b).abs() <= bar) {
         return Ok(());
     }
     Err(Error::numeric(format!(
