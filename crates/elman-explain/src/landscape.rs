@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 /// Training steps that are recorded after the first pass.
 pub const RECORDED: usize = 60;
-/// Weights whose loss is drawn, more where there are more blocks.
+/// Weights whose loss is drawn, and where there are more blocks, at most.
 const WEIGHTS: usize = 16;
+const MOST: usize = 32;
 /// Intervals of a curve.
 const INTERVALS: usize = 60;
 /// Steps of a ball.
@@ -150,7 +151,7 @@ pub(crate) fn curves(
     }
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|at| all[*at].0);
-    order.truncate(WEIGHTS.max(blocks.len()));
+    order.truncate(blocks.len().clamp(WEIGHTS, MOST));
     order.sort_unstable();
     meter.begin(Stage::Curves, order.len());
     let mut curves = Vec::with_capacity(order.len());
