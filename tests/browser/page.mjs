@@ -520,8 +520,10 @@ for (const name of ["forecaster", "small-forecaster"]) {
   assert.equal(await page.$("#inspector [data-back]"), null);
   const factor = page.locator('[data-norm="0:1:3"]');
   await factor.scrollIntoViewIfNeeded();
-  const y = await page.evaluate(() => scrollY);
+  // A click may scroll, too, where something lies over what is clicked.
+  await page.evaluate(() => addEventListener("pointerdown", () => { window.clickedAt = scrollY; }, { once: true, capture: true }));
   await factor.click();
+  const y = await page.evaluate(() => window.clickedAt);
   await at("dL/dh2[next][1]");
   await page.waitForFunction((y) => Math.abs(scrollY - y) > 100, y);
   await page.keyboard.press("Backspace");
