@@ -40,10 +40,10 @@ const browser = await chromium.launch({
 });
 
 async function open(file, size, scheme, problems) {
-  const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale: "en-US" });
+  const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale: "en-US", reducedMotion: "reduce" });
   const page = await context.newPage();
   // A machine that is busy with other things proves nothing.
-  page.setDefaultTimeout(600_000);
+  page.setDefaultTimeout(180_000);
   page.on("console", (m) => ["error", "warning"].includes(m.type()) && problems.push(m.text()));
   page.on("pageerror", (e) => problems.push(String(e)));
   page.on("request", (r) => /^(file|data):/.test(r.url()) || problems.push(`asks for ${r.url()}`));
@@ -456,13 +456,18 @@ for (const name of ["forecaster", "small-forecaster"]) {
   // Numbers outside of the list tell their formulas in a box; a click goes to
   // what they are made from.
   await page.keyboard.press("Escape");
-  const norm = page.locator('[data-norm="0:1:0"]');
+  const stands = (path) => {
+    const k = trace.figures.findIndex((f) => f.at === path);
+    assert(k >= 0, path);
+    return `[data-f="${k}"]`;
+  };
+  const norm = page.locator(stands("/norms/0/steps/1/norm"));
   assert(near(await norm.textContent(), trace.norms[0].steps[1].norm));
   await norm.hover();
   assert.match(await page.textContent("#tip"), /‖dL\/dh2‖= √\(dL\/dh2\[1\]² \+ dL\/dh2\[2\]²\)/);
-  await page.locator('[data-norm="0:1:3"]').hover();
+  await page.locator(stands("/norms/0/steps/1/factor")).hover();
   assert.match(await page.textContent("#tip"), /‖dL\/dh2\[next\]‖ \/ ‖dL\/dh3‖/);
-  await page.hover('#connect [data-connect="0:2"]');
+  await page.hover(`#connect ${stands("/connectivity/rows/0/2")}`);
   assert.match(await page.textContent("#tip"), /‖dŷ \/ dx3‖/);
   assert(await page.isVisible(`#given [data-n="${value("x^3")}"].lit`), "the input is lit");
   await page.hover(`#tiles [data-n="${value("L")}"]`);
@@ -471,11 +476,41 @@ for (const name of ["forecaster", "small-forecaster"]) {
   assert.match(await page.textContent("#tip"), / · 100 = /);
   await page.hover("h1");
   assert(await page.isHidden("#tip"));
-  await page.focus('[data-norm="0:1:2"]');
+  await page.focus(stands("/norms/0/steps/1/from_next"));
   assert.match(await page.textContent("#tip"), /dL\/dh2\[next\]/);
   await page.keyboard.press("Enter");
   assert.match(await page.textContent("#inspector .sym"), /dL\/dh2\[next\]\[1\]/);
   assert(await page.isVisible("#list .held"));
+
+  const focused = () => page.evaluate(() => ({ ...document.activeElement.dataset }));
+  // An average of a sentence tells the factors that it is of and leads to them,
+  // and Backspace leads back.
+  await page.keyboard.press("Escape");
+  const average = page.locator(`#norms ${stands("/norms/0/factor")}`);
+  assert(near(await average.textContent(), trace.norms[0].factor));
+  await average.hover();
+  assert.match((await page.textContent("#tip")).replace(/\s/g, ""), /^φ=\(φ1·φ2\)\^\(1\/2\)=\([0-9.]+·[0-9.]+\)\^\(1\/2\)=[0-9.]+$/);
+  assert(await page.isVisible(`${stands("/norms/0/steps/0/factor")}.lit`), "a factor is lit");
+  await average.click();
+  assert.equal(`[data-f="${(await focused()).f}"]`, stands("/norms/0/steps/0/factor"));
+  await page.keyboard.press("Backspace");
+  assert.equal(`[data-f="${(await focused()).f}"]`, stands("/norms/0/factor"));
+  // After how many steps a threshold is crossed, and the share that is saturated.
+  await page.hover(`#norms ${stands("/norms/0/crossed_after")}`);
+  assert.match(await page.textContent("#tip"), /⌈ln\(1000\) \/ \|ln\([0-9.]+\)\|⌉/);
+  await page.hover(`#heats ${stands("/heat/0/percent")}`);
+  assert.match(await page.textContent("#tip"), /100 · #\(h ∉ \[−0.9, 0.9\]\) \/ 6= 100 · \d+ \/ 6/);
+  // The gradient that is farthest from its finite difference, beside both losses.
+  const { farthest, largest } = trace.check, label = trace.values[farthest.id].labels[farthest.place];
+  await page.hover(`#tiles ${stands("/check/largest")}`);
+  const told = await page.textContent("#tip");
+  for (const f of trace.figures.filter((f) => f.at.startsWith("/check/"))) assert(told.includes(f.filled), `${f.filled}: ${told}`);
+  assert.match(told, /L\(.* \+ e\) − L\(.* − e\)\) \/ \(2 · /);
+  assert(told.includes(largest.toExponential(1).replaceAll("-", "−")), told);
+  assert(await page.isVisible(`.lab [data-n="${farthest.id}:${farthest.place}"].lit`) || !(await page.$(`.lab [data-n="${farthest.id}:${farthest.place}"]`)), "the gradient is lit");
+  await page.click(`#tiles ${stands("/check/largest")}`);
+  assert.equal((await focused()).n, `${farthest.id}:${farthest.place}`, label);
+  assert.match(await page.textContent("#inspector"), /Finite difference/);
 
   // The keyboard does the same.
   await page.keyboard.press("Escape");
@@ -484,7 +519,6 @@ for (const name of ["forecaster", "small-forecaster"]) {
   await page.keyboard.press("Enter");
   assert(await page.isVisible("#list .held"));
   // Enter again goes to the first operand, Escape back from the operands.
-  const focused = () => page.evaluate(() => ({ ...document.activeElement.dataset }));
   assert.equal((await focused()).go, value("dL/dh^1[loss][1]"));
   await page.keyboard.press("Enter");
   assert.equal((await focused()).n, value("dL/dh^1[loss][1]"));
@@ -518,7 +552,7 @@ for (const name of ["forecaster", "small-forecaster"]) {
   await at("h2[1]");
   await page.keyboard.press("Escape");
   assert.equal(await page.$("#inspector [data-back]"), null);
-  const factor = page.locator('[data-norm="0:1:3"]');
+  const factor = page.locator(stands("/norms/0/steps/1/factor"));
   await factor.scrollIntoViewIfNeeded();
   // A click may scroll, too, where something lies over what is clicked.
   await page.evaluate(() => addEventListener("pointerdown", () => { window.clickedAt = scrollY; }, { once: true, capture: true }));
@@ -527,7 +561,7 @@ for (const name of ["forecaster", "small-forecaster"]) {
   await at("dL/dh2[next][1]");
   await page.waitForFunction((y) => Math.abs(scrollY - y) > 100, y);
   await page.keyboard.press("Backspace");
-  assert.equal((await focused()).norm, "0:1:3");
+  assert.equal(`[data-f="${(await focused()).f}"]`, stands("/norms/0/steps/1/factor"));
   await page.waitForFunction((y) => Math.abs(scrollY - y) < 2, y);
   await page.keyboard.press("Escape");
 
@@ -552,9 +586,9 @@ for (const name of ["forecaster", "small-forecaster"]) {
     await page.keyboard.press(key);
     assert.equal(await node(), name, key);
   }
-  await page.focus('[data-norm="0:0:0"]');
+  await page.focus(stands("/norms/0/steps/0/norm"));
   await page.keyboard.press("ArrowDown");
-  assert.equal((await focused()).norm, "0:1:0");
+  assert.equal(`[data-f="${(await focused()).f}"]`, stands("/norms/0/steps/1/norm"));
   await page.evaluate(() => document.activeElement.blur());
   await page.hover("h1");
 
@@ -639,5 +673,104 @@ for (const name of ["forecaster", "small-forecaster"]) {
   assert.deepEqual(english, []);
   assert.deepEqual(problems, []);
 }
+// The two states of an LSTM have one norm: its formula, and what multiplies it.
+{
+  const problems = [];
+  const { context, page } = await open(`${folder}/lstm.html`, SIZES.desktop, "light", problems);
+  const trace = JSON.parse(execFileSync(elman, ["explain", "--cell", "lstm", "--json"], { maxBuffer: 1 << 28 }));
+  const stands = (path) => `#norms [data-f="${trace.figures.findIndex((f) => f.at === path)}"]`;
+  await page.hover(stands("/norms/0/steps/1/norm"));
+  assert.match(await page.textContent("#tip"), /^‖dL\/d\(h2, c2\)‖= √\(dL\/dh2\[1\]² \+ dL\/dh2\[2\]² \+ dL\/dc2\[next\]\[1\]² \+ dL\/dc2\[next\]\[2\]²\)= √/);
+  await page.click('[data-pass="backward"]');
+  const c = trace.values.find((v) => v.symbol === "dL/dc^2[next]");
+  await page.hover(stands("/norms/0/steps/1/from_next"));
+  assert.match(await page.textContent("#tip"), /^‖dL\/d\(h2, c2\)\[next\]‖/);
+  assert(await page.isVisible(`#list [data-n="${c.id}:0"].lit`), "the part along c is lit");
+  await page.hover(stands("/norms/0/steps/1/factor"));
+  assert.match(await page.textContent("#tip"), /‖dL\/d\(h2, c2\)\[next\]‖ \/ ‖dL\/d\(h3, c3\)‖/);
+  await page.click(stands("/norms/0/steps/1/norm"));
+  assert.match(await page.textContent("#inspector .sym"), /dL\/dh2\[1\]/);
+  // At another training step, too.
+  await page.keyboard.press("Escape");
+  await page.fill("#frame", "40");
+  await page.hover(stands("/norms/0/factor"));
+  assert((await page.textContent("#tip")).endsWith(await page.textContent(stands("/norms/0/factor"))));
+  assert(near(await page.textContent(stands("/norms/0/factor")), trace.training[40].norms[0].factor));
+  // No number of the table, nor of the sentences below it, cannot be pointed at.
+  const plain = await page.$$eval("#norms td,#norms p", (all) => all.filter((e) => e.dataset.head !== "t").flatMap((e) => [...e.childNodes]).filter((n) => n.nodeType === 3 && /\d/.test(n.data)).map((n) => n.data));
+  assert.deepEqual(plain, []);
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
+// Every number in a table, a tile, a sentence, a chart, the drawing, and in what
+// pointing tells, is in the JSON, written by the page's rule.
+const WRITTEN = /(?<![\p{L}\d._])[-−]?\d+(?:\.\d+)?(?:e[-−]?\d+)?(?![\p{L}\d_])/gu;
+const digits = (text) => (text.match(WRITTEN) ?? []).map((t) => t.replaceAll("−", "-"));
+function collect(json, known) {
+  if (typeof json === "number") {
+    const few = Math.abs(json) < 1e-4 || Math.abs(json) >= 1e6 ? json.toExponential(4).replace(/\.?0*e/, "e") : String(Number(json.toPrecision(5)));
+    for (const text of json === 0 ? ["0"] : [few, json.toExponential(1), String(json)]) known.add(text.replace("e+", "e"));
+  } else if (typeof json === "string") digits(json).forEach((t) => known.add(t));
+  else if (json) Object.values(json).forEach((x) => collect(x, known));
+}
+const WORDS = JSON.parse(readFileSync(resolve(import.meta.dirname, "../../crates/elman-explain/src/words.json"), "utf8"));
+let looked = 0;
+for (const { name, flags } of CASES) {
+  const problems = [];
+  const { context, page } = await open(`${folder}/${name}.html`, SIZES.desktop, "light", problems);
+  const known = new Set();
+  collect(JSON.parse(execFileSync(elman, ["explain", ...flags, "--json"], { maxBuffer: 1 << 28 })), known);
+  // What sentences say of every network: bounds, thresholds.
+  const fixed = new Set(digits(Object.values(WORDS).flatMap((w) => [w.en, w.ja]).join(" ")));
+  const look = (what, texts) => {
+    for (const text of texts)
+      for (const t of digits(text)) {
+        looked++;
+        const plain = t.replace("e+", "e");
+        // A minus may be the sign of a difference.
+        assert([plain, plain.replace(/^-/, "")].some((x) => known.has(x) || fixed.has(x)), `${name}, ${what}: ${t} in ${text.slice(0, 200)}`);
+      }
+  };
+  // What stands in one element is one text; what stands beside it is another.
+  const texts = (root) => page.$eval(root, (e) => {
+    const all = [], walk = document.createTreeWalker(e, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+      const p = walk.currentNode.parentElement;
+      if (!p.closest("script,style,footer,[data-w]")) all.push(walk.currentNode.data);
+    }
+    return all;
+  });
+  for (const frame of (await page.$("#frame")) ? ["0", "50"] : ["0"]) {
+    if (await page.$("#frame")) await page.fill("#frame", frame);
+    for (const pass of (await page.$("#frame")) ? ["forward", "backward", "update"] : [""]) {
+      if (pass) await page.click(`[data-pass="${pass}"]`);
+      look(`training step ${frame}, ${pass}`, await texts("body"));
+      // What pointing at each number tells; of the largest networks the last ones.
+      const told = await page.evaluate(() => {
+        const all = [...document.querySelectorAll("[data-n],[data-o],[data-f]")];
+        return all.slice(-250).map((e) => {
+          e.focus({ preventScroll: true });
+          const box = e.closest(".lab") ? document.querySelector("#inside") : document.querySelector("#tip");
+          const walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), words = [];
+          while (walk.nextNode()) words.push(walk.currentNode.data);
+          return words.join(" ");
+        });
+      });
+      if (pass) assert(told.length > 20 && told.every((t) => t.trim()), `${name}: ${told.length} told`);
+      look(`told at training step ${frame}, ${pass}`, told);
+    }
+    for (const weight of await page.$$eval("#weight option", (all) => all.map((o) => o.value).slice(0, 8))) {
+      await page.selectOption("#weight", weight);
+      look("a curve", await texts("#landscape"));
+    }
+  }
+  await page.click("#lang");
+  look("in Japanese", await texts("body"));
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+assert(looked > 20_000, `${looked} numbers`);
+
 await browser.close();
 console.log("the page does what it should");

@@ -3,7 +3,7 @@
 use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
-use crate::trace::graph::{Counts, Derivative, Rule};
+use crate::trace::graph::{Counts, Derivative, Id, Rule};
 use elman::Result;
 use elman::cell::Activation;
 use serde::Serialize;
@@ -32,6 +32,28 @@ pub struct Check {
     pub largest: f64,
     /// The symbol of that tensor.
     pub at: String,
+    /// The number of it that is so far off.
+    pub farthest: Farthest,
+}
+
+/// A gradient, and the finite difference it is compared with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Farthest {
+    /// The gradient, as a place in the values.
+    pub id: Id,
+    /// The number of it.
+    pub place: usize,
+    /// The step `e` by which what it is of was moved, up and down.
+    pub by: f64,
+    /// The loss after the step up.
+    pub up: f64,
+    /// The loss after the step down.
+    pub down: f64,
+    /// `(up - down) / 2 e`.
+    pub finite: f64,
+    /// The number of the gradient that is the largest; none where
+    /// [`Check::smallest`] is taken in its place.
+    pub largest: Option<usize>,
 }
 
 /// The finite differences of one value.
@@ -43,18 +65,18 @@ pub struct Finite {
     pub difference: f64,
 }
 
-/// The difference of the losses on both sides, over the way between them; none
-/// where the slopes of the two sides differ as only a kink makes them.
+/// The losses on both sides, up and down, and their difference over the way between
+/// them; none where the slopes of the two sides differ as only a kink makes them.
 fn central(
     kinks: bool,
     here: f64,
     by: f64,
     loss: impl Fn(f64) -> Result<f64>,
-) -> Result<Option<f64>> {
+) -> Result<Option<[f64; 3]>> {
     let (up, down) = (loss(by)?, loss(-by)?);
     let (right, left) = ((up - here) / by, (here - down) / by);
     let far = (right - left).abs() > 1e-2 * right.abs().max(left.abs()) + 1e-6;
-    Ok((!kinks || !far).then(|| (up - down) / (2.0 * by)))
+    Ok((!kinks || !far).then(|| [up, down, (up - down) / (2.0 * by)]))
 }
 
 /// Every gradient by finite differences: of parameters through the engine's
@@ -86,22 +108,23 @@ pub(crate) fn metered(
         skipped: 0,
         largest: 0.0,
         at: String::new(),
+        farthest: Farthest::default(),
     };
     let mut all = Vec::with_capacity(graph.nodes.len());
     meter.begin(Stage::Check, graph.nodes.len());
-    for node in &graph.nodes {
+    for (id, node) in graph.nodes.iter().enumerate() {
         meter.next();
         let Some(Derivative { of: v, counts }) = &node.derivative else {
             all.push(None);
             continue;
         };
-        let mut numbers = Vec::with_capacity(node.numbers.len());
+        let mut sides = Vec::with_capacity(node.numbers.len());
         let source = graph.nodes[*v].source.as_ref();
         let parameter = source.filter(|_| *counts == Counts::All);
         let parameter = parameter.map(|s| (&s.name, s.index().collect::<Vec<usize>>()));
         for i in 0..node.numbers.len() {
             let by = STEP * graph.nodes[*v].numbers[i].abs().max(1.0);
-            numbers.push(match &parameter {
+            sides.push(match &parameter {
                 Some((name, places)) => {
                     central(kinks, here, by, |by| moved(subject, name, places[i], by))?
                 }
@@ -110,17 +133,34 @@ pub(crate) fn metered(
                 })?,
             });
         }
-        let known = || numbers.iter().zip(&node.numbers);
-        let largest = node
-            .numbers
-            .iter()
-            .fold(check.smallest, |m, g| m.max(g.abs()));
-        let apart = known().filter_map(|(f, g)| Some((f.as_ref()? - g).abs()));
-        let difference = apart.fold(0.0, f64::max) / largest;
+        let numbers: Vec<Option<f64>> = sides.iter().map(|s| s.map(|[.., f]| f)).collect();
+        let (mut largest, mut of) = (check.smallest, None);
+        for (i, g) in node.numbers.iter().enumerate() {
+            if g.abs() > largest {
+                (largest, of) = (g.abs(), Some(i));
+            }
+        }
+        let apart = |i: usize| numbers[i].map(|f| (f - node.numbers[i]).abs());
+        let apart = (0..numbers.len()).filter_map(|i| Some((apart(i)?, i)));
+        let farthest = apart.max_by(|a, b| a.0.total_cmp(&b.0));
+        let difference = farthest.map_or(0.0, |(apart, _)| apart / largest);
         check.numbers += numbers.iter().flatten().count();
         check.skipped += numbers.iter().filter(|n| n.is_none()).count();
         if difference >= check.largest {
             (check.largest, check.at) = (difference, node.symbol.clone());
+            if let Some((_, place)) = farthest
+                && let Some([up, down, finite]) = sides[place]
+            {
+                check.farthest = Farthest {
+                    id,
+                    place,
+                    by: STEP * graph.nodes[*v].numbers[place].abs().max(1.0),
+                    up,
+                    down,
+                    finite,
+                    largest: of,
+                };
+            }
         }
         all.push(Some(Finite {
             numbers,

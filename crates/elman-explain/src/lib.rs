@@ -6,6 +6,7 @@
 //! | [`setup`], [`numbers`], `checkpoint`, [`subject`] | what is asked for; what PyTorch has saved; a network with one sequence and its target |
 //! | [`trace`] | every value with its formula, its numbers and its operands |
 //! | [`check`], [`norms`], [`overview`] | finite differences, verdicts, heat maps |
+//! | [`figures`] | formulas of what these say |
 //! | [`landscape`], [`sketch`], [`torch`] | recorded descent, the drawing, PyTorch code |
 //! | [`words`], [`text`] | sentences in two languages; numbers as they are written |
 //! | [`progress`] | how far the work is |
@@ -24,6 +25,7 @@
 
 pub mod check;
 mod checkpoint;
+pub mod figures;
 pub mod landscape;
 pub mod norms;
 pub mod numbers;

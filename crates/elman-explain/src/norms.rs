@@ -65,6 +65,15 @@ impl Judged {
     }
 }
 
+/// The length of one or two values' numbers together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Length {
+    /// `‖dL/dh^2‖`.
+    pub symbol: String,
+    /// The values; none where no gradient arrives.
+    pub of: Vec<Id>,
+}
+
 /// The gradient of a state at one step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtStep {
@@ -76,6 +85,9 @@ pub struct AtStep {
     /// Its parts: from the same step, and from the next one; none of two states
     /// together.
     pub parts: [Option<Id>; 2],
+    /// What the three norms that follow are of.
+    #[serde(skip)]
+    pub lengths: [Length; 3],
     /// ||dL/dh||.
     pub norm: f64,
     /// Of the part from the same step: from the loss here, from the layer above
@@ -148,9 +160,16 @@ pub fn norms(step: &Step) -> Vec<Norms> {
         here: sides.get(&(id, false)).copied(),
         next: sides.get(&(id, true)).copied(),
     };
-    let size = |ids: &[Option<Id>]| {
-        let there = ids.iter().flatten();
-        norm(there.flat_map(|id| &graph.nodes[*id].numbers))
+    let size = |length: &Length| {
+        let ids = length.of.iter();
+        norm(ids.flat_map(|id| &graph.nodes[*id].numbers))
+    };
+    let length = |of: &str, part: Option<Origin>, ids: &[Option<Id>]| Length {
+        symbol: match part {
+            None => format!("‖dL/d{of}‖"),
+            Some(origin) => format!("‖dL/d{of}[{}]‖", origin.word()),
+        },
+        of: ids.iter().flatten().copied().collect(),
     };
     // Of each layer and direction, the cell states by their steps.
     let named = || step.forward.named.iter();
@@ -163,27 +182,40 @@ pub fn norms(step: &Step) -> Vec<Norms> {
         let Some(own) = node.state else { continue };
         let Parts { whole, here, next } = parts(n.id);
         let cell = cells.get(&(n.layer, n.reverse, n.step));
-        let (state, gradient, shown, sizes) = match (own, cell) {
+        let enters = enters(own, node.place, last);
+        let (from, next_one) = (Some(enters), Some(Origin::Next));
+        let h = graph.symbol(n.id);
+        let (state, gradient, shown, lengths) = match (own, cell) {
             // What enters c at a step comes through h, and is counted there.
             (CellState::Hidden, Some(c)) => {
                 let along = parts(*c).next;
-                let sizes = [&[whole, along][..], &[here], &[next, along]];
-                (Judged::Both, None, [None, None], sizes.map(size))
+                let both = format!("({h}, {})", graph.symbol(*c));
+                let lengths = [
+                    length(&both, None, &[whole, along]),
+                    length(&h, from, &[here]),
+                    length(&both, next_one, &[next, along]),
+                ];
+                (Judged::Both, None, [None, None], lengths)
             }
             _ => {
-                let sizes = [&[whole][..], &[here], &[next]];
+                let lengths = [
+                    length(&h, None, &[whole]),
+                    length(&h, from, &[here]),
+                    length(&h, next_one, &[next]),
+                ];
                 let state = match own {
                     CellState::Hidden => Judged::Hidden,
                     CellState::Cell => Judged::Cell,
                 };
-                (state, whole, [here, next], sizes.map(size))
+                (state, whole, [here, next], lengths)
             }
         };
-        let [norm, from_loss, from_next] = sizes;
+        let [norm, from_loss, from_next] = lengths.each_ref().map(size);
         let at = AtStep {
             step: n.step,
             gradient,
             parts: shown,
+            lengths,
             norm,
             from_loss,
             from_next,
@@ -199,7 +231,7 @@ pub fn norms(step: &Step) -> Vec<Norms> {
                 layer: n.layer,
                 reverse: n.reverse,
                 state,
-                enters: enters(own, node.place, last),
+                enters,
                 steps: vec![at],
                 factor: None,
                 crossed_after: None,

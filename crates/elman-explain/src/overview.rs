@@ -4,6 +4,7 @@
 use crate::progress::{Meter, Stage};
 use crate::subject::Subject;
 use crate::trace::Step;
+use crate::trace::graph::{CellState, Part};
 use elman::Result;
 use elman::layer::RecurrentConfig;
 use elman::network::Readout;
@@ -34,7 +35,9 @@ pub struct Heat {
     pub bounds: Option<[f64; 2]>,
     /// The share of numbers outside.
     pub saturated: Option<f64>,
-    /// The same in percent, to a tenth.
+    /// How many numbers are outside.
+    pub outside: Option<usize>,
+    /// The share in percent, to a tenth.
     pub percent: Option<f64>,
     /// For each number, its value in the trace.
     pub ids: Vec<usize>,
@@ -98,20 +101,16 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
     let rnn = recurrent.cell == elman::cell::CellKind::Rnn;
     let mut all: Vec<Heat> = Vec::new();
     for named in &step.forward.named {
-        // The formulas call the state's part of a GRU's candidate q.
-        let name = match named.name {
-            "hn" => "q",
-            other => other,
-        };
+        let name = named.part.letter();
         let row = graph.nodes[named.id].numbers.clone();
         let place = (named.layer, named.reverse, name);
         let same = |h: &&mut Heat| (h.layer, h.reverse, h.name) == place;
         let index = named.step - 1;
-        let bounds = match name {
-            "r" | "z" | "i" | "f" | "o" => Some(SIGMOID),
-            "n" | "g" => Some([-TANH, TANH]),
-            "h" if rnn && plain && tanh => Some([-TANH, TANH]),
-            _ => None,
+        let bounds = match named.part {
+            Part::Reset | Part::Update | Part::Input | Part::Forget | Part::Output => Some(SIGMOID),
+            Part::New | Part::Candidate => Some([-TANH, TANH]),
+            Part::State(CellState::Hidden) if rnn && plain && tanh => Some([-TANH, TANH]),
+            Part::State(_) | Part::Recalled | Part::Projected => None,
         };
         let heat = match all.iter_mut().find(same) {
             Some(heat) => heat,
@@ -125,6 +124,7 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
                     span: [0.0, 0.0],
                     bounds,
                     saturated: None,
+                    outside: None,
                     percent: None,
                     ids: Vec::new(),
                 });
@@ -153,10 +153,10 @@ pub fn heat(step: &Step, recurrent: &RecurrentConfig) -> Vec<Heat> {
             .iter()
             .map(|row| row.iter().map(|x| signed_shade(*x, most)).collect());
         h.levels = shades.collect();
-        h.saturated = h.bounds.map(|[low, high]| {
-            let outside = numbers().filter(|x| *x < low || *x > high).count();
-            outside as f64 / numbers().count().max(1) as f64
-        });
+        let outside = |[low, high]: [f64; 2]| numbers().filter(|x| *x < low || *x > high).count();
+        h.outside = h.bounds.map(outside);
+        let count = numbers().count().max(1) as f64;
+        h.saturated = h.outside.map(|outside| outside as f64 / count);
         h.percent = h.saturated.map(|s| (s * 1000.0).round() / 10.0);
     }
     all

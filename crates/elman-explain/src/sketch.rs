@@ -96,7 +96,7 @@ fn band(node: &Node) -> Option<(usize, usize, usize)> {
         Role::Start if node.place.step.is_none() => (1, 0, 0),
         // What makes the first states stands beside those of the first layer.
         Role::State => (3, usize::MAX, 1),
-        Role::Input if node.place.step.is_none() && node.symbol == "u" => (1, 0, 0),
+        Role::Input if node.beside => (1, 0, 0),
         Role::Input => (4, 0, 0),
         _ => return None,
     })
@@ -238,7 +238,7 @@ impl<'a> Plan<'a> {
             ground: 0,
         };
         let back = nodes().any(|n| n.role == Role::Start && n.place.layer.is_none());
-        let bus = back || nodes().any(|n| n.symbol == "u");
+        let bus = back || nodes().any(|n| n.beside);
         let gap = 2 + label + 4 + 10 * usize::from(bus) + 10 * usize::from(lstm) + ARROW;
         let mut used: Vec<usize> = nodes().map(|n| plan.at_column(n)).collect();
         used.sort_unstable();
@@ -261,7 +261,7 @@ impl<'a> Plan<'a> {
     fn at_column(&self, node: &Node) -> usize {
         match (node.role, node.place.step) {
             (_, Some(t)) => t + 1,
-            (Role::Input, None) if node.symbol == "u" => 1,
+            (Role::Input, None) if node.beside => 1,
             (Role::Input, None) => 0,
             (Role::State, None) => 0,
             (Role::Start, None) => 1,

@@ -41,6 +41,14 @@ pub fn tiny(x: f64) -> String {
     minus(&format!("{x:.1e}"))
 }
 
+/// A number with all its digits.
+pub fn long(x: f64) -> String {
+    match x.abs() {
+        0.0 | 1e-4..1e16 => minus(&x.to_string()),
+        _ => power(x),
+    }
+}
+
 /// A learning rate with all its digits, but without a line of zeros.
 pub(crate) fn rate(x: f64) -> String {
     match x.abs() {

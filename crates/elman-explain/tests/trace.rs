@@ -6,7 +6,8 @@ use elman::ndarray::ArrayD;
 use elman::weights::{TensorFile, write_tensors};
 use elman_explain::Subject;
 use elman_explain::check::check;
-use elman_explain::norms::{Judged, Verdict, norms};
+use elman_explain::figures::Operand;
+use elman_explain::norms::{EXPLODING, Judged, VANISHING, Verdict, norms};
 use elman_explain::numbers::{parse_input, parse_table};
 use elman_explain::render::page;
 use elman_explain::render::terminal::{self, View};
@@ -313,6 +314,115 @@ fn assert_shown(name: &str, shown: &Value, all: impl IntoIterator<Item = f64>) {
     }
 }
 
+/// Every figure says where its number stands, at any recorded training step, and
+/// its operands give that number.
+#[test]
+fn figures_are_made_of_their_operands() {
+    let mut compared = 0;
+    for t in grid() {
+        let json = serde_json::to_value(&t).unwrap();
+        for f in &t.figures {
+            let there = json.pointer(&f.at).unwrap();
+            assert_eq!(there.as_f64(), f.number, "{}", f.at);
+            let numbers: Option<Vec<f64>> = f
+                .operands
+                .iter()
+                .map(|o| match o {
+                    Operand::Value((v, i)) => Some(t.values[*v].numbers[*i]),
+                    Operand::Figure(k) => t.figures[*k].number,
+                })
+                .collect();
+            let path: Vec<&str> = f.at.split('/').collect();
+            let smallest = t.check.as_ref().unwrap().smallest;
+            let (Some(x), Some(all)) = (f.number, numbers) else {
+                assert!(matches!(path.last(), Some(&"factor" | &"crossed_after")));
+                continue;
+            };
+            let expected = match (path[1], path[path.len() - 1]) {
+                ("norms", "norm" | "from_loss" | "from_next") => {
+                    all.iter().map(|x| x * x).sum::<f64>().sqrt()
+                }
+                ("norms", "factor") if path.len() == 6 => all[0] / all[1],
+                ("norms", "factor") => all.iter().product::<f64>().powf(1.0 / all.len() as f64),
+                ("norms", _) => (1000_f64.ln() / all[0].ln().abs()).ceil().max(1.0),
+                ("heat", "outside") => {
+                    let [low, high] = t.heat[path[2].parse::<usize>().unwrap()].bounds.unwrap();
+                    all.iter().filter(|x| **x < low || **x > high).count() as f64
+                }
+                ("heat", _) => {
+                    let h = &t.heat[path[2].parse::<usize>().unwrap()];
+                    let count = h.rows.iter().flatten().count() as f64;
+                    (1000.0 * all[0] / count).round() / 10.0
+                }
+                ("connectivity", _) | ("check", "up" | "down") => continue,
+                ("check", "finite") => {
+                    (all[0] - all[1]) / (2.0 * t.check.as_ref().unwrap().farthest.by)
+                }
+                _ => (all[0] - all[1]).abs() / all.get(2).map_or(smallest, |x| x.abs()),
+            };
+            let near = (x - expected).abs() <= 1e-12 * x.abs();
+            assert!(near, "{}: {x}, {} is {expected}", f.at, f.filled);
+            assert!(f.filled.is_empty() == f.template.is_empty() && !f.symbol.is_empty());
+            assert!(!f.filled.contains('{') && !f.symbols.contains('{'), "{f:?}");
+            compared += 1;
+        }
+        // Each number of the tables of norms and of connectivity has one.
+        let known: BTreeSet<&str> = t.figures.iter().map(|f| f.at.as_str()).collect();
+        assert_eq!(known.len(), t.figures.len());
+        for (k, n) in t.norms.iter().enumerate() {
+            for (i, s) in n.steps.iter().enumerate() {
+                for field in ["norm", "from_loss", "from_next", "factor"] {
+                    let at = format!("/norms/{k}/steps/{i}/{field}");
+                    let none = field == "factor" && s.factor.is_none();
+                    assert!(none || known.contains(at.as_str()), "{at}");
+                }
+            }
+            let mean = format!("/norms/{k}/factor");
+            assert!(
+                n.factor.is_none() || known.contains(mean.as_str()),
+                "{mean}"
+            );
+        }
+        for (k, row) in t.connectivity.rows.iter().enumerate() {
+            let last = format!("/connectivity/rows/{k}/{}", row.len() - 1);
+            assert!(known.contains(last.as_str()), "{last}");
+        }
+        for (k, h) in t.heat.iter().enumerate() {
+            let share = format!("/heat/{k}/percent");
+            assert_eq!(h.percent.is_some(), known.contains(share.as_str()));
+        }
+        assert_eq!(
+            t.training[0].percent,
+            t.heat.iter().map(|h| h.percent).collect::<Vec<_>>()
+        );
+    }
+    assert!(compared > 500, "{compared}");
+    assert!(
+        (EXPLODING * VANISHING - 1.0).abs() < 1e-15,
+        "one formula for both"
+    );
+    // A larger step has no values to make them of.
+    assert!(trace(|r| r.hidden = 24).figures.is_empty());
+}
+
+/// The finite difference that is told is computed with the engine's loss.
+#[test]
+fn the_farthest_gradient_is_told_with_both_losses() {
+    let subject = Request::default().subject().unwrap();
+    let t = Trace::new(&subject).unwrap();
+    let check = t.check.unwrap();
+    let f = &check.farthest;
+    let gradient = &t.values[f.id];
+    assert_eq!(gradient.symbol, check.at);
+    assert_eq!(gradient.finite[f.place], Some(f.finite));
+    assert_eq!(gradient.difference, Some(check.largest));
+    let largest = f
+        .largest
+        .map_or(check.smallest, |i| gradient.numbers[i].abs());
+    assert!(gradient.numbers.iter().all(|g| g.abs() <= largest));
+    assert!((f.up - t.about.loss).abs() < 1e-3 && f.up != f.down);
+}
+
 #[test]
 fn packed_numbers_have_five_digits_of_any_size() {
     let all = [
@@ -372,6 +482,9 @@ fn the_page_holds_the_numbers_of_the_trace() {
             if t.about.readable {
                 assert_shown("prediction", &shown[4], f.prediction.iter().copied());
             }
+            let outside = f.outside.iter().map(|n| n.map_or(f64::NAN, |n| n as f64));
+            let percent = f.percent.iter().map(|p| p.unwrap_or(f64::NAN));
+            assert_shown("saturated", &shown[5], outside.chain(percent));
         }
         for (v, row) in t
             .values

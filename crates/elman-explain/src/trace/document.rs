@@ -4,6 +4,7 @@ use super::Step;
 use super::graph::{At, CellState, Counts, Graph, Id, Origin, Place, Role};
 use super::shapes::{Tensor, shapes};
 use crate::check::{self, Check};
+use crate::figures::{self, Figure};
 use crate::landscape::{self, Curve, RECORDED, Recorded};
 use crate::norms::{self, Norms};
 use crate::overview::{self, Connectivity, Heat};
@@ -120,6 +121,11 @@ pub struct Frame {
     /// The norms at this step, as in [`Trace::norms`]; empty where the step is
     /// too large.
     pub norms: Vec<Norms>,
+    /// Of each map its [`Heat::outside`] and [`Heat::percent`]; empty where the step
+    /// is too large.
+    pub outside: Vec<Option<usize>>,
+    /// See `outside`.
+    pub percent: Vec<Option<f64>>,
     /// As [`Connectivity::rows`]; empty where the step or these are too large.
     pub connectivity: Vec<Vec<f64>>,
 }
@@ -203,6 +209,9 @@ pub struct Trace {
     pub values: Vec<Value>,
     /// The finite differences; none where there are too many values.
     pub check: Option<Check>,
+    /// Numbers that are no value's, with their formulas; empty where there are too
+    /// many values.
+    pub figures: Vec<Figure>,
     /// What PyTorch returns at the end.
     pub ends: Ends,
     /// The network unrolled over time.
@@ -321,6 +330,12 @@ impl Trace {
             (None, Vec::new())
         };
         let recurrent = subject.recurrent()?;
+        let norms = norms::norms(&step);
+        let heat = overview::heat(&step, &recurrent);
+        let connectivity = overview::metered(subject, &mut meter)?;
+        let figures = check.as_ref().map_or_else(Vec::new, |check| {
+            figures::figures(&step, &norms, &heat, &connectivity, check)
+        });
         let about = About::new(subject, total, &training)?;
         Ok(Self {
             format: "elman explain 1",
@@ -333,9 +348,10 @@ impl Trace {
                 true => sketch::sketch(&step, about.steps),
                 false => Sketch::default(),
             },
-            norms: norms::norms(&step),
-            heat: overview::heat(&step, &recurrent),
-            connectivity: overview::metered(subject, &mut meter)?,
+            norms,
+            heat,
+            connectivity,
+            figures,
             code: torch::code(subject)?,
             about,
             values,
@@ -359,6 +375,7 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
     };
     let traced = super::step(&at)?;
     let nodes = traced.forward.graph.nodes.iter();
+    let heat = overview::heat(&traced, &subject.recurrent()?);
     let followed = subject.target.len() * subject.input.len() <= FOLLOWED;
     Ok(Frame {
         step,
@@ -366,6 +383,8 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
         prediction: subject.in_units(&recorded.prediction),
         numbers: nodes.map(|n| n.numbers.clone()).collect(),
         norms: norms::norms(&traced),
+        outside: heat.iter().map(|h| h.outside).collect(),
+        percent: heat.iter().map(|h| h.percent).collect(),
         connectivity: if followed {
             overview::connectivity(&at)?.rows
         } else {
@@ -386,6 +405,8 @@ fn losses(subject: &Subject, meter: &mut Meter<'_>) -> Result<Vec<Frame>> {
             prediction: subject.in_units(&passed.prediction),
             numbers: Vec::new(),
             norms: Vec::new(),
+            outside: Vec::new(),
+            percent: Vec::new(),
             connectivity: Vec::new(),
         });
     })?;

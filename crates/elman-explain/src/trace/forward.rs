@@ -1,6 +1,6 @@
 //! The forward pass as a graph: each cell as its definition has it.
 
-use super::graph::{CellState, Graph, Id, Place, Role, Rule, Source};
+use super::graph::{CellState, Graph, Id, Part, Place, Role, Rule, Source};
 use crate::subject::Subject;
 use elman::cell::{Activation, Bias, CellKind, GatedCell, Gru, Lstm, Nonlinearity, Rnn, Side};
 use elman::layer::RecurrentConfig;
@@ -44,8 +44,8 @@ pub struct Named {
     pub reverse: bool,
     /// The step in time, counted from 1.
     pub step: usize,
-    /// Its name, as the engine's trace has it.
-    pub name: &'static str,
+    /// What it is.
+    pub part: Part,
     /// The value.
     pub id: Id,
 }
@@ -344,11 +344,12 @@ impl Builder<'_> {
     }
 
     /// A gate: a function of its sum.
-    fn gate(&mut self, sums: &Sums, name: &'static str, f: Activation) -> Id {
+    fn gate(&mut self, sums: &Sums, part: Part, f: Activation) -> Id {
+        let name = part.letter();
         let a = self.sum(sums, name, &format!("a_{name}"));
         let symbol = self.mark(name, sums.place);
         let id = self.apply(symbol, Role::Gate, f, a, sums.place);
-        self.name_it(sums.place, name, id);
+        self.name_it(sums.place, part, id);
         id
     }
 
@@ -365,16 +366,16 @@ impl Builder<'_> {
     /// `n = tanh(x W_xn + B + r ∘ q)`, `h = (1 − z) ∘ n + z ∘ h`, all (1, H).
     fn gru(&mut self, sums: &Sums, prev: Id) -> Id {
         let (place, f) = (sums.place, self.activations());
-        let r = self.gate(sums, "r", f[0]);
-        let z = self.gate(sums, "z", f[1]);
+        let r = self.gate(sums, Part::Reset, f[0]);
+        let z = self.gate(sums, Part::Update, f[1]);
         let q = self.mark("q", place);
         let q = self.add(q, Role::Sum, sums.of_hidden("hn"), place);
-        self.name_it(place, "hn", q);
+        self.name_it(place, Part::Recalled, q);
         let rq = self.times(r, q, place);
         let all = [sums.of_input("n"), vec![rq]].concat();
         let a_n = self.add(self.mark("a_n", place), Role::Sum, all, place);
         let n = self.apply(self.mark("n", place), Role::Gate, f[2], a_n, place);
-        self.name_it(place, "n", n);
+        self.name_it(place, Part::New, n);
         let shape = self.out.graph.nodes[z].shape;
         let keep = format!("(1−{})", self.mark("z", place));
         let rule = Rule::OneMinus(z);
@@ -391,10 +392,10 @@ impl Builder<'_> {
     /// a projection.
     fn lstm(&mut self, sums: &Sums, prev: Id, projection: Option<Id>) -> Vec<Id> {
         let (place, f) = (sums.place, self.activations());
-        let i = self.gate(sums, "i", f[0]);
-        let forget = self.gate(sums, "f", f[1]);
-        let g = self.gate(sums, "g", f[2]);
-        let o = self.gate(sums, "o", f[3]);
+        let i = self.gate(sums, Part::Input, f[0]);
+        let forget = self.gate(sums, Part::Forget, f[1]);
+        let g = self.gate(sums, Part::Candidate, f[2]);
+        let o = self.gate(sums, Part::Output, f[3]);
         let old = self.times(forget, prev, place);
         let new = self.times(i, g, place);
         let mark = self.mark("c", place);
@@ -413,7 +414,7 @@ impl Builder<'_> {
         let rule = Rule::Times(o, squashed);
         let mut h = self.out.graph.push(symbol, role, place, shape, rule);
         if let Some(p) = projection {
-            self.name_it(place, "m", h);
+            self.name_it(place, Part::Projected, h);
             let shape = (1, self.out.graph.width(p));
             let (symbol, rule) = (self.mark("h", place), Rule::Product(h, p));
             h = self.out.graph.push(symbol, Role::State, place, shape, rule);
@@ -425,15 +426,15 @@ impl Builder<'_> {
 
     fn is_state(&mut self, place: Place, state: CellState, id: Id) {
         self.out.graph.nodes[id].state = Some(state);
-        self.name_it(place, state.letter(), id);
+        self.name_it(place, Part::State(state), id);
     }
 
-    fn name_it(&mut self, place: Place, name: &'static str, id: Id) {
+    fn name_it(&mut self, place: Place, part: Part, id: Id) {
         self.out.named.push(Named {
             layer: place.layer.unwrap_or(0),
             reverse: place.reverse,
             step: place.step.unwrap_or(0),
-            name,
+            part,
             id,
         });
     }
@@ -542,8 +543,7 @@ impl Builder<'_> {
         let product = self.product(v, w, place);
         let mut all = vec![product, b];
         all.extend(extra);
-        let symbol = step.map_or("ŷ".to_owned(), |t| format!("ŷ^{t}"));
-        let y = self.add(symbol, Role::Prediction, all, place);
+        let y = self.add(predicted(step), Role::Prediction, all, place);
         self.out.predictions.push(y);
         y
     }
@@ -577,9 +577,18 @@ impl Builder<'_> {
         self.out.outputs.clone_from(&states);
         let none = Place::default();
         if self.subject.bare {
-            let v = self.last_state(last);
-            let y = self.add("ŷ".into(), Role::Prediction, vec![v], none);
-            self.out.predictions.push(y);
+            let read = match readout {
+                Readout::EveryStep => (1..).map(Some).zip(states).collect(),
+                _ => vec![(None, self.last_state(last))],
+            };
+            for (step, v) in read {
+                let place = Place {
+                    step,
+                    ..Place::default()
+                };
+                let y = self.add(predicted(step), Role::Prediction, vec![v], place);
+                self.out.predictions.push(y);
+            }
             return Ok(());
         }
         let head = self.linear("head", "y", outputs)?;
@@ -594,6 +603,7 @@ impl Builder<'_> {
                 .out
                 .graph
                 .give("u", Role::Input, none, shape, numbers.clone());
+            self.out.graph.nodes[u].beside = true;
             let (w, b) = self.linear("skip", "u", outputs * k)?;
             let product = self.product(u, w, none);
             let s = self.add("s".into(), Role::Sum, vec![product, b], none);
@@ -749,6 +759,11 @@ pub fn forward(subject: &Subject) -> Result<Forward> {
 /// predict. The subject needs no parameters.
 ///
 /// # Errors
+/// The symbol of a prediction.
+fn predicted(step: Option<usize>) -> String {
+    step.map_or("ŷ".to_owned(), |t| format!("ŷ^{t}"))
+}
+
 /// As [`forward`].
 pub fn outline(subject: &Subject) -> Result<Forward> {
     built(subject, true)

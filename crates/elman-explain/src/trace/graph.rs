@@ -92,6 +92,57 @@ impl CellState {
     }
 }
 
+/// What a cell computes at a step and the engine traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A GRU's reset gate.
+    Reset,
+    /// A GRU's update gate.
+    Update,
+    /// A GRU's candidate.
+    New,
+    /// What the state gives to a GRU's candidate.
+    Recalled,
+    /// An LSTM's input gate.
+    Input,
+    /// An LSTM's forget gate.
+    Forget,
+    /// An LSTM's candidate.
+    Candidate,
+    /// An LSTM's output gate.
+    Output,
+    /// What an LSTM projects.
+    Projected,
+    /// A state.
+    State(CellState),
+}
+
+impl Part {
+    /// Its name in the engine's trace.
+    pub fn traced(self) -> &'static str {
+        match self {
+            Self::Recalled => "hn",
+            other => other.letter(),
+        }
+    }
+
+    /// Its letter in formulas.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Reset => "r",
+            Self::Update => "z",
+            Self::New => "n",
+            Self::Recalled => "q",
+            Self::Input => "i",
+            Self::Forget => "f",
+            Self::Candidate => "g",
+            Self::Output => "o",
+            Self::Projected => "m",
+            Self::State(state) => state.letter(),
+        }
+    }
+}
+
 /// Which uses of a value a gradient counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Counts {
@@ -348,6 +399,8 @@ pub struct Node {
     pub derivative: Option<Derivative>,
     /// The parameter it shows.
     pub source: Option<Source>,
+    /// An input that stands beside the sequence: what a skip connection reads.
+    pub beside: bool,
     /// A weight matrix, or what has its shape: its numbers have two indices even
     /// where it has one row only.
     pub matrix: bool,
@@ -383,6 +436,7 @@ impl Graph {
             state: None,
             derivative: None,
             source: None,
+            beside: false,
             matrix: false,
         });
         if self.dry {

@@ -38,7 +38,7 @@ pub fn hold(subject: &Subject, step: &Step) -> Result<()> {
     same("loss", numbers(step.forward.loss), &[passed.loss])?;
     for traced in &passed.traces {
         for named in &step.forward.named {
-            let own = (named.layer, named.reverse, named.name);
+            let own = (named.layer, named.reverse, named.part.traced());
             if own == (traced.layer, traced.reverse, traced.name) {
                 let row = traced.numbers.row(named.step - 1).to_vec();
                 same(&graph.symbol(named.id), numbers(named.id), &row)?;

@@ -2,6 +2,7 @@
 //! bytes. Labels follow from symbols and shapes, and numbers are written by
 //! [`packed`].
 
+use crate::figures::{DERIVATIVE, Figure, Operand};
 use crate::landscape::{Curve, Point};
 use crate::norms::{Norms, Verdict};
 use crate::overview::Heat;
@@ -83,10 +84,11 @@ pub fn data(trace: &Trace) -> Json {
         "about": about,
         "check": trace.check,
         "values": values(&trace.values),
+        "figures": figures(trace),
         "ends": trace.ends,
         "sketch": sketch(trace),
         "heat": heat(trace),
-        "norms": norms(&trace.norms, readable),
+        "norms": norms(&trace.norms),
         "connectivity": {
             "outputs": trace.connectivity.outputs,
             "at": trace.connectivity.at,
@@ -158,8 +160,50 @@ fn values(values: &[Value]) -> Json {
     json!({"words": words, "rows": rows})
 }
 
+/// The figures: `words`, and a row for each: where its number stands; symbol;
+/// template as a place in `words`; operands, each a value and a place in it, or a
+/// figure alone; of what is not recorded at every training step the formula with
+/// its numbers, and the number. Those of connectivity follow them, output after
+/// output: their symbol, the number of each output, the numbers of each input.
+fn figures(trace: &Trace) -> Json {
+    let connected = trace.connectivity.rows.iter().map(Vec::len).sum();
+    let rest = trace.figures.len().saturating_sub(connected);
+    let (figures, connectivity) = trace.figures.split_at(rest);
+    let steps = trace.connectivity.rows.first().map_or(1, Vec::len).max(1);
+    let mut words = Vec::new();
+    let operand = |o: &Operand| match o {
+        Operand::Value((v, i)) => json!([v, i]),
+        Operand::Figure(k) => json!([k]),
+    };
+    let mut row = |f: &Figure| {
+        let mut row = vec![
+            json!(f.at),
+            json!(f.symbol),
+            json!(once(&mut words, &f.template)),
+            f.operands.iter().map(operand).collect(),
+        ];
+        if f.first {
+            row.extend([json!(f.filled), json!(f.number)]);
+        }
+        Json::from(row)
+    };
+    let rows: Vec<Json> = figures.iter().map(&mut row).collect();
+    let outputs = connectivity.iter().step_by(steps);
+    let outputs = outputs.filter_map(|f| f.operands.first().map(operand));
+    let inputs = connectivity.iter().take(steps);
+    let inputs = inputs.map(|f| f.operands.iter().skip(1).map(operand).collect());
+    json!({
+        "words": words,
+        "rows": rows,
+        "derivative": DERIVATIVE,
+        "outputs": outputs.collect::<Vec<Json>>(),
+        "inputs": inputs.collect::<Vec<Json>>(),
+    })
+}
+
 /// A recorded training step: loss; every number of every value; norms;
-/// connectivity, output after output; prediction.
+/// connectivity, output after output; prediction; of each heat map how many numbers
+/// are saturated, and then of each how many in a hundred.
 fn frame(trace: &Trace, frame: &Frame) -> Json {
     // A step that is too large to be read has these of the first pass only.
     let (norms, rows) = match frame.step {
@@ -175,12 +219,17 @@ fn frame(trace: &Trace, frame: &Frame) -> Json {
         true => frame.prediction.as_slice(),
         false => &[],
     };
+    let none = f64::NAN;
+    let outside = frame.outside.iter().take(MAPS);
+    let outside = outside.map(|n| n.map_or(none, |n| n as f64));
+    let percent = frame.percent.iter().take(MAPS).map(|p| p.unwrap_or(none));
     json!([
         frame.loss,
         packed(frame.numbers.iter().flatten().copied()),
         norms.iter().take(MAPS).map(norm).collect::<Vec<_>>(),
         packed(rows),
         packed(prediction.iter().copied()),
+        packed(outside.chain(percent)),
     ])
 }
 
@@ -211,26 +260,12 @@ fn measured(norms: &[Norms]) -> usize {
 }
 
 /// What the norms are of: layer, direction, state, the first step shown (from
-/// 0), the number of steps; where values are shown, for each step the gradient
-/// and its two parts, where that is one value; from where gradient enters.
-fn norms(all: &[Norms], readable: bool) -> Json {
+/// 0), the number of steps, from where gradient enters.
+fn norms(all: &[Norms]) -> Json {
     let one = |n: &Norms| {
         let first = first_of(n.steps.len(), measured(all));
-        let ids = n.steps.iter().map(|s| match s.gradient {
-            Some(_) => json!([s.gradient, s.parts[0], s.parts[1]]),
-            None => Json::Null,
-        });
-        let ids: Vec<Json> = ids.take(if readable { usize::MAX } else { 0 }).collect();
         let enters = word(n.enters);
-        json!([
-            n.layer,
-            n.reverse,
-            n.state,
-            first,
-            n.steps.len(),
-            ids,
-            enters
-        ])
+        json!([n.layer, n.reverse, n.state, first, n.steps.len(), enters])
     };
     all.iter().take(MAPS).map(one).collect()
 }

@@ -29,16 +29,23 @@ const V = D.values.rows.map(([symbol, formula, rows, columns, pass, role, templa
   begins += count;
   return v;
 });
+// What is no value: where its number stands, its formula, and what it is made
+// from: values, each with a place, or other figures. What is not recorded at every
+// training step brings its numbers.
+const FIGURES = D.figures.rows.map(([path, symbol, template, operands, filled, fixed]) => ({ path: path.split("/").slice(1), symbol, template: D.figures.words[template], operands, filled, fixed }));
+D.figures.outputs.forEach((y, k) => D.figures.inputs.forEach((x, t) => FIGURES.push({ path: ["connectivity", "rows", k, t], symbol: D.figures.derivative.replace("{0}", D.connectivity.outputs[k]).replace("{1}", V[x[0][0]].symbol), template: "", operands: [y, ...x] })));
+const STANDS = new Map(FIGURES.map((f, k) => ["/" + f.path.join("/"), k]));
 const LETTERS = { n: "no_gradient", v: "vanishing", h: "healthy", e: "exploding" };
 const seen = new Map();
 // A recorded training step, read when it is first shown.
 function frame(step) {
   if (seen.has(step)) return seen.get(step);
-  const [loss, numbers, norms, connectivity, prediction] = D.training[step];
-  const f = { step, loss, numbers: unpack(numbers), connectivity: unpack(connectivity), prediction: unpack(prediction) };
+  const [loss, numbers, norms, connectivity, prediction, saturated] = D.training[step];
+  const shares = unpack(saturated), maps = shares.length / 2;
+  const f = { step, loss, numbers: unpack(numbers), connectivity: unpack(connectivity), prediction: unpack(prediction), outside: shares.slice(0, maps), percent: shares.slice(maps) };
   f.norms = norms.map(([text, letters], k) => {
-    const [layer, reverse, state, first, count, ids, enters] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
-    for (let i = 0; i < flat.length; i += 4) steps.push({ step: first + i / 4 + 1, ids: ids[i / 4], norm: flat[i], from_loss: flat[i + 1], from_next: flat[i + 2], factor: flat[i + 3], verdict: LETTERS[letters[i / 4 + 1]] });
+    const [layer, reverse, state, first, count, enters] = D.norms[k], [factor, crossed_after, ...flat] = unpack(text), steps = [];
+    for (let i = 0; i < flat.length; i += 4) steps.push({ step: first + i / 4 + 1, norm: flat[i], from_loss: flat[i + 1], from_next: flat[i + 2], factor: flat[i + 3], verdict: LETTERS[letters[i / 4 + 1]] });
     return { layer, reverse, state, enters, count, factor, crossed_after, verdict: LETTERS[letters[0]], steps };
   });
   seen.set(step, f);
@@ -61,11 +68,25 @@ const num = x => {
 const tiny = x => x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
+// The number of a figure; of an operand.
+function figure(k) {
+  const { path: [what, i, ...rest], fixed } = FIGURES[k], f = F();
+  if (fixed !== undefined) return fixed;
+  if (what === "heat") return f[rest[0]][i];
+  if (what === "connectivity") { const flat = f.connectivity.length ? f.connectivity : frame(0).connectivity; return flat[rest[0] * (flat.length / D.connectivity.outputs.length) + Number(rest[1])]; }
+  return rest.reduce((x, key) => x[key], f.norms[i]);
+}
+const read = o => o.length > 1 ? at(...o) : figure(o[0]);
+// A text that tells the figure that stands at a place, where there is one.
+function pointable(path, text) {
+  const k = STANDS.get(path), x = k === undefined ? null : figure(k);
+  return x === null ? text : `<button class="plain" data-f="${k}">${text}</button>`;
+}
 function texts() {
   document.documentElement.lang = S.lang;
   document.title = w(A.readable ? "title" : "large_title");
   $("intro").innerHTML = A.readable ? w("intro") : w("large_intro", { n: A.numbers, m: A.most, c: A.cell }).replace(/`([^`]+)`/g, (m, code) => `<code>${code.split(" ").map(word => `<span>${word}</span>`).join(" ")}</code>`);
-  $("heat_note").textContent = w("heat_note") + (A.readable ? "" : " " + w("map_hint"));
+  $("heat_note").textContent = w("heat_note") + " " + w("heat_ends") + (A.readable ? "" : " " + w("map_hint"));
   document.querySelectorAll("[data-w]").forEach(e => { e.textContent = w(e.dataset.w); });
   const sizes = { l: A.layers, u: w(A.hidden === 1 ? "one_unit" : "units", { h: A.hidden }) };
   const parts = [A.cell.toUpperCase(), w(A.layers === 1 ? "one_layer" : "layers", sizes)];
@@ -88,7 +109,7 @@ function tiles() {
     if (!A.forecast) rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
   } else rows.push(["t_params", num(A.parameters)]);
   rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
-  if (D.check) rows.push(["t_check", tiny(D.check.largest)]);
+  if (D.check) rows.push([S.frame ? "t_check_first" : "t_check", pointable("/check/largest", tiny(D.check.largest))]);
   $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd data-grid>${v}</dd></div>`).join("");
   rove($("tiles"));
 }
@@ -173,9 +194,13 @@ function numbers() {
 }
 // The step that the slider has chosen, wherever it is drawn.
 function atStep() { document.querySelectorAll("[data-t]").forEach(e => e.classList.toggle("at", S.step > 0 && Number(e.dataset.t) === S.step)); }
+// An operand that can be lit: a figure that is not on the page by what it is made
+// from.
+const drawn = o => o.length > 1 || document.querySelector(`[data-f="${o[0]}"]`) ? [o] : FIGURES[o[0]].operands.flatMap(drawn);
 function light(operands = [], held) {
   document.querySelectorAll(".lit,.held").forEach(e => e.classList.remove("lit", "held"));
-  for (const [a, k] of operands) {
+  for (const [a, k] of operands.flatMap(drawn)) {
+    if (k === undefined) { document.querySelectorAll(`[data-f="${a}"]`).forEach(e => e.classList.add("lit")); continue; }
     document.querySelectorAll(`[data-n="${a}:${k}"],[data-o="${a}:${k}"]`).forEach(e => e.classList.add("lit"));
     document.querySelectorAll(`.node[data-v="${a}"]`).forEach(e => e.classList.add("lit"));
   }
@@ -185,14 +210,16 @@ function light(operands = [], held) {
 // brackets, what `inside` makes of them.
 function fill(v, i, show, inside = show) {
   const ops = V[v].operands[i];
-  if (!ops.length) return "0";
-  const marked = math(V[v].template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002"));
-  return marked.replace(/\(\u0001(\d+)\u0002\)/g, (m, k) => "(" + inside(ops[k]) + ")").replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
+  return ops.length ? filled(V[v].template, ops, show, inside) : "0";
 }
-const number = ([a, k]) => num(at(a, k));
+function filled(template, ops, show, inside = show) {
+  const marked = math(template.replace(/\{(\d+)\}/g, (m, k) => "\u0001" + k + "\u0002"));
+  return marked.replace(/([(|])\u0001(\d+)\u0002([)|])/g, (m, a, k, b) => a + inside(ops[k]) + b).replace(/\u0001(\d+)\u0002/g, (m, k) => show(ops[k]));
+}
+const number = o => num(read(o));
 const bracketed = x => { const t = num(x); return t.startsWith("−") ? "(" + t + ")" : t; };
-const signed = ([a, k]) => bracketed(at(a, k));
-const label = ([a, k]) => math(V[a].labels[k]);
+const signed = o => bracketed(read(o));
+const label = o => math(o.length > 1 ? V[o[0]].labels[o[1]] : FIGURES[o[0]].symbol);
 // Operands, each once, to go to.
 function chips(operands) {
   const seen = new Set(), once = operands.filter(o => !seen.has(o + "") && seen.add(o + ""));
@@ -210,18 +237,22 @@ function told(v, i) {
     s += `<br><span class="eq">=</span> <b>${num(n)}</b></div>`;
     if (operands.length) s += chips(operands);
   } else s += `<div class="formula">${w("is_given")} <b>${num(n)}</b></div>`;
-  if (x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${tiny(x.difference)}</span></div>`;
+  if (x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${w("is_finite", { w: label([x.of, i]) })}<br><span class="eq">=</span> ${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${tiny(x.difference)}</span></div>`;
   if (x.places) s += `<h3>${w("in_file")}</h3><div class="formula"><code>${esc(x.places[i])}</code></div>`;
   const g = V.find(y => y.of === v && y.role === "gradient");
   if (g) s += `<h3>${w("gradient_is")}</h3><div class="chips"><button class="chip" data-go="${g.id}:${i}">${label([g.id, i])} = ${number([g.id, i])}</button></div>`;
   return s;
 }
-// The norm of a value's numbers: its formula, and the same with numbers.
-const length = v => `‖${math(V[v].symbol)}‖`;
-const each = v => V[v].labels.map((_, i) => [v, i]);
-function normed(v, x) {
-  const squares = show => "√(" + each(v).map(o => show(o) + "²").join(" + ") + ")";
-  return `<div class="sym">${length(v)}</div><div class="formula"><span class="eq">=</span> ${squares(label)}<br><span class="eq">=</span> ${squares(signed)}<br><span class="eq">=</span> <b>${num(x)}</b></div>`;
+// A figure: its formula, where that holds at this training step, and what it is.
+const TOLD = { connectivity: "is_connect", check: "is_check", heat: "is_saturated" };
+function explained(k) {
+  const f = FIGURES[k], [what, i, field] = f.path, eq = '<span class="eq">=</span> ';
+  // A mean may be of other steps than at the first training step.
+  const same = what !== "norms" || field !== "factor" || F().norms[i].steps.filter(s => s.factor !== null).length === f.operands.length;
+  const formula = f.template && same && f.operands.every(o => read(o) !== null) ? `${eq}${filled(f.template, f.operands, label)}<br>${eq}${f.filled ? esc(f.filled) : filled(f.template, f.operands, signed, number)}<br>` : "";
+  const parts = f.filled ? f.operands.filter(o => o.length < 2).map(o => FIGURES[o[0]]).filter(p => p.template).map(p => `<div class="formula">${math(p.symbol)}<br>${eq}${filled(p.template, p.operands, label)}<br>${eq}${esc(p.filled)}</div>`).join("") : "";
+  const word = TOLD[what];
+  return `<div class="sym">${math(f.symbol)}</div><div class="formula">${formula}${eq}<b>${what === "check" ? tiny(f.fixed) : num(figure(k))}</b></div>${parts}${word ? `<p>${w(word)}</p>` : ""}`;
 }
 // A grid of numbers, or the drawing, is one stop of the tab key; arrows go on
 // inside of it.
@@ -243,24 +274,16 @@ function beyond(cell, key) {
   const nearest = other => other && other.reduce((a, b) => Math.abs(leftOf(b) - leftOf(cell)) < Math.abs(leftOf(a) - leftOf(cell)) ? b : a);
   return { ArrowLeft: row[k - 1], ArrowRight: row[k + 1], ArrowUp: nearest(rows[r - 1]), ArrowDown: nearest(rows[r + 1]), Home: row[0], End: row[row.length - 1] }[key];
 }
-const POINTED = "[data-n],[data-o],[data-norm],[data-connect]";
+const POINTED = "[data-n],[data-o],[data-f]";
 // What is pointed at: the words, the operands, and where a click leads.
 function pointed(b) {
-  const d = b.dataset, places = (d.n || d.o || d.norm || d.connect).split(":").map(Number);
+  const d = b.dataset, places = (d.n || d.o || d.f).split(":").map(Number);
   if (d.n || d.o) {
     const [v, i] = places, f = A.forecast, unit = d.o && f ? `<div class="formula">${number(places)} · ${num(f.spread)} + ${num(f.centre)} = <b>${b.textContent}</b> ${esc(f.name)}</div>` : d.o && A.scale !== 1 ? `<div class="formula">${number(places)} · ${num(A.scale)} = <b>${b.textContent}</b></div>` : "";
     return { html: told(v, i) + unit, operands: V[v].operands[i], to: places };
   }
-  if (d.norm) {
-    const [k, t, what] = places, n = F().norms[k], s = n.steps[t];
-    if (what < 3) return { html: normed(s.ids[what], [s.norm, s.from_loss, s.from_next][what]), operands: each(s.ids[what]), to: [s.ids[what], 0] };
-    // The step back came from the step that the cell has taken next.
-    const later = n.steps[n.reverse ? t - 1 : t + 1], [part, whole] = [s.ids[2], later.ids[0]];
-    return { html: `<div class="formula">${length(part)} / ${length(whole)}<br><span class="eq">=</span> ${num(s.from_next)} / ${num(later.norm)}<br><span class="eq">=</span> <b>${num(s.factor)}</b></div>`, operands: each(part).concat(each(whole)), to: [part, 0] };
-  }
-  const [k, t] = places, name = D.connectivity.outputs[k];
-  const y = V.find(v => v.role === "prediction" && v.labels.includes(name)), x = V.find(v => v.role === "input" && (v.step === t + 1 || A.configuration === "one-to-many"));
-  return { html: `<div class="sym">‖d${math(name)} / d${math(x.symbol)}‖</div><div class="formula"><span class="eq">=</span> <b>${esc(b.textContent)}</b></div><p>${w("is_connect")}</p>`, operands: each(x.id).concat([[y.id, y.labels.indexOf(name)]]), to: [y.id, y.labels.indexOf(name)] };
+  const f = FIGURES[places[0]], leads = o => o === undefined || o.length > 1 ? o : leads(FIGURES[o[0]].operands[0]);
+  return { html: explained(places[0]), operands: f.operands, to: leads(f.operands[0]), first: f.operands[0] };
 }
 // The numbers that led here, the last ones to be seen, to go back to.
 function trail() {
@@ -318,7 +341,7 @@ function beside() {
 }
 // Where the reader is: what is held, or what was clicked, and the scroll.
 function here(b) {
-  const d = b && b.dataset, key = d && ["norm", "connect", "o", "n", "v"].find(k => d[k] !== undefined), box = key && b.closest("[id]:not(svg)");
+  const d = b && b.dataset, key = d && ["f", "o", "n", "v"].find(k => d[k] !== undefined), box = key && b.closest("[id]:not(svg)");
   return { held: S.held, pass: S.pass, step: S.step, y: scrollY, from: box ? `#${box.id} [data-${key}="${d[key]}"]` : null };
 }
 function hold(v, i, b) {
@@ -334,7 +357,9 @@ function go(v, i, b) {
   numbers();
   reach(document.querySelector(`.lab [data-n="${v}:${i}"]`));
 }
-function reach(b) { if (b) { b.scrollIntoView({ block: "center", behavior: "smooth" }); b.focus({ preventScroll: true }); } }
+// Who asks for less motion is there at once.
+const glide = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
+function reach(b) { if (b) { b.scrollIntoView({ block: "center", behavior: glide() }); b.focus({ preventScroll: true }); } }
 function back(k) {
   const to = S.trail[k];
   S.trail.length = k;
@@ -344,7 +369,7 @@ function back(k) {
   if (to.held) { reach(document.querySelector(`.lab [data-n="${to.held[0]}:${to.held[1]}"]`)); return; }
   const b = to.from && document.querySelector(to.from);
   if (b) b.focus({ preventScroll: true });
-  scrollTo({ top: to.y, behavior: "smooth" });
+  scrollTo({ top: to.y, behavior: glide() });
 }
 
 // A pass is played value by value: S.playing is the pass, S.k the place in it;
@@ -399,9 +424,9 @@ const layerName = h => math(h.name) + (A.layers > 1 ? " · l" + h.layer : "") + 
 function heat() {
   const box = $("heats");
   box.replaceChildren();
-  for (const h of D.heat) {
-    const saturated = h.percent === null ? "" : w("saturated", { p: num(h.percent) });
-    const d = el("div", "heat", `<h4>${layerName(h)} <small>${saturated}</small></h4>`);
+  for (const [k, h] of D.heat.entries()) {
+    const percent = A.readable ? F().percent[k] : h.percent, saturated = percent === null ? "" : w("saturated", { p: pointable(`/heat/${k}/percent`, num(percent)) });
+    const d = el("div", "heat", `<h4>${layerName(h)} <small data-grid>${saturated}</small></h4>`);
     if (A.readable) {
       const g = el("div", "cells scroll", "<span></span>" + h.ids.map((_, i) => `<span data-t="${i + 1}">t = ${i + 1}${dated(i + 1)}</span>`).join(""));
       g.dataset.grid = h.ids.length;
@@ -442,7 +467,7 @@ function connectivity() {
   const name = t => stepName(c.first + t + 1), output = k => c.outputs[k] + (A.step_names[c.at[k] - 1] ? " (" + A.step_names[c.at[k] - 1] + ")" : "");
   if (A.readable) {
     const head = Array.from({ length: steps }, (_, t) => `<th data-t="${t + 1}">${A.configuration === "one-to-many" ? "v" : math("x^" + (t + 1)) + dated(t + 1)}</th>`).join("");
-    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}${dated(c.at[k])}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}"><button class="plain" data-connect="${k}:${t}">${num(x)}</button></td>`; }).join("")}</tr>`).join("");
+    const rows = c.outputs.map((o, k) => `<tr><td>${math(o)}${dated(c.at[k])}</td>${Array.from({ length: steps }, (_, t) => { const x = flat[k * steps + t]; return `<td style="background:${colour(x, span, UNDER_WORDS)}">${pointable(`/connectivity/rows/${k}/${t}`, num(x))}</td>`; }).join("")}</tr>`).join("");
     $("connect").innerHTML = `<div class="card scroll"><table data-grid><thead><tr><th></th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
     rove($("connect"));
   } else {
@@ -486,6 +511,7 @@ function map(columns, rows, get, span, name, columnName, rowName) {
 }
 // Why the norms mean what they mean, by where gradient enters.
 const WHY = { loss: "why", above: "why_above", inside: "why_c" };
+const mean = (n, k) => pointable(`/norms/${k}/factor`, num(n.factor));
 // More steps than a table should have.
 const charted = n => n.steps.length > 24;
 function norms() {
@@ -502,16 +528,19 @@ function norms() {
     } else {
       const most = Math.max(...n.steps.map(s => Math.max(s.norm, s.from_loss, s.from_next))) || 1;
       // A number that says what it is the norm of, where that is shown.
-      const cell = (s, t, what, text) => s.ids && (what === 3 || s.ids[what] !== null) ? `<button class="plain" data-norm="${k}:${t}:${what}">${text}</button>` : text;
-      const bar = (s, t, what, x, c) => `<span class="bar" style="width:${(x / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(s, t, what, num(x))}`;
+      const cell = (t, what, text) => pointable(`/norms/${k}/steps/${t}/${what}`, text);
+      const bar = (s, t, what, c) => `<span class="bar" style="width:${(s[what] / most * 90).toFixed(1)}px;background:var(${c})"></span> ${cell(t, what, num(s[what]))}`;
       const column = (head, text, cls = "") => `<td class="${cls}" data-head="${esc(w(head))}">${text}</td>`;
-      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td data-head="t">${s.step}${dated(s.step)}</td>${column("norm", bar(s, t, 0, s.norm, "--accent"), "l")}${column("part_here", bar(s, t, 1, s.from_loss, "--upd"), "l")}${column("from_next", bar(s, t, 2, s.from_next, "--back"), "l")}${column("factor", s.factor === null ? "–" : cell(s, t, 3, "× " + num(s.factor)))}${column("verdict", v(s.verdict))}</tr>`).join("");
+      const rows = n.steps.map((s, t) => `<tr data-t="${s.step}"><td data-head="t">${s.step}${dated(s.step)}</td>${column("norm", bar(s, t, "norm", "--accent"), "l")}${column("part_here", bar(s, t, "from_loss", "--upd"), "l")}${column("from_next", bar(s, t, "from_next", "--back"), "l")}${column("factor", s.factor === null ? "–" : cell(t, "factor", "× " + num(s.factor)))}${column("verdict", v(s.verdict))}</tr>`).join("");
       const card = el("div", "card scroll", `<table data-grid><thead><tr><th>t</th><th class="l">${w("norm")}</th><th class="l">${w("part_here")}</th><th class="l">${w("from_next")}</th><th>${w("factor")}</th><th>${w("verdict")}</th></tr></thead><tbody>${rows}</tbody></table>`);
       if (!A.readable) card.tabIndex = 0;
       box.append(card);
       rove(card);
     }
-    box.append(el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: num(n.factor), n: n.crossed_after }) + (n.state === "(h, c)" ? " " + w("why_joint") : "")));
+    const p = el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: mean(n, k), n: w(n.crossed_after === 1 ? "one_step_back" : "steps_back", { n: pointable(`/norms/${k}/crossed_after`, n.crossed_after) }) }) + (n.state === "(h, c)" ? " " + w("why_joint") : "") + (A.configuration === "one-to-many" && n.enters === "loss" ? " " + w("why_read") : ""));
+    p.dataset.grid = "";
+    box.append(p);
+    rove(p);
   }
 }
 
@@ -535,7 +564,7 @@ function plot(box, series, marks, xlab, ylab, { log, from, names = num } = {}) {
     for (const [x, y, , , words] of marks) if (words) s += text(Math.max(l + 44, Math.min(Wd - 60, X(x))), Y(y) + (Y(y) > H - 90 ? -14 : 24), "middle", words);
   }
   const keys = series.filter(q => q.name).map(q => `<span style="color:var(${q.ink})">━</span> ${esc(q.name)}`).join(" &nbsp; ");
-  box.innerHTML = s + "</svg>" + (keys ? `<div class="soft">${keys}</div>` : "");
+  box.innerHTML = s + "</svg>" + (keys ? `<div class="soft">${keys}</div>` : "") + `<p class="soft ends">${w(from === undefined ? "axes" : "axes_zero")}</p>`;
 }
 function landscape() {
   if (!A.readable) return;
@@ -549,7 +578,7 @@ function landscape() {
 function losses() { plot($("losses"), [{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
 function tables() {
   $("shapes").innerHTML = `<table><thead><tr><th>${w("name")}</th><th class="l">${w("shape")}</th><th class="l">${w("letters")}</th><th class="l">${w(A.readable ? "symbols" : "symbols_large")}</th></tr></thead><tbody>` + D.shapes.map(s => `<tr><td><code>${esc(s.name)}</code></td><td class="l">${s.shape.join(" × ")}</td><td class="l">${esc(s.letters)}</td><td class="l w">${s.symbols.map((name, i) => math(name) + (s.rows ? ` <span class="dim">${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })}</span>` : "")).join(" &nbsp;")}</td></tr>`).join("") + "</tbody></table>";
-  if (D.check) $("check_note").textContent = w("check_note", { n: D.check.numbers, s: num(D.check.step), at: D.check.at, d: tiny(D.check.largest), m: num(D.check.smallest), k: D.check.skipped });
+  if (D.check) $("check_note").innerHTML = w("check_note", { n: D.check.numbers, s: num(D.check.step), at: math(D.check.at), d: pointable("/check/largest", tiny(D.check.largest)), m: num(D.check.smallest) }) + (D.check.skipped ? " " + w("check_kinks", { k: D.check.skipped }) : "");
 }
 // What the answers are for this network.
 function answers() {
@@ -563,7 +592,7 @@ function answers() {
   here("q2", A.readable ? w(A.bidirectional ? "a2_both" : "a2_one", { h: row(D.ends.h_n), o: row(D.ends.output) }) : large);
   const stacked = D.shapes.filter(s => s.rows && /weight_ih/.test(s.name));
   here("q3", stacked.length ? w(A.readable ? "a3_page" : "a3_large") + " " + w("a3_here") + " " + stacked.map(s => `<code>${esc(s.name)}</code>: ` + s.symbols.map((name, i) => `${w("rows", { a: s.rows[i][0], b: s.rows[i][1] })} ${math(name)}`).join(", ")).join("; ") : A.cell === "rnn" ? w("a3_rnn") : "");
-  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.filter(n => n.factor !== null).map(n => w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: num(n.factor), v: w(n.verdict) })).join(" "));
+  here("q4", w(F().norms.some(charted) ? "a4_chart" : "a4_table") + " " + F().norms.map((n, k) => n.factor === null ? "" : w("a4_here", { s: `dL/d${layerName({ ...n, name: n.state })}`, f: `<span data-grid>${mean(n, k)}</span>`, v: w(n.verdict) })).join(" "));
 }
 // What is wider than its place shades the side that goes on, and says so.
 function shade(e) {
@@ -603,8 +632,13 @@ document.addEventListener("click", e => {
   if ((b = q(POINTED))) {
     stop();
     $("tip").hidden = true;
-    const [v, i] = pointed(b).to;
-    if (!b.closest(".lab")) go(v, i, b);
+    const { to, first } = pointed(b), [v, i] = to || [];
+    // A figure that stands elsewhere is gone to; of one beside it, what that is made
+    // from.
+    const figure = first && first.length < 2 ? document.querySelector(`[data-f="${first[0]}"]`) : null;
+    if (figure && !(b.closest("tr") && b.closest("tr").contains(figure))) { S.trail.push(here(b)); figure.scrollIntoView({ block: "center", behavior: glide() }); figure.focus({ preventScroll: true }); }
+    else if (!to) return;
+    else if (!b.closest(".lab")) go(v, i, b);
     else {
       // A second click lets go; the keyboard goes on to the operands, and Escape
       // leads back.
