@@ -108,8 +108,10 @@ it, each part is a step and its numbers are the features: \"1 2; 3 4\" are two
 steps of two, \"1 2;\" is one. It may be the name of a file: there each line is a
 step and each column a feature, whose names may stand in a first line; one line
 alone, without names, is read like words.
---json prints all of it, as the crate elman-explain documents
-its Trace.";
+--json prints all of it; the chapter \"The JSON document\" of the book
+(docs/src/json.md) says what each key is.
+--configuration many-to-many has the head of a layer that PyTorch has saved read
+the state of every step.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

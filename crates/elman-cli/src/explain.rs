@@ -3,7 +3,7 @@
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::files;
-use crate::plan::ExplainPlan;
+use crate::plan::{ExplainPlan, first};
 use crate::progress::Watching;
 use crate::weights::Weights;
 use elman::network::NetworkConfig;
@@ -76,10 +76,14 @@ fn subject(plan: &ExplainPlan, console: &Console) -> Result<Subject, Failure> {
             .map(|s| stored(s, path, &tensors, torch))
             .map_err(wrong);
     }
-    if plan.nonlinearity.is_some() {
-        return Err(Failure::Input(
-            "--nonlinearity: the model file says what the network is; leave one out".into(),
-        ));
+    let told = [
+        ("--nonlinearity", plan.nonlinearity.is_some()),
+        ("--configuration", plan.configured),
+    ];
+    if let Some(flag) = first(&told) {
+        return Err(Failure::Input(format!(
+            "{flag}: the model file says what the network is; leave one out"
+        )));
     }
     let (network, params) = setup::open(&tensors).map_err(wrong)?;
     if let Some(NetworkConfig::Sequence(config)) = network.config()
@@ -132,7 +136,10 @@ fn forecaster(plan: &ExplainPlan, path: &Path, console: &Console) -> Result<Subj
     let known = steps.len() - truth;
     let mut notes = vec![
         Note::new(
-            "note_window",
+            match truth {
+                1 => "note_window_one",
+                _ => "note_window",
+            },
             [
                 ('n', known.to_string()),
                 ('k', (known + 1).to_string()),

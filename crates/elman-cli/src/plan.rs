@@ -197,6 +197,8 @@ pub struct ExplainPlan {
     pub request: Request,
     /// The activation, where it is asked for.
     pub nonlinearity: Option<RnnActivation>,
+    /// Whether a configuration is asked for.
+    pub configured: bool,
     /// The file that `--input` names, where it names one.
     pub table: Option<PathBuf>,
     pub view: View,
@@ -204,7 +206,7 @@ pub struct ExplainPlan {
 }
 
 /// The first flag that was given.
-fn first<'a>(flags: &[(&'a str, bool)]) -> Option<&'a str> {
+pub fn first<'a>(flags: &[(&'a str, bool)]) -> Option<&'a str> {
     let given = flags.iter().find(|(_, given)| *given);
     given.map(|(flag, _)| *flag)
 }
@@ -217,7 +219,6 @@ impl ExplainPlan {
                 ("--hidden", args.hidden.is_some()),
                 ("--layers", args.layers.is_some()),
                 ("--bidirectional", args.bidirectional),
-                ("--configuration", args.configuration.is_some()),
                 ("--readout", args.readout.is_some()),
                 ("--two-biases", args.two_biases),
             ];
@@ -301,6 +302,7 @@ impl ExplainPlan {
             model: args.model,
             request,
             nonlinearity: args.nonlinearity.map(Into::into),
+            configured: args.configuration.is_some(),
             table,
             view: View {
                 step: args.step,

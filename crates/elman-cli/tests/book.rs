@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::{elman, text};
+use common::{elman, paths, text, told, untold};
 use elman_explain::text::short;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,4 +316,44 @@ fn every_chapter_is_in_the_summary_and_every_link_leads_somewhere() {
     }
     let all: BTreeSet<String> = chapters.into_keys().filter(|n| n != "SUMMARY.md").collect();
     assert_eq!(listed, all);
+}
+
+/// The chapter on the JSON tells every key there is, and none that is not.
+#[test]
+fn the_schema_is_the_documents() {
+    let mut engine = Engine::default();
+    let mut there = BTreeSet::new();
+    for model in [
+        "",
+        "--cell lstm --layers 2 --hidden 1 --bidirectional",
+        "--configuration one-to-many",
+        "--cell gru --hidden 24",
+    ] {
+        let document = engine.trace(model);
+        assert_eq!(untold(document), BTreeSet::new(), "elman explain {model}");
+        there.extend(paths(document));
+    }
+    // Those of files are looked for where there are files.
+    let of_files = |path: &String| {
+        let begin = [
+            "/about/forecast/",
+            "/connectivity/beside/",
+            "/about/notes",
+            "/shapes[]/stored",
+        ];
+        begin.iter().any(|b| path.starts_with(b))
+    };
+    let mut none = told();
+    none.retain(|path| !of_files(path) && !there.contains(path));
+    assert_eq!(none, BTreeSet::new());
+    assert!(told().len() > 150);
+}
+
+/// A key that no chapter tells is found.
+#[test]
+fn a_key_that_is_not_told_is_found() {
+    let mut document = Engine::default().trace("").clone();
+    document["values"][0]["new"] = 1.into();
+    let expected = BTreeSet::from(["/values[]/new".to_owned()]);
+    assert_eq!(untold(&document), expected);
 }

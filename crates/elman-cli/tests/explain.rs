@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_refused_once, elman, text};
+use common::{assert_refused_once, elman, paths, text, told, untold};
 use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig};
 use elman::ndarray::{Array3, ArrayD};
@@ -13,6 +13,7 @@ use elman::network::{
 use elman::params::Params;
 use elman::weights::{Model, TensorFile, write_tensors};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 
 #[test]
@@ -55,7 +56,7 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.html"), "mine").unwrap();
     fs::write(folder.path().join("words.txt"), "10 ten").unwrap();
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 19] = [
         (&["--layers", "65"], &["--layers: expected 1 to 64, got 65"]),
         (&["--lr", "-1e300"], &["--lr: ", "got -1e300"]),
         (
@@ -84,6 +85,28 @@ fn wrong_input_is_refused_in_one_line_and_nothing_is_written() {
         (
             &["--input", "1 2, 3", "--target", "1"],
             &["--input", "step 2", "got 1"],
+        ),
+        (
+            &["--input", "1 2;;3 4", "--target", "1"],
+            &["--input: expected a number before each `;`, got none before number 2"],
+        ),
+        (
+            &["--target", "40,,50"],
+            &["--target: expected a number before each `,`, got none before number 2"],
+        ),
+        (
+            &[
+                "--configuration",
+                "one-to-many",
+                "--input",
+                "1 2 3; 4 5 6",
+                "--target",
+                "1",
+            ],
+            &[
+                "--input: a one-to-many network reads one vector",
+                "got 2 steps of 3",
+            ],
         ),
         (&["--input", "1 2 3"], &["--target is missing"]),
         (
@@ -470,6 +493,13 @@ fn a_forecaster_is_explained() {
         let shown = elman(folder.path(), &[&explain[..], &["--json"]].concat());
         assert!(shown.status.success(), "{}", text(&shown.stderr));
         let trace: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        // The chapter on the JSON tells what is there.
+        assert_eq!(untold(&trace), BTreeSet::new());
+        let there = paths(&trace);
+        let of_files = ["/about/forecast/", "/connectivity/beside/", "/about/notes"];
+        let known = told().into_iter();
+        let mut known = known.filter(|p| of_files.iter().any(|b| p.starts_with(b)));
+        assert_eq!(known.find(|p| !there.contains(p)), None);
         let about = &trace["about"];
         assert_eq!(about["step_names"][6], origin.to_string());
         assert_eq!(trace["heat"].as_array().unwrap().len(), 5);
@@ -637,6 +667,32 @@ fn pytorchs_layers_are_explained() {
         let notes = json(&args)["about"]["notes"].to_string();
         assert!(notes.contains(said) && notes.contains("no bias"), "{notes}");
     }
+    // The head reads every step where that is asked for; so do states without one.
+    let many = ["--configuration", "many-to-many"];
+    own(3, false);
+    let args = [
+        &["own.safetensors"],
+        &input[..],
+        &many,
+        &["--target", "1; 2; 3"],
+    ]
+    .concat();
+    let trace = json(&args);
+    assert_eq!(trace["about"]["configuration"], "many-to-many");
+    assert_eq!(trace["about"]["prediction"].as_array().unwrap().len(), 3);
+    assert!(trace["code"].as_str().unwrap().contains("head(output[0])"));
+    let gru = format!("{files}/gru.pt");
+    let target = "0 0 0; 0 0 0; 0 0 0";
+    let wide = json(&[&[gru.as_str()], &input[..], &many, &["--target", target]].concat());
+    let model = fs::read(&gru).unwrap();
+    let ran = elman::run::run(&model, &arrays, &Default::default()).unwrap();
+    let output = TensorFile::read(&ran.bytes).unwrap();
+    let output = output.get::<f32>("output").unwrap().unwrap();
+    let predicted = wide["about"]["prediction"].as_array().unwrap();
+    assert_eq!(predicted.len(), output.len());
+    for (own, state) in predicted.iter().zip(&output) {
+        assert!((own.as_f64().unwrap() - f64::from(*state)).abs() < 1e-6);
+    }
     let refused = |args: &[&str], parts: &[&str]| {
         let args = [&["explain"], args, &input[..], &["--target", "1"]].concat();
         assert_refused_once(folder.path(), &args, parts);
@@ -645,6 +701,14 @@ fn pytorchs_layers_are_explained() {
     refused(
         &["own.safetensors"],
         &["fc.weight", "axis 1", "expected 3", "3 * 3", "got 5"],
+    );
+    refused(
+        &["own.safetensors", many[0], many[1]],
+        &["fc.weight", "axis 1", "expected 3", "every step", "got 5"],
+    );
+    refused(
+        &["own.safetensors", many[0], "one-to-many"],
+        &["--configuration: expected many-to-one or many-to-many"],
     );
     own(3, true);
     refused(&["own.safetensors"], &["norm.running_mean", "elman run"]);

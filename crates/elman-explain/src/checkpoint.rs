@@ -1,6 +1,6 @@
 //! What PyTorch has saved, as a [`Subject`].
 
-use crate::setup::{Request, RnnActivation, check_finite};
+use crate::setup::{Configuration, Request, RnnActivation, check_finite};
 use crate::subject::{Names, Stored, Subject};
 use crate::words::Note;
 use elman::cell::{CellKind, Nonlinearity};
@@ -24,8 +24,9 @@ struct Head<'a> {
 impl Request {
     /// What PyTorch has saved: one recurrent layer, with or without a linear head
     /// behind it, whatever they are called. The head reads the last state or the
-    /// states of all steps, as its columns tell; where there is none, the
-    /// prediction is the last state itself.
+    /// states of all steps side by side, as its columns tell, or, where the
+    /// configuration is many-to-many, that of every step; where there is no head,
+    /// the prediction is the state itself.
     ///
     /// # Errors
     /// Where the file holds other layers, input or target is missing or does not
@@ -64,7 +65,16 @@ impl Request {
             projected => projected,
         };
         let directions = if recurrent.stack.bidirectional { 2 } else { 1 };
-        let (readout, outputs, note) = read_by(head, state * directions, input.nrows())?;
+        let every = match self.configuration {
+            Configuration::ManyToOne => false,
+            Configuration::ManyToMany => true,
+            Configuration::OneToMany => {
+                return Err(Error::option(
+                    "--configuration: expected many-to-one or many-to-many, as a layer that PyTorch has saved reads a sequence, got one-to-many",
+                ));
+            }
+        };
+        let (readout, outputs, note) = read_by(head, state * directions, input.nrows(), every)?;
         let mut notes = vec![note];
         if recurrent.cell == CellKind::Rnn && nonlinearity.is_none() {
             notes.push(Note::new("note_activation", [('f', "tanh".to_owned())]));
@@ -155,12 +165,27 @@ fn head(found: &[FoundLayer]) -> Result<Option<Head<'_>>> {
 
 /// What the head reads of states of so many numbers, how many it gives, and the
 /// remark on it.
-fn read_by(head: Option<Head<'_>>, width: usize, steps: usize) -> Result<(Readout, usize, Note)> {
+fn read_by(
+    head: Option<Head<'_>>,
+    width: usize,
+    steps: usize,
+    every: bool,
+) -> Result<(Readout, usize, Note)> {
     let Some(head) = head else {
-        let note = Note::new("note_identity", []);
-        return Ok((Readout::LastState, width, note));
+        let (key, readout) = match every {
+            true => ("note_every_state", Readout::EveryStep),
+            false => ("note_identity", Readout::LastState),
+        };
+        return Ok((readout, width, Note::new(key, [])));
     };
     let (key, readout) = match head.columns {
+        c if every && c != width => {
+            return Err(Error::shape(format!(
+                "{}.weight, axis 1: expected {width}, the numbers of a state, as --configuration many-to-many has it read the state of every step, got {c}",
+                head.name
+            )));
+        }
+        c if c == width && every => ("note_every", Readout::EveryStep),
         c if c == width => ("note_head", Readout::LastState),
         c if c == width * steps => ("note_all", Readout::AllStates(steps)),
         c => {

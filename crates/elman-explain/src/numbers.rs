@@ -48,6 +48,19 @@ fn steps(what: &str, rows: &[Vec<f64>]) -> Result<Array2<f64>> {
         .map_err(|e| Error::shape(format!("{what}: {e}")))
 }
 
+/// Refuses a mark with nothing before it; after the last one nothing may stand.
+fn complete(what: &str, text: &str, mark: char) -> Result<()> {
+    let mut parts: Vec<&str> = text.split(mark).collect();
+    parts.pop();
+    match parts.iter().position(|p| p.trim().is_empty()) {
+        None => Ok(()),
+        Some(at) => Err(Error::option(format!(
+            "{what}: expected a number before each `{mark}`, got none before number {} of them; put one there, or take the mark out",
+            at + 1
+        ))),
+    }
+}
+
 /// Reads numbers: `10 20 30` are three steps of one feature. Where semicolons, or
 /// commas, or line breaks part them, each part is a step and its numbers are the
 /// features: `1 2; 3 4` are two steps of two, `1 2;` is one step of two. Brackets
@@ -73,6 +86,7 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
         false => (&[',', '\n'], &[]),
     };
     let row = |part: &str| {
+        complete(what, part, ',')?;
         let words = part.split(|c: char| c.is_whitespace() || inside.contains(&c));
         let words = words.filter(|w| !w.is_empty());
         let each = words.map(|word| {
@@ -84,6 +98,7 @@ pub fn parse_input(what: &str, text: &str) -> Result<Array2<f64>> {
         });
         each.collect::<Result<Vec<_>>>()
     };
+    complete(what, text, if parted { ';' } else { ',' })?;
     let parts = text.split(between).filter(|p| !p.trim().is_empty());
     let mut rows = parts.map(row).collect::<Result<Vec<_>>>()?;
     if let ([one], false) = (rows.as_slice(), parted) {

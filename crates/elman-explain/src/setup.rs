@@ -104,6 +104,12 @@ const MOST: usize = 1024;
 
 /// All numbers in one row: what a one-to-many network reads.
 fn as_vector(input: Array2<f64>) -> Result<Array2<f64>> {
+    let (steps, features) = input.dim();
+    if steps > 1 && features > 1 {
+        return Err(Error::shape(format!(
+            "--input: a one-to-many network reads one vector, like \"10 20 30\", got {steps} steps of {features} numbers"
+        )));
+    }
     let row: Vec<f64> = input.into_iter().collect();
     Array2::from_shape_vec((1, row.len()), row).map_err(|e| Error::shape(format!("--input: {e}")))
 }
@@ -345,7 +351,7 @@ impl Request {
         let scale = subject.scale;
         if !(scale.is_finite() && scale != 0.0) {
             return Err(Error::option(format!(
-                "--scale: expected a number other than 0, got {scale}"
+                "--scale: expected a finite number other than 0, got {scale}"
             )));
         }
         subject.input /= scale;

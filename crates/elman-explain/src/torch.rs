@@ -152,7 +152,7 @@ fn loaded(subject: &Subject, file: &Stored) -> String {
     } else {
         let _ = writeln!(
             text,
-            "from safetensors.torch import load_file\nweights = load_file({path})"
+            "from safetensors.torch import load_file  # pip install safetensors\nweights = load_file({path})"
         );
     }
     // Whole numbers of 8 bits are no weights before they are multiplied.
@@ -289,6 +289,7 @@ fn sequence(subject: &Subject, r: &RecurrentConfig, config: &SequenceConfig) -> 
     let read = match config.readout {
         Readout::LastState if subject.bare && r.stack.bidirectional => "torch.cat([h_n[-2], h_n[-1]], 1)  # not output[:, -1]: the reverse direction ends at step 0".to_owned(),
         Readout::LastState if subject.bare => "h_n[-1]".to_owned(),
+        Readout::EveryStep if subject.bare => "output[0]".to_owned(),
         Readout::EveryStep => "head(output[0])".to_owned(),
         Readout::LastSteps(k) => format!("head(output[0, -{k}:])"),
         Readout::AllStates(_) => "head(output.reshape(1, -1))  # the states side by side".to_owned(),

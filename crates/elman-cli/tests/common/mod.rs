@@ -1,6 +1,7 @@
 //! The program, run in a folder, and what it leaves there.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -40,4 +41,53 @@ pub fn contents(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
             (name, fs::read(entry.path()).ok())
         })
         .collect()
+}
+
+/// The paths that docs/src/json.md tells.
+#[allow(dead_code)] // not every test file looks into documents
+pub fn told() -> BTreeSet<String> {
+    let chapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/json.md");
+    let chapter = fs::read_to_string(chapter).unwrap();
+    let rows = chapter.lines().filter_map(|l| l.strip_prefix("| `/"));
+    let paths = rows.map(|row| format!("/{}", row.split('`').next().unwrap()));
+    paths.collect()
+}
+
+/// The paths of a document's keys, `[]` for each entry of a list.
+#[allow(dead_code)] // as above
+pub fn paths(document: &Value) -> BTreeSet<String> {
+    fn walk(value: &Value, path: &str, all: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(keys) => {
+                for (key, value) in keys {
+                    let path = format!("{path}/{key}");
+                    all.insert(path.clone());
+                    walk(value, &path, all);
+                }
+            }
+            Value::Array(entries) => {
+                for value in entries {
+                    walk(value, &format!("{path}[]"), all);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut all = BTreeSet::new();
+    walk(document, "", &mut all);
+    all
+}
+
+/// The paths of a document that are not told, by themselves, by what they stand in
+/// or by what stands in them.
+#[allow(dead_code)] // as above
+pub fn untold(document: &Value) -> BTreeSet<String> {
+    let told = told();
+    let inside = |outer: &str, path: &str| {
+        let rest = path.strip_prefix(outer);
+        rest.is_some_and(|r| r.is_empty() || r.starts_with('/') || r.starts_with("[]"))
+    };
+    let mut all = paths(document);
+    all.retain(|p| !told.iter().any(|t| inside(t, p) || inside(p, t)));
+    all
 }

@@ -466,8 +466,9 @@ fn norms(t: &mut Text, trace: &Trace) {
                     _ => ("", "from the loss at a step"),
                 };
                 format!(
-                    "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {steps} steps earlier.",
-                    short(f)
+                    "A step back{along} multiplies by {} on average: what enters {enters} is {than} than {bound} of itself {} earlier.",
+                    short(f),
+                    count(steps, "step")
                 )
             }
             (Some(f), None) => format!(
@@ -477,6 +478,9 @@ fn norms(t: &mut Text, trace: &Trace) {
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
+        if trace.about.configuration == "one-to-many" && n.enters == Origin::Loss {
+            t.words(4, "What comes back through the prediction, which the next step reads, counts as of this step.");
+        }
         if n.state == Judged::Both {
             t.words(4, "d(h, c) is what a step hands on: dL/dh, and of dL/dc what comes from the next step, as the rest comes through h.");
         }
@@ -637,9 +641,13 @@ fn checked(t: &mut Text, trace: &Trace) {
         let width = t.view.width.saturating_sub(14);
         let _ = writeln!(t.out, "  {:width$} {apart}", v.symbol);
     }
+    let kinks = match check.skipped {
+        0 => String::new(),
+        n => format!(", {n} at a kink left out"),
+    };
     t.words(2, &format!(
-        "{} gradients, {} at a kink left out; step {} · max(1, |w|); max|a − b| / max|b| over a tensor, whose largest counts as {} at least",
-        check.numbers, check.skipped, power(check.step), power(check.smallest)
+        "{} gradients{kinks}; step {} · max(1, |w|); max|a − b| / max|b| over a tensor, whose largest counts as {} at least",
+        check.numbers, power(check.step), power(check.smallest)
     ));
     // For programs, too: as they write a number.
     let _ = writeln!(t.out, "largest relative difference: {:.1e}", check.largest);

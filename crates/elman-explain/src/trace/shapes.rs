@@ -6,6 +6,7 @@ use super::graph::{CellState, Id, Node, Role};
 use crate::subject::Subject;
 use elman::Result;
 use elman::cell::CellKind;
+use elman::network::NetworkConfig;
 use elman::params::Entry;
 use serde::Serialize;
 
@@ -107,12 +108,20 @@ fn layer(subject: &Subject, forward: &Forward) -> Result<Vec<Tensor>> {
     };
     let wide = [1, steps, directions * r];
     let outputs = named(&forward.outputs);
-    let mut all = vec![Tensor::whole(
+    let mut all = Vec::new();
+    // What a one-to-many network begins from.
+    if let Some(NetworkConfig::OneToMany(c)) = subject.network.config() {
+        all.push(Tensor {
+            shape: vec![c.inputs],
+            ..Tensor::whole("v", named(&forward.inputs), [0; 3], "(V)")
+        });
+    }
+    all.push(Tensor::whole(
         "input",
         inputs,
         [1, steps, features],
         "(B, T, I)",
-    )];
+    ));
     all.extend(of_states("0", &before));
     all.push(Tensor::whole("output", outputs, wide, "(B, T, D·H)"));
     all.extend(of_states("n", &end));
