@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+mod avx512;
 mod compact;
 #[cfg(debug_assertions)]
 pub mod count;
@@ -29,6 +31,8 @@ mod step;
 mod steps;
 mod team;
 mod tile;
+#[cfg(any(test, all(target_arch = "x86_64", feature = "avx512")))]
+mod wide;
 
 pub use compact::WholeRows;
 pub use dispatch::{Dispatch, Task};
