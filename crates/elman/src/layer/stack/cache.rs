@@ -3,7 +3,7 @@
 use super::super::{Pass, State, Steps};
 use super::masks::{Dropped, layer_key};
 use super::share::Share;
-use super::{Stack, refill};
+use super::{Merge, Stack, refill};
 use crate::cell::{Cell, Packs};
 use crate::kernel::{Outer, Team};
 use crate::params::Storage;
@@ -68,6 +68,10 @@ pub(super) struct Place {
 /// more.
 pub(super) const SMALL: usize = 400_000;
 
+/// Rows of a step below which outputs are copied after all steps: they are in the
+/// cache still.
+const FEW: usize = 4;
+
 /// Rows that a thread must have for the batch to be divided.
 const ROWS: usize = 3;
 
@@ -110,14 +114,15 @@ impl<F: Float> StackCache<F> {
 }
 
 impl<C> Stack<C> {
-    /// Sizes every buffer, loads the initial state, draws the masks.
+    /// Sizes every buffer, loads the initial state, draws the masks. Whether the
+    /// pass goes through the whole sequence at once.
     pub(super) fn begin<F: Float>(
         &self,
         (seq_len, batch): (usize, usize),
         pass: &Pass<'_>,
         state: &State<F>,
         cache: &mut StackCache<F>,
-        most_shares: usize,
+        at_once: bool,
     ) -> Result<()>
     where
         C: Cell<F>,
@@ -133,18 +138,41 @@ impl<C> Stack<C> {
             let key = layer_key(pass, slot.layer).map(|key| key.reverse(slot.reverse));
             dropped.draw(slot, key, self.config.weight_drop);
         }
-        cache.used = self.shares_for(cache).min(most_shares);
+        cache.used = if at_once { self.shares_for(cache) } else { 1 };
+        let newest = at_once && self.hands_on(pass, cache);
         if cache.shares.len() < cache.used {
             cache.shares.resize_with(cache.used, Share::default);
         }
         let (steps, used) = (&cache.steps, cache.used);
         for (i, share) in cache.shares[..used].iter_mut().enumerate() {
             share.steps.set_share(steps, i, used);
-            share.begin(self, pass, state, !pass.inference)?;
+            share.begin(self, pass, state, (!pass.inference, newest))?;
         }
         cache.keeps = !pass.inference;
         cache.trains = !pass.inference;
         Ok(())
+    }
+
+    /// Whether outputs go to where they are read right after their step, so that
+    /// states need not be kept: where nothing is done to them on the way, and no two
+    /// threads write the same rows.
+    fn hands_on<F: Float>(&self, pass: &Pass<'_>, cache: &StackCache<F>) -> bool {
+        let config = &self.config;
+        let zoneout = config.zoneout_hidden > 0.0 || config.zoneout_cell > 0.0;
+        let alone = self.num_directions() == 1 || cache.used > 1 || cache.team.threads() == 1;
+        let steps = &cache.steps;
+        let rows = if steps.seq_len() > 0 {
+            steps.at(0).len()
+        } else {
+            0
+        };
+        pass.inference
+            && pass.dropout.is_none()
+            && config.merge == Merge::Concat
+            && !config.residual
+            && !zoneout
+            && alone
+            && rows >= FEW
     }
 
     /// Among how many threads the rows are dealt.
@@ -223,7 +251,7 @@ impl<C> Stack<C> {
         let fits = cache.keeps
             && cache.used > 0
             && cache.dropped.len() == self.slots.len()
-            && cache.shares().iter().all(|share| share.fits(self, true))
+            && cache.shares().iter().all(|share| share.fits(self))
             && slots.all(|(slot, dropped)| dropped.fits(slot));
         if fits {
             return Ok(());

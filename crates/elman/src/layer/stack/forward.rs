@@ -42,7 +42,7 @@ impl<C> Stack<C> {
                 y.dim()
             )));
         }
-        self.begin((seq_len, batch), pass, state, cache, usize::MAX)?;
+        self.begin((seq_len, batch), pass, state, cache, true)?;
         self.pack(params, cache, false);
         let StackCache {
             team,
@@ -63,6 +63,18 @@ impl<C> Stack<C> {
         let (directions, units) = if d > 1 { (all, &one) } else { (&one, all) };
         team.each(&mut shares[..*used], |_, share| {
             share.steps.gather(x, &mut share.inputs[0]);
+            if share.runs.iter().all(|run| run.newest.is_some()) {
+                let mut reads = |at: usize| {
+                    (
+                        weights(at),
+                        &packs[at],
+                        self.slots[at].initial(params),
+                        units,
+                    )
+                };
+                self.hand_on(share, &y, &mut reads);
+                return;
+            }
             for layer in 0..self.config.num_layers {
                 let (x, steps, starts) = (&share.inputs[layer], &share.steps, &share.starts);
                 let large = self.flop(layer, steps.rows()) >= SMALL;
@@ -79,7 +91,7 @@ impl<C> Stack<C> {
                         starts,
                         team: units,
                     };
-                    slot.run(reads, run, *keeps);
+                    slot.run(reads, run, *keeps, &mut |_, _| {});
                 });
                 self.pass_up(layer, share, 0..share.steps.rows());
             }
@@ -87,6 +99,63 @@ impl<C> Stack<C> {
         });
         self.write_state(cache, state);
         Ok(())
+    }
+
+    /// All layers of a share whose outputs are handed on step by step, to the layer
+    /// above or into `y`.
+    fn hand_on<'a, F: Float>(
+        &self,
+        share: &mut Share<F>,
+        y: &RowsMut<'_, F>,
+        reads: &mut dyn FnMut(usize) -> (Weights<'a, F>, &'a Packs<F>, &'a [F], &'a Team),
+    ) where
+        C: Cell<F>,
+    {
+        let Share {
+            steps,
+            starts,
+            inputs,
+            runs,
+            ..
+        } = share;
+        let (steps, starts) = (&*steps, &*starts);
+        let mut y = y.take(steps.order());
+        for layer in 0..self.config.num_layers {
+            let (read, above) = inputs.split_at_mut(layer + 1);
+            let width = self.layer_size(layer);
+            for (at, slot) in self.slots_of(layer) {
+                let (weights, packs, initial, team) = reads(at);
+                let reads = Reads {
+                    weights,
+                    packs,
+                    initial,
+                    x: &read[layer],
+                    steps,
+                    starts,
+                    team,
+                };
+                let (columns, size) = (self.columns(at), slot.state_size);
+                let mut hand_on = |t: usize, states: &[F]| {
+                    let outputs = states.chunks_exact(size).map(|s| &s[..slot.output_size]);
+                    if let Some(above) = above.first_mut() {
+                        let above = above[span(&steps.at(t), width)].chunks_exact_mut(width);
+                        for (to, h) in above.zip(outputs) {
+                            to[columns.clone()].copy_from_slice(h);
+                        }
+                        return;
+                    }
+                    for (i, h) in outputs.enumerate() {
+                        copy(h, columns.clone(), &mut y.at(t, i));
+                    }
+                    if columns.start == 0 {
+                        for i in steps.at(t).len()..steps.batch() {
+                            y.at(t, i).fill(F::zero());
+                        }
+                    }
+                };
+                slot.run(reads, &mut runs[at], false, &mut hand_on);
+            }
+        }
     }
 
     /// The outputs of a slot, row by row: the first part of its states.
@@ -219,9 +288,15 @@ pub(super) struct Reads<'a, F: Float> {
 const PREPARED: usize = 128 << 10;
 
 impl<C> Slot<C> {
-    /// All steps forward; keeps what was saved, or throws it away.
-    fn run<F: Float>(&self, reads: Reads<'_, F>, run: &mut Run<F>, keeps: bool)
-    where
+    /// All steps forward; keeps what was saved, or throws it away. Where only the
+    /// newest states are kept, `done` has those of each step, (rows of it, S).
+    fn run<F: Float>(
+        &self,
+        reads: Reads<'_, F>,
+        run: &mut Run<F>,
+        keeps: bool,
+        done: &mut dyn FnMut(usize, &[F]),
+    ) where
         C: Cell<F>,
     {
         let steps = reads.steps;
@@ -254,6 +329,10 @@ impl<C> Slot<C> {
             for i in 0..part.len() {
                 let t = if self.reverse { end - 1 - i } else { start + i };
                 self.advance(reads, t, run, first, (keeps, prepared));
+                if run.newest.is_some() {
+                    let (row, rows) = (run.row(steps, t), steps.at(t).len());
+                    done(t, &run.next[span(&(row..row + rows), self.state_size)]);
+                }
             }
         }
     }
@@ -272,7 +351,8 @@ impl<C> Slot<C> {
     {
         let rows = reads.steps.at(t);
         let size = self.state_size;
-        let s = span(&rows, size);
+        let row = run.row(reads.steps, t);
+        let s = span(&(row..row + rows.len()), size);
         self.find_prev(reads, t, run);
         let hidden = !run.mask.is_empty();
         if hidden {
@@ -343,14 +423,14 @@ impl<C> Slot<C> {
             false => t.checked_sub(1),
             true => Some(t + 1).filter(|t| *t < reads.steps.seq_len()),
         };
-        let earlier = earlier.map(|t| reads.steps.at(t));
-        let goes_on = earlier.clone().map_or(0, |e| e.len().min(rows));
+        let goes_on = earlier.map_or(0, |e| reads.steps.at(e).len().min(rows));
+        let earlier = earlier.map(|e| run.row(reads.steps, e));
         let mut afresh = reads.starts.afresh(reads.steps, t, self.reverse).peekable();
-        if let Some(earlier) = &earlier
+        if let Some(earlier) = earlier
             && goes_on == rows
             && afresh.peek().is_none()
         {
-            run.prev[t] = Prev::States(earlier.start);
+            run.prev[t] = Prev::States(earlier);
             return;
         }
         if run.forgets {
@@ -358,8 +438,8 @@ impl<C> Slot<C> {
         }
         let at = run.before.len();
         let mut before = std::mem::take(&mut run.before);
-        if let Some(earlier) = &earlier {
-            let states = &run.states()[earlier.start * size..];
+        if let Some(earlier) = earlier {
+            let states = &run.states()[earlier * size..];
             before.extend_from_slice(&states[..goes_on * size]);
         }
         before.extend_from_slice(&run.state[goes_on * size..rows * size]);
@@ -383,7 +463,8 @@ impl<C> Slot<C> {
             _ => 0,
         };
         let size = self.state_size;
-        let ended = span(&(rows.start + goes_on..rows.end), size);
+        let row = run.row(steps, t);
+        let ended = span(&(row + goes_on..row + rows.len()), size);
         let from = match run.kept.is_empty() {
             true => &run.next,
             false => &run.mixed,

@@ -42,8 +42,10 @@ pub(super) struct Run<F: Float> {
     pub before: Vec<F>,
     /// True where they are thrown away after their step.
     pub forgets: bool,
-    /// The states that the cell came to.
+    /// The states that the cell came to: of all steps, or of the newest two.
     pub next: Vec<F>,
+    /// Where those of the newest two are all that is kept: rows of a step at most.
+    pub newest: Option<usize>,
     /// What the cell saved: of all steps, or in inference of a few.
     pub saved: Vec<F>,
     pub d_state: Vec<F>,
@@ -75,7 +77,15 @@ pub(super) enum Prev {
 }
 
 impl<F: Float> Run<F> {
-    /// The states after every step, (rows, S).
+    /// Where the states after step `t` are: the first row of them.
+    pub fn row(&self, steps: &Steps, t: usize) -> usize {
+        match self.newest {
+            None => steps.at(t).start,
+            Some(most) => t % 2 * most,
+        }
+    }
+
+    /// The states after every step, (rows, S), or after the newest two.
     pub fn states(&self) -> &[F] {
         if self.kept.is_empty() {
             &self.next
@@ -173,7 +183,7 @@ impl<F: Float> Share<F> {
         stack: &Stack<C>,
         pass: &Pass<'_>,
         state: &State<F>,
-        keeps: bool,
+        (keeps, newest): (bool, bool),
     ) -> Result<()> {
         let config = &stack.config;
         self.starts.set(config, &self.steps, state, pass.resets)?;
@@ -188,7 +198,13 @@ impl<F: Float> Share<F> {
             run.prev.resize(steps.seq_len(), Prev::Before(0));
             run.before.clear();
             run.forgets = !keeps;
-            run.next.resize(rows * slot.state_size, F::zero());
+            let most = match steps.seq_len() {
+                0 => 0,
+                _ => steps.at(0).len(),
+            };
+            run.newest = newest.then_some(most);
+            let states = if newest { 2 * most } else { rows };
+            run.next.resize(states * slot.state_size, F::zero());
             let saved = if keeps { rows } else { 0 };
             run.saved.resize(saved * slot.saved_size, F::zero());
             self.inputs[slot.layer].resize(rows * slot.input_size, F::zero());
@@ -203,9 +219,9 @@ impl<F: Float> Share<F> {
         Ok(())
     }
 
-    /// True where the share holds a forward pass of this stack, kept for a way
-    /// back or not.
-    pub fn fits<C>(&self, stack: &Stack<C>, keeps: bool) -> bool {
+    /// True where the share holds a forward pass of this stack that was kept for a
+    /// way back.
+    pub fn fits<C>(&self, stack: &Stack<C>) -> bool {
         let (rows, batch) = (self.steps.rows(), self.steps.batch());
         let mut slots = stack.slots.iter().zip(&self.runs);
         self.runs.len() == stack.slots.len()
@@ -217,7 +233,7 @@ impl<F: Float> Share<F> {
                 self.inputs[slot.layer].len() == rows * slot.input_size
                     && run.state.len() == batch * slot.state_size
                     && run.next.len() == states
-                    && (!keeps || run.saved.len() == rows * slot.saved_size)
+                    && run.saved.len() == rows * slot.saved_size
                     && (masks == [0, 0] || masks == [batch * slot.output_size, states])
                     && (zoneout == [0, 0]
                         || zoneout == [states, states]

@@ -64,7 +64,7 @@ impl<C> Stack<C> {
             inference: false,
             ..*pass
         };
-        self.begin((seq_len, batch), &kept, state, cache, 1)?;
+        self.begin((seq_len, batch), &kept, state, cache, false)?;
         cache.trains = !pass.inference;
         Ok(())
     }

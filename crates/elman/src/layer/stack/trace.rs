@@ -25,8 +25,8 @@ pub struct Trace<F> {
 }
 
 impl<C> Stack<C> {
-    /// Every state and gate of the last forward pass; after one for inference,
-    /// every state.
+    /// Every state and gate of the last forward pass; none after one for inference,
+    /// which keeps no more than the next step reads.
     pub fn trace<F: Float>(&self, cache: &StackCache<F>) -> Vec<Trace<F>>
     where
         C: Cell<F>,
@@ -34,7 +34,7 @@ impl<C> Stack<C> {
         let steps = &cache.steps;
         let mut out = Vec::new();
         let shares = cache.shares();
-        if shares.is_empty() || !shares.iter().all(|s| s.fits(self, cache.keeps)) {
+        if !cache.keeps || shares.is_empty() || !shares.iter().all(|s| s.fits(self)) {
             return out;
         }
         for (at, slot) in self.slots.iter().enumerate() {
@@ -58,9 +58,6 @@ impl<C> Stack<C> {
                 let columns = start..start + part.size();
                 start = columns.end;
                 take(part.name, &Run::states, slot.state_size, columns);
-            }
-            if !cache.keeps {
-                continue;
             }
             let h = slot.cell.hidden_size();
             for (i, name) in slot.cell.saved().into_iter().enumerate() {
