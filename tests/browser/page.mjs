@@ -39,8 +39,8 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
-async function open(file, size, scheme, problems) {
-  const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale: "en-US", reducedMotion: "reduce" });
+async function open(file, size, scheme, problems, hasTouch = false) {
+  const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale: "en-US", reducedMotion: "reduce", hasTouch });
   const page = await context.newPage();
   // A machine that is busy with other things proves nothing.
   page.setDefaultTimeout(180_000);
@@ -489,7 +489,7 @@ for (const name of ["forecaster", "small-forecaster"]) {
   const average = page.locator(`#norms ${stands("/norms/0/factor")}`);
   assert(near(await average.textContent(), trace.norms[0].factor));
   await average.hover();
-  assert.match((await page.textContent("#tip")).replace(/\s/g, ""), /^φ=\(φ1·φ2\)\^\(1\/2\)=\([0-9.]+·[0-9.]+\)\^\(1\/2\)=[0-9.]+$/);
+  assert.match((await page.textContent("#tip")).replace(/\s/g, ""), /^φ=√\(φ1·φ2\)=√\([0-9.]+·[0-9.]+\)=[0-9.]+$/);
   assert(await page.isVisible(`${stands("/norms/0/steps/0/factor")}.lit`), "a factor is lit");
   await average.click();
   assert.equal(`[data-f="${(await focused()).f}"]`, stands("/norms/0/steps/0/factor"));
@@ -710,7 +710,7 @@ const digits = (text) => (text.match(WRITTEN) ?? []).map((t) => t.replaceAll("�
 function collect(json, known) {
   if (typeof json === "number") {
     const few = Math.abs(json) < 1e-4 || Math.abs(json) >= 1e6 ? json.toExponential(4).replace(/\.?0*e/, "e") : String(Number(json.toPrecision(5)));
-    for (const text of json === 0 ? ["0"] : [few, json.toExponential(1), String(json)]) known.add(text.replace("e+", "e"));
+    for (const text of json === 0 ? ["0"] : [few, json.toExponential(1), String(json), String(Number(json.toPrecision(12)))]) known.add(text.replace("e+", "e"));
   } else if (typeof json === "string") digits(json).forEach((t) => known.add(t));
   else if (json) Object.values(json).forEach((x) => collect(x, known));
 }
@@ -771,6 +771,24 @@ for (const { name, flags } of CASES) {
   await context.close();
 }
 assert(looked > 20_000, `${looked} numbers`);
+
+// A finger tells first, and goes with a second touch.
+{
+  const problems = [], { context, page } = await open(`${folder}/worked.html`, SIZES.phone, "light", problems, true);
+  const at = await page.evaluate(() => FIGURES.findIndex((f) => f.path.join("/") === "norms/0/steps/1/factor"));
+  const factor = page.locator(`[data-f="${at}"]`);
+  await factor.tap();
+  assert.match(await page.textContent("#tip"), /‖dL\/dh2\[next\]‖ \/ ‖dL\/dh3‖/);
+  assert(await page.isVisible("#tip"));
+  assert.equal(await page.$("#list .held"), null, "the first touch tells only");
+  await page.locator("h1").tap();
+  assert(await page.isHidden("#tip"));
+  await factor.tap();
+  await factor.tap();
+  assert(await page.isVisible("#list .held"), "the second one goes");
+  assert.deepEqual(problems, []);
+  await context.close();
+}
 
 await browser.close();
 console.log("the page does what it should");

@@ -468,7 +468,8 @@ pub struct ExplainArgs {
     /// Only the finite differences of all gradients
     #[arg(long, help_heading = "Output")]
     pub check: bool,
-    /// Write one page of HTML, with all of it, in place of the text
+    /// Write one page of HTML, with all of it, in place of the text; folders are
+    /// made if missing
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
     /// Replace FILE even where elman did not write it

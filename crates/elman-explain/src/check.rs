@@ -61,8 +61,8 @@ pub struct Farthest {
 pub struct Finite {
     /// One for each number; `None` at a kink.
     pub numbers: Vec<Option<f64>>,
-    /// max|a - b| / max|b|.
-    pub difference: f64,
+    /// max|a - b| / max|b|; none where every number is at a kink.
+    pub difference: Option<f64>,
 }
 
 /// The losses on both sides, up and down, and their difference over the way between
@@ -143,14 +143,14 @@ pub(crate) fn metered(
         let apart = |i: usize| numbers[i].map(|f| (f - node.numbers[i]).abs());
         let apart = (0..numbers.len()).filter_map(|i| Some((apart(i)?, i)));
         let farthest = apart.max_by(|a, b| a.0.total_cmp(&b.0));
-        let difference = farthest.map_or(0.0, |(apart, _)| apart / largest);
+        let difference = farthest.map(|(apart, _)| apart / largest);
         check.numbers += numbers.iter().flatten().count();
         check.skipped += numbers.iter().filter(|n| n.is_none()).count();
-        if difference >= check.largest {
+        if let (Some(difference), Some((_, place))) = (difference, farthest)
+            && difference >= check.largest
+        {
             (check.largest, check.at) = (difference, node.symbol.clone());
-            if let Some((_, place)) = farthest
-                && let Some([up, down, finite]) = sides[place]
-            {
+            if let Some([up, down, finite]) = sides[place] {
                 check.farthest = Farthest {
                     id,
                     place,

@@ -16,6 +16,16 @@ const WRITTEN: usize = 6;
 /// The symbol of a number of connectivity: of a prediction, by an input.
 pub const DERIVATIVE: &str = "‖d{0} / d{1}‖";
 
+/// A number as it stands before a root.
+fn raised(n: usize) -> String {
+    let digit = |c: char| {
+        "⁰¹²³⁴⁵⁶⁷⁸⁹"
+            .chars()
+            .nth(c.to_digit(10).unwrap_or(0) as usize)
+    };
+    n.to_string().chars().filter_map(digit).collect()
+}
+
 /// What a figure is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -193,12 +203,17 @@ impl Made<'_> {
         };
         let template = match count {
             1 => "{0}".to_owned(),
-            _ => format!("({})^(1/{count})", written.join(" · ")),
+            2 => format!("√({})", written.join(" · ")),
+            _ => format!("{}√({})", raised(count), written.join(" · ")),
         };
         let at = format!("/norms/{k}/factor");
         let mean = self.add(at, "φ".into(), template, factors, n.factor);
-        // One threshold is the other's inverse; a factor of 0 crosses it at once.
-        let template = format!("max(1, ⌈ln({EXPLODING}) / |ln({{0}})|⌉)");
+        // One threshold is the other's inverse. A factor of 0 crosses it at once, and
+        // has no logarithm.
+        let template = match n.factor {
+            Some(0.0) => String::new(),
+            _ => format!("⌈ln({EXPLODING}) / |ln({{0}})|⌉"),
+        };
         let crossed = n.crossed_after.map(|steps| steps as f64);
         let at = format!("/norms/{k}/crossed_after");
         self.add(at, "n".into(), template, vec![mean], crossed);

@@ -215,21 +215,8 @@ fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> R
         .iter()
         .map(|p| p.loss)
         .fold(f64::NEG_INFINITY, f64::max);
-    let turns = points.windows(3).filter_map(|three| {
-        let [left, middle, right] = three else {
-            return None;
-        };
-        let minimum = middle.loss < left.loss && middle.loss <= right.loss;
-        let maximum = middle.loss > left.loss && middle.loss >= right.loss;
-        (minimum || maximum).then_some(Turn {
-            w: middle.w,
-            loss: middle.loss,
-            minimum,
-            global: middle.loss == if minimum { lowest } else { highest },
-        })
-    });
     Ok(Curve {
-        turns: turns.collect(),
+        turns: turns(&points, [lowest, highest]),
         name,
         symbol: String::new(),
         points,
@@ -237,4 +224,35 @@ fn curve(subject: &Subject, recorded: &[Recorded], name: String, at: usize) -> R
         lr: subject.lr,
         path,
     })
+}
+
+/// Slopes below this part of the steepest one are rounding.
+const FLAT: f64 = 1e-10;
+
+/// Where the slope changes its sign: of the points from the last one with the old
+/// sign to the first one with the new, the lowest or the highest.
+fn turns(points: &[Point], [lowest, highest]: [f64; 2]) -> Vec<Turn> {
+    let steepest = points.iter().fold(0.0, |m: f64, p| m.max(p.slope.abs()));
+    let sloping = points.iter().enumerate();
+    let sloping = sloping.filter(|(_, p)| p.slope.abs() > FLAT * steepest);
+    let sloping: Vec<usize> = sloping.map(|(i, _)| i).collect();
+    let pairs = sloping.windows(2).filter_map(|pair| {
+        let part = &points[pair[0]..=pair[1]];
+        let minimum = part[0].slope < 0.0;
+        if minimum == (part[part.len() - 1].slope < 0.0) {
+            return None;
+        }
+        let loss = |a: &&Point, b: &&Point| a.loss.total_cmp(&b.loss);
+        let (turn, global) = match minimum {
+            true => (part.iter().min_by(loss)?, lowest),
+            false => (part.iter().max_by(loss)?, highest),
+        };
+        Some(Turn {
+            w: turn.w,
+            loss: turn.loss,
+            minimum,
+            global: turn.loss == global,
+        })
+    });
+    pairs.collect()
 }

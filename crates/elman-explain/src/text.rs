@@ -49,6 +49,12 @@ pub fn long(x: f64) -> String {
     }
 }
 
+/// A number as it was given: dividing and multiplying it again has left twelve
+/// digits of it.
+pub(crate) fn given(x: f64) -> String {
+    long(format!("{x:.11e}").parse().unwrap_or(x))
+}
+
 /// A learning rate with all its digits, but without a line of zeros.
 pub(crate) fn rate(x: f64) -> String {
     match x.abs() {

@@ -2,8 +2,8 @@
 
 use crate::norms::{Judged, Norms, Verdict};
 use crate::overview::Heat;
-use crate::text::{bracketed, count, power, short, tiny};
-use crate::trace::document::{Pass, Value};
+use crate::text::{bracketed, count, given, power, short, tiny};
+use crate::trace::document::{About, Pass, Value};
 use crate::trace::graph::Origin;
 use crate::trace::{Tensor, Trace};
 use elman::{Error, Result};
@@ -75,12 +75,24 @@ impl View {
         for (flag, asked) in flags {
             if asked && !about.readable {
                 return Err(Error::option(format!(
-                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead, or make the model or the input smaller, like --hidden 1",
-                    about.numbers, about.most
+                    "{flag}: this training step has {} numbers, more than the {} that can be read one by one; leave it out to see heat maps of states and gates, gradient norms and connectivity instead, or {}",
+                    about.numbers,
+                    about.most,
+                    smaller(about)
                 )));
             }
         }
         Ok(())
+    }
+}
+
+/// What makes a step small enough to be read.
+fn smaller(about: &About) -> &'static str {
+    match about.seed {
+        Some(_) => "make the model or the input smaller, like --hidden 1",
+        None => {
+            "give the model of the file less input, or explain a small one of the same cell, like --hidden 1 without a file"
+        }
     }
 }
 
@@ -284,21 +296,27 @@ pub fn render(trace: &Trace, view: View) -> Result<String> {
 fn about(t: &mut Text, trace: &Trace) {
     let a = &trace.about;
     t.heading(&format!("{}, {}", a.network, a.configuration));
+    // What a forecaster reads has been scaled in single precision.
+    let one = |x: &f64| match a.forecast {
+        Some(_) => short(*x),
+        None => given(*x),
+    };
     let steps = a
         .input
         .iter()
-        .map(|r| r.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" "));
+        .map(|r| r.iter().map(one).collect::<Vec<_>>().join(" "));
     let steps: Vec<String> = steps.collect();
     let several = a.input.iter().any(|r| r.len() > 1);
     let input = steps.join(if several { ", " } else { " " });
-    let join = |all: &[f64]| all.iter().map(|x| short(*x)).collect::<Vec<_>>().join(" ");
+    let target: Vec<String> = a.target.iter().map(one).collect();
+    let prediction: Vec<String> = a.prediction.iter().map(|x| short(*x)).collect();
     if a.readable {
         t.words(
             2,
             &format!(
                 "[{input}] → [{}], predicted [{}]",
-                join(&a.target),
-                join(&a.prediction)
+                target.join(" "),
+                prediction.join(" ")
             ),
         );
     } else {
@@ -314,7 +332,7 @@ fn about(t: &mut Text, trace: &Trace) {
     let seed = a.seed.map_or(String::new(), |s| {
         format!(", parameters as PyTorch draws them with seed {s}")
     });
-    let scale = short(a.scale);
+    let scale = given(a.scale);
     t.words(
         2,
         &format!(
@@ -335,8 +353,8 @@ fn about(t: &mut Text, trace: &Trace) {
     }
     if !a.readable {
         t.words(2, &format!(
-            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm, and a smaller model or input, like --hidden 1, every number with its formula",
-            a.numbers, a.most
+            "{} numbers are more than the {} that can be read one by one: heat maps and norms in their place; --json has every state, gate and norm; to see every number with its formula, {}",
+            a.numbers, a.most, smaller(a)
         ));
     }
 }
@@ -475,11 +493,17 @@ fn norms(t: &mut Text, trace: &Trace) {
                 "A step back multiplies by {} on average, so nothing is lost.",
                 short(f)
             ),
+            _ if n.steps.len() > 1 => {
+                "The gradient is zero, so there is nothing to judge by.".to_owned()
+            }
             _ => "There is no step back to judge by.".to_owned(),
         };
         t.words(4, &format!("Vanishing: the factors up to a step multiply to less than {low}; exploding: to more than {high}. {why}"));
         if trace.about.configuration == "one-to-many" && n.enters == Origin::Loss {
             t.words(4, "What comes back through the prediction, which the next step reads, counts as of this step.");
+        }
+        if n.reverse {
+            t.words(4, "This direction goes from the end: its next step is the one before in time, its last one step 1.");
         }
         if n.state == Judged::Both {
             t.words(4, "d(h, c) is what a step hands on: dL/dh, and of dL/dc what comes from the next step, as the rest comes through h.");
@@ -636,8 +660,8 @@ fn training(t: &mut Text, trace: &Trace) {
 fn checked(t: &mut Text, trace: &Trace) {
     let Some(check) = &trace.check else { return };
     t.heading("Every gradient beside its central finite difference");
-    for v in trace.of(Pass::Backward).filter(|v| v.difference.is_some()) {
-        let apart = v.difference.map_or("–".into(), tiny);
+    for v in trace.of(Pass::Backward).filter(|v| !v.finite.is_empty()) {
+        let apart = v.difference.map_or("kinks".into(), tiny);
         let width = t.view.width.saturating_sub(14);
         let _ = writeln!(t.out, "  {:width$} {apart}", v.symbol);
     }

@@ -379,7 +379,7 @@ fn frame(subject: &Subject, step: usize, recorded: &Recorded) -> Result<Frame> {
     let followed = subject.target.len() * subject.input.len() <= FOLLOWED;
     Ok(Frame {
         step,
-        loss: recorded.loss,
+        loss: traced.forward.graph.nodes[traced.forward.loss].numbers[0],
         prediction: subject.in_units(&recorded.prediction),
         numbers: nodes.map(|n| n.numbers.clone()).collect(),
         norms: norms::norms(&traced),
@@ -501,7 +501,7 @@ fn values(subject: &Subject, step: &Step, finite: &[Option<check::Finite>]) -> V
                 parts
             },
             finite: finite.as_ref().map_or_else(Vec::new, |f| f.numbers.clone()),
-            difference: finite.as_ref().map(|f| f.difference),
+            difference: finite.as_ref().and_then(|f| f.difference),
         }
     };
     finite.iter().enumerate().map(of).collect()

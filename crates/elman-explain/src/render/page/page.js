@@ -65,7 +65,9 @@ const num = x => {
   const t = Math.abs(x) < 1e-4 || Math.abs(x) >= 1e6 ? x.toExponential(4).replace(/\.?0*e/, "e") : String(Number(x.toPrecision(5)));
   return t.replaceAll("-", "−");
 };
-const tiny = x => x.toExponential(1).replaceAll("-", "−");
+// A number as it was given: dividing and multiplying it again has left twelve digits.
+const given = x => String(Number(x.toPrecision(12))).replaceAll("-", "−");
+const tiny = x => x === null || x === undefined ? "–" : x.toExponential(1).replaceAll("-", "−");
 const F = () => frame(S.frame);
 const at = (v, i) => F().numbers[V[v].begins + i];
 // The number of a figure; of an operand.
@@ -98,16 +100,16 @@ function texts() {
 }
 function tiles() {
   // A number in the units of the input; pointing at it shows the value it is of.
-  const unit = (x, v, i) => `<button class="plain" data-o="${v.id}:${i}">${num(x)}</button>`;
+  const unit = (text, v, i) => `<button class="plain" data-o="${v.id}:${i}">${text}</button>`;
   const of = role => V.filter(v => v.role === role), flat = all => all.flatMap(v => v.labels.map((_, i) => [v, i]));
-  const join = (numbers, places) => numbers.map((x, i) => unit(x, ...places[i])).join(" ");
+  const join = (numbers, places, show = given) => numbers.map((x, i) => unit(show(x), ...places[i])).join(" ");
   const rows = [];
   if (A.readable) {
     const inputs = flat(of("input")), features = A.input[0].length;
     // What a forecaster reads and predicts has a section of its own.
     const input = A.forecast ? "" : A.input.map((row, t) => join(row, inputs.slice(t * features))).join(features > 1 ? ", " : " ");
-    if (!A.forecast) rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")))]);
-  } else rows.push(["t_params", num(A.parameters)]);
+    if (!A.forecast) rows.push(["t_input", `[${input}] → ${join(A.target, flat(of("target")))}`], ["t_prediction", join(F().prediction, flat(of("prediction")), num)]);
+  } else rows.push(["t_params", String(A.parameters)]);
   rows.push(["t_loss", A.readable ? `<button class="plain" data-n="${of("loss")[0].id}:0">${num(F().loss)}</button>` : num(F().loss)]);
   if (D.check) rows.push([S.frame ? "t_check_first" : "t_check", pointable("/check/largest", tiny(D.check.largest))]);
   $("tiles").innerHTML = rows.map(([k, v]) => `<div><dt>${w(k)}</dt><dd data-grid>${v}</dd></div>`).join("");
@@ -235,6 +237,8 @@ function told(v, i) {
     s += `<div class="formula"><span class="eq">=</span> ${fill(v, i, label)}<br><span class="eq">=</span> ${fill(v, i, signed, number)}`;
     if (S.frame === 0 && x.parts[i] && x.parts[i].length) s += `<br><span class="eq">=</span> ${x.parts[i].map(bracketed).join(" + ")}`;
     s += `<br><span class="eq">=</span> <b>${num(n)}</b></div>`;
+    // A sum of which nearly all cancels: its terms are shown to five digits.
+    if (/ [+−] /.test(x.template) && operands.some(o => Math.abs(n) < 1e-3 * Math.abs(read(o)))) s += `<p class="soft">${w("cancels")}</p>`;
     if (operands.length) s += chips(operands);
   } else s += `<div class="formula">${w("is_given")} <b>${num(n)}</b></div>`;
   if (x.finite.length && S.frame === 0) s += `<h3>${w("finite")}</h3><div class="formula">${w("is_finite", { w: label([x.of, i]) })}<br><span class="eq">=</span> ${x.finite[i] === null ? w("kink") : num(x.finite[i])} <span class="dim">${w("apart")} ${tiny(x.difference)}</span></div>`;
@@ -249,7 +253,7 @@ function explained(k) {
   const f = FIGURES[k], [what, i, field] = f.path, eq = '<span class="eq">=</span> ';
   // A mean may be of other steps than at the first training step.
   const same = what !== "norms" || field !== "factor" || F().norms[i].steps.filter(s => s.factor !== null).length === f.operands.length;
-  const formula = f.template && same && f.operands.every(o => read(o) !== null) ? `${eq}${filled(f.template, f.operands, label)}<br>${eq}${f.filled ? esc(f.filled) : filled(f.template, f.operands, signed, number)}<br>` : "";
+  const formula = f.template && same && f.operands.every(o => read(o) !== null && (field !== "crossed_after" || read(o) !== 0)) ? `${eq}${filled(f.template, f.operands, label)}<br>${eq}${f.filled ? esc(f.filled) : filled(f.template, f.operands, signed, number)}<br>` : "";
   const parts = f.filled ? f.operands.filter(o => o.length < 2).map(o => FIGURES[o[0]]).filter(p => p.template).map(p => `<div class="formula">${math(p.symbol)}<br>${eq}${filled(p.template, p.operands, label)}<br>${eq}${esc(p.filled)}</div>`).join("") : "";
   const word = TOLD[what];
   return `<div class="sym">${math(f.symbol)}</div><div class="formula">${formula}${eq}<b>${what === "check" ? tiny(f.fixed) : num(figure(k))}</b></div>${parts}${word ? `<p>${w(word)}</p>` : ""}`;
@@ -291,7 +295,7 @@ function trail() {
   return S.trail.length ? `<nav class="trail" aria-label="${esc(w("way_here"))}"><button class="chip" data-back="${S.trail.length - 1}">← ${w("go_back")}</button> ${first ? "… › " : ""}${S.trail.slice(first).map((t, i) => `<button class="crumb" data-back="${first + i}">${name(t)}</button> › `).join("")}</nav>` : "";
 }
 function inspect(html) {
-  $("inside").innerHTML = (S.held ? trail() : "") + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
+  $("inside").innerHTML = trail() + html + (S.held ? `<p></p><button class="btn" data-release>${w("release")}</button>` : "");
   $("inside").scrollTop = 0;
   fold();
 }
@@ -537,7 +541,7 @@ function norms() {
       box.append(card);
       rove(card);
     }
-    const p = el("p", "soft", n.factor === null ? w("why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: mean(n, k), n: w(n.crossed_after === 1 ? "one_step_back" : "steps_back", { n: pointable(`/norms/${k}/crossed_after`, n.crossed_after) }) }) + (n.state === "(h, c)" ? " " + w("why_joint") : "") + (A.configuration === "one-to-many" && n.enters === "loss" ? " " + w("why_read") : ""));
+    const p = el("p", "soft", n.factor === null ? w(n.count > 1 ? "why_zero" : "why_none") : w(n.crossed_after === null ? "why_kept" : WHY[n.enters], { f: mean(n, k), n: w(n.crossed_after === 1 ? "one_step_back" : "steps_back", { n: pointable(`/norms/${k}/crossed_after`, n.crossed_after) }) }) + (n.reverse ? " " + w("why_reverse") : "") + (n.state === "(h, c)" ? " " + w("why_joint") : "") + (A.configuration === "one-to-many" && n.enters === "loss" ? " " + w("why_read") : ""));
     p.dataset.grid = "";
     box.append(p);
     rove(p);
@@ -549,10 +553,11 @@ function norms() {
 // size on a phone.
 function plot(box, series, marks, xlab, ylab, { log, from, names = num } = {}) {
   const padding = getComputedStyle(box), inner = box.clientWidth - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight);
-  const Wd = Math.max(240, Math.min(736, inner)), H = 300, l = 84, r = 16, t = 34, b = 46;
+  const Wd = Math.max(240, Math.min(736, inner)), H = 300, r = 16, t = 34, b = 46;
   const pts = series.flatMap(s => s.points).concat(marks);
   const xs = pts.map(p => p[0]), ys = pts.map(p => p[1]);
   const x0 = Math.min(...xs), x1 = Math.max(...xs), y0 = from === undefined ? Math.min(...ys) : from, y1 = Math.max(...ys);
+  const l = Math.max(84, 16 + 8 * Math.max(num(y0).length, num(y1).length));
   const up = log ? Math.log10 : y => y;
   const X = x => l + (x - x0) / ((x1 - x0) || 1) * (Wd - l - r), Y = y => H - b - (up(y) - up(y0)) / ((up(y1) - up(y0)) || 1) * (H - t - b);
   const text = (x, y, anchor, words) => `<text x="${x}" y="${y}" text-anchor="${anchor}">${esc(words)}</text>`;
@@ -573,7 +578,7 @@ function landscape() {
   const k = S.roll;
   c.balls.forEach((b, i) => marks.push([...p(b[k < 0 ? 0 : Math.min(k, b.length - 1)]), i ? "--back" : "--upd", 8]));
   if (c.path[S.frame]) marks.push([...p(c.path[S.frame]), "--accent", 5]);
-  plot($("landscape"), [{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, `${c.symbol} · ${c.name}`, "L");
+  plot($("landscape"), [{ points: c.points.map(p), ink: "--ink" }, { points: c.path.map(p), ink: "--accent", dots: 1 }], marks, innerWidth < 480 ? c.symbol : `${c.symbol} · ${c.name}`, "L");
 }
 function losses() { plot($("losses"), [{ points: D.training.map(([loss], step) => [step, loss]), ink: "--accent" }], [[F().step, F().loss, "--back", 5]], w("train_step"), "L", { from: 0 }); }
 function tables() {
@@ -626,10 +631,15 @@ document.addEventListener("focusin", e => {
   point(e);
 });
 document.addEventListener("scroll", beside, { passive: true, capture: true });
+// What the box tells of when a finger comes down: a first touch tells, a second
+// one goes there.
+document.addEventListener("pointerdown", () => { S.told = $("tip").hidden ? null : S.away; }, { passive: true, capture: true });
 document.addEventListener("click", e => {
   const q = s => e.target.closest(s);
   let b;
-  if ((b = q(POINTED))) {
+  if (!q(POINTED)) $("tip").hidden = true;
+  if ((b = q(POINTED)) && e.pointerType === "touch" && !b.closest(".lab") && S.told !== b) { stop(); point(e); }
+  else if ((b = q(POINTED))) {
     stop();
     $("tip").hidden = true;
     const { to, first } = pointed(b), [v, i] = to || [];
