@@ -224,32 +224,73 @@ impl<F: Float> Packed<F> {
         Blocks::new(self.full(), width, len)
     }
 
+    /// Copies a matrix to row `row` of a group, some rows at a time, so that both
+    /// sides stay in the cache.
     fn put(&mut self, b: Matrix<'_, F>, row: usize, group: usize) {
-        let (lanes, vectors, groups) = (Self::LANES, self.vectors(), self.groups);
-        let (width, len) = (self.width(), self.panel_len());
-        if b.rows == 0 {
-            return;
-        }
-        for first in (0..b.cols).step_by(lanes) {
-            let count = lanes.min(b.cols - first);
-            let vector = first % width / lanes * groups + group;
-            let at = first / width * len + (row * vectors + vector) * lanes;
-            let panel = &mut self.full()[at..];
-            if b.col_stride == 1 {
-                for (k, to) in panel.chunks_mut(vectors * lanes).take(b.rows).enumerate() {
-                    let from = &b.data[k * b.row_stride + first..][..count];
-                    to[..count].copy_from_slice(from);
+        let (lanes, groups, repeats) = (Self::LANES, self.groups, self.repeats);
+        let (stride, len) = (self.vectors() * lanes, self.panel_len());
+        let data = self.full();
+        for k in (0..b.rows).step_by(TOGETHER) {
+            let rows = TOGETHER.min(b.rows - k);
+            let (mut panel, mut repeat) = ((row + k) * stride + group * lanes, 0);
+            for first in (0..b.cols).step_by(lanes) {
+                let count = lanes.min(b.cols - first);
+                let from = &b.data[k * b.row_stride + first * b.col_stride..];
+                let to = &mut data[panel + repeat * groups * lanes..];
+                if b.col_stride == 1 {
+                    for i in 0..rows {
+                        copy(&from[i * b.row_stride..][..count], &mut to[i * stride..]);
+                    }
+                } else if b.row_stride == 1 && count == lanes {
+                    match lanes {
+                        8 => turn::<F, 8>(from, b.col_stride, rows, to, stride),
+                        _ => turn::<F, 4>(from, b.col_stride, rows, to, stride),
+                    }
+                } else {
+                    for lane in 0..count {
+                        for i in 0..rows {
+                            to[i * stride + lane] = from[i * b.row_stride + lane * b.col_stride];
+                        }
+                    }
                 }
-            } else {
-                for lane in 0..count {
-                    let from = b.data[(first + lane) * b.col_stride..]
-                        .iter()
-                        .step_by(b.row_stride);
-                    let to = panel[lane..].iter_mut().step_by(vectors * lanes);
-                    to.zip(from).take(b.rows).for_each(|(to, from)| *to = *from);
+                repeat += 1;
+                if repeat == repeats {
+                    (panel, repeat) = (panel + len, 0);
                 }
             }
         }
+    }
+}
+
+/// Rows that are copied together.
+const TOGETHER: usize = 16;
+
+/// Copies to where there is room for a vector; a whole one without a call.
+#[inline(always)]
+fn copy<F: Float>(from: &[F], to: &mut [F]) {
+    fn whole<F: Copy, const N: usize>(from: &[F], to: &mut [F]) -> Option<()> {
+        *to.first_chunk_mut::<N>()? = *<&[F; N]>::try_from(from).ok()?;
+        Some(())
+    }
+    let done = whole::<F, 8>(from, to).or_else(|| whole::<F, 4>(from, to));
+    if done.is_none() {
+        to[..from.len()].copy_from_slice(from);
+    }
+}
+
+/// Copies `N` columns that lie `apart`, each of which follows itself in memory,
+/// into rows.
+#[inline(always)]
+fn turn<F: Float, const N: usize>(
+    from: &[F],
+    apart: usize,
+    rows: usize,
+    to: &mut [F],
+    stride: usize,
+) {
+    let columns: [&[F]; N] = std::array::from_fn(|lane| &from[lane * apart..][..rows]);
+    for i in 0..rows {
+        to[i * stride..][..N].copy_from_slice(&columns.map(|column| column[i]));
     }
 }
 

@@ -139,13 +139,16 @@ impl<C> Stack<C> {
             dropped.draw(slot, key, self.config.weight_drop);
         }
         cache.used = if at_once { self.shares_for(cache) } else { 1 };
-        let newest = at_once && self.hands_on(pass, cache);
+        let hands_on = at_once && self.hands_on(pass, cache);
+        // Then inference needs no states but those that the next step reads.
+        let newest = hands_on && pass.inference && pass.dropout.is_none();
         if cache.shares.len() < cache.used {
             cache.shares.resize_with(cache.used, Share::default);
         }
         let (steps, used) = (&cache.steps, cache.used);
         for (i, share) in cache.shares[..used].iter_mut().enumerate() {
             share.steps.set_share(steps, i, used);
+            share.hands_on = hands_on;
             share.begin(self, pass, state, (!pass.inference, newest))?;
         }
         cache.keeps = !pass.inference;
@@ -153,9 +156,9 @@ impl<C> Stack<C> {
         Ok(())
     }
 
-    /// Whether outputs go to where they are read right after their step, so that
-    /// states need not be kept: where nothing is done to them on the way, and no two
-    /// threads write the same rows.
+    /// Whether outputs go to where they are read right after their step, while they
+    /// are in the cache: where nothing is done to them on the way, and no two threads
+    /// write the same rows.
     fn hands_on<F: Float>(&self, pass: &Pass<'_>, cache: &StackCache<F>) -> bool {
         let config = &self.config;
         let zoneout = config.zoneout_hidden > 0.0 || config.zoneout_cell > 0.0;
@@ -166,8 +169,8 @@ impl<C> Stack<C> {
         } else {
             0
         };
-        pass.inference
-            && pass.dropout.is_none()
+        let dropped = config.dropout > 0.0 && pass.dropout.is_some();
+        !dropped
             && config.merge == Merge::Concat
             && !config.residual
             && !zoneout

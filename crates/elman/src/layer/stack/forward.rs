@@ -63,7 +63,7 @@ impl<C> Stack<C> {
         let (directions, units) = if d > 1 { (all, &one) } else { (&one, all) };
         team.each(&mut shares[..*used], |_, share| {
             share.steps.gather(x, &mut share.inputs[0]);
-            if share.runs.iter().all(|run| run.newest.is_some()) {
+            if share.hands_on {
                 let mut reads = |at: usize| {
                     (
                         weights(at),
@@ -72,7 +72,7 @@ impl<C> Stack<C> {
                         units,
                     )
                 };
-                self.hand_on(share, &y, &mut reads);
+                self.hand_on(share, *keeps, &y, &mut reads);
                 return;
             }
             for layer in 0..self.config.num_layers {
@@ -91,7 +91,7 @@ impl<C> Stack<C> {
                         starts,
                         team: units,
                     };
-                    slot.run(reads, run, *keeps, &mut |_, _| {});
+                    slot.run(reads, run, *keeps, None);
                 });
                 self.pass_up(layer, share, 0..share.steps.rows());
             }
@@ -106,6 +106,7 @@ impl<C> Stack<C> {
     fn hand_on<'a, F: Float>(
         &self,
         share: &mut Share<F>,
+        keeps: bool,
         y: &RowsMut<'_, F>,
         reads: &mut dyn FnMut(usize) -> (Weights<'a, F>, &'a Packs<F>, &'a [F], &'a Team),
     ) where
@@ -153,7 +154,7 @@ impl<C> Stack<C> {
                         }
                     }
                 };
-                slot.run(reads, &mut runs[at], false, &mut hand_on);
+                slot.run(reads, &mut runs[at], keeps, Some(&mut hand_on));
             }
         }
     }
@@ -288,14 +289,14 @@ pub(super) struct Reads<'a, F: Float> {
 const PREPARED: usize = 128 << 10;
 
 impl<C> Slot<C> {
-    /// All steps forward; keeps what was saved, or throws it away. Where only the
-    /// newest states are kept, `done` has those of each step, (rows of it, S).
+    /// All steps forward; keeps what was saved, or throws it away. `done` has the
+    /// states of each step, (rows of it, S), right after it.
     fn run<F: Float>(
         &self,
         reads: Reads<'_, F>,
         run: &mut Run<F>,
         keeps: bool,
-        done: &mut dyn FnMut(usize, &[F]),
+        mut done: Option<&mut dyn FnMut(usize, &[F])>,
     ) where
         C: Cell<F>,
     {
@@ -329,7 +330,7 @@ impl<C> Slot<C> {
             for i in 0..part.len() {
                 let t = if self.reverse { end - 1 - i } else { start + i };
                 self.advance(reads, t, run, first, (keeps, prepared));
-                if run.newest.is_some() {
+                if let Some(done) = &mut done {
                     let (row, rows) = (run.row(steps, t), steps.at(t).len());
                     done(t, &run.next[span(&(row..row + rows), self.state_size)]);
                 }

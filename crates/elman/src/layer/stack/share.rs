@@ -16,6 +16,8 @@ use std::ops::Range;
 pub(super) struct Share<F: Float> {
     pub steps: Steps,
     pub starts: Starts,
+    /// Whether outputs go on right after their step.
+    pub hands_on: bool,
     /// Input of every layer, (rows, width).
     pub inputs: Vec<Vec<F>>,
     /// Masks between layers (0 or 1/(1-p)); empty where nothing is dropped.
