@@ -4,22 +4,30 @@
     python3 benchmarks/scaling.py [--cell lstm] [--hidden-size 128]
 
 Each line is a row of `elman bench --json`; `per step` is its time for one row and step, and the last column the quotient
-by the line before it: 1 where time is linear. Needs Python alone.
+by the line before it: 1 where time is linear. Then one thread and two take turns, for the cells and modes of some rows of
+the grid: the median of the rounds' quotients is how many times as fast two are. Needs Python alone.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
+import statistics
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def measure(elman, rounds, **flags):
-    """The quickest median of some rounds, in seconds, and the valid steps of all rows."""
+def bench(elman, **flags):
+    """What `elman bench --json` prints of one row."""
     words = [str(word) for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)]
     command = [elman, "bench", "--json", "--quiet", "--quick", *words]
-    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def measure(elman, rounds, **flags):
+    """The quickest median of some rounds, in seconds, and the valid steps of all rows."""
+    runs = [bench(elman, **flags) for _ in range(rounds)]
     per_step = 2 * {"rnn": 1, "gru": 3, "lstm": 4}[flags["cell"]] * flags["hidden_size"]
     per_step *= flags["input_size"] + flags["hidden_size"]
     per_step *= 1 if flags["mode"] == "infer" else 3
@@ -32,6 +40,7 @@ def main():
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", default="medium,large,deep,end-to-end", help="rows of the grid for the threads")
     parser.add_argument("--elman", default=str(ROOT / "target/release/elman"))
     args = parser.parse_args()
     base = {
@@ -48,8 +57,6 @@ def main():
         "rows": [{"batch": n} for n in (8, 16, 32, 64, 128)],
         "steps, training": [{"mode": "train", "seq_len": n} for n in (50, 100, 200, 400)],
         "lengths: all, then from a quarter": [{"mode": "train"}, {"mode": "packed"}],
-        "threads": [{"threads": n, "seq_len": 400} for n in (1, 2)],
-        "threads, training": [{"mode": "train", "threads": n, "seq_len": 400} for n in (1, 2)],
     }.items():
         print(name)
         before = None
@@ -60,6 +67,20 @@ def main():
             words = " ".join(f"{key} {value}" for key, value in change.items())
             print(f"  {words:24} {seconds * 1e3:10.3f} ms  {each * 1e9:8.1f} ns per step {quotient}", flush=True)
             before = each
+    threads(args.elman, args.rounds, args.rows.split(","))
+
+
+def threads(elman, rounds, rows):
+    """How many times as fast two threads are, in turns with one."""
+    print("two threads, against one")
+    every = list(itertools.product(("infer", "train", "packed"), ("rnn", "gru", "lstm")))
+    for row in rows:
+        for mode, cell in every if row != "end-to-end" else [("train", "lstm")]:
+            flags = {"row": row, "cell": cell, "mode": mode}
+            pairs = [[bench(elman, **flags, threads=n)["seconds"] for n in (1, 2)] for _ in range(rounds)]
+            one, two = (1e3 * min(times) for times in zip(*pairs))
+            quotient = statistics.median(first / second for first, second in pairs)
+            print(f"  {row:10} {cell:4} {mode:6} {one:10.3f} ms {two:10.3f} ms {quotient:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -250,6 +250,40 @@ fn threads_change_no_byte() {
     }
 }
 
+/// A batch that is one block is divided inside of the layers.
+#[test]
+fn threads_change_no_byte_of_few_rows() {
+    let config = SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 40),
+        readout: Readout::EveryStep,
+        outputs: 1,
+        head_dropout: 0.1,
+        skip: None,
+    };
+    let network = NetworkConfig::Sequence(config).build().unwrap();
+    let (x, y) = (array(1, (50, 40, 2)), array(2, (50, 40, 1)));
+    let examples = InMemory::new(x, y).unwrap();
+    for (batch_size, truncate) in [(16, None), (12, Some(20)), (1, None)] {
+        let config = TrainConfig {
+            epochs: 2,
+            batch_size,
+            truncate,
+            clip_norm: Some(0.5),
+            ..TrainConfig::default()
+        };
+        let run = |threads| {
+            let go_on = &mut |_: &Progress| Control::Continue;
+            let params = network.init(1);
+            let threads = Threads(threads);
+            fit(&network, params, &examples, None, &config, threads, go_on).unwrap()
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            assert_eq!(bits(&run(threads)), bits(&one), "{threads}");
+        }
+    }
+}
+
 /// Several blocks fail: the error is that of the first, on any threads.
 #[test]
 fn threads_change_no_error() {

@@ -10,6 +10,7 @@
 //! happens on one atomic number, so that no wake-up is lost and no two numbers
 //! need to be seen in order.
 
+use super::parts::Parts;
 use crate::error::expect;
 use crate::{Error, Result};
 use std::any::Any;
@@ -17,7 +18,7 @@ use std::cell::UnsafeCell;
 use std::hint;
 use std::mem;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
@@ -170,15 +171,31 @@ impl Team {
     /// # Panics
     /// Where `f` does.
     pub fn each<T: Send>(&self, items: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
-        let jobs = items.len();
-        let first = AtomicPtr::new(items.as_mut_ptr());
+        self.both(items, f, &mut [(); 0], |_, ()| {});
+    }
+
+    /// Calls `f` once for every item of `some`, with its place, and `g` for every
+    /// one of `others`, all side by side; as [`run`](Self::run).
+    ///
+    /// # Panics
+    /// Where one of them does.
+    pub fn both<T: Send, U: Send>(
+        &self,
+        some: &mut [T],
+        f: impl Fn(usize, &mut T) + Sync,
+        others: &mut [U],
+        g: impl Fn(usize, &mut U) + Sync,
+    ) {
+        let first = some.len();
+        let jobs = first + others.len();
+        let (some, others) = (Parts::new(some), Parts::new(others));
         self.run(jobs, move |i| {
-            // SAFETY: `run` calls this with i < jobs, the length of the slice,
-            // and once for every i, so that no two references meet. All of them
-            // end before `run` returns or unwinds, while `items` is borrowed
-            // for this function alone; `T: Send` lets another thread have one.
-            let item = unsafe { &mut *first.load(Ordering::Relaxed).add(i) };
-            f(i, item);
+            // SAFETY: `run` calls this once for every i below `jobs`, so that no
+            // two ranges overlap.
+            match i.checked_sub(first) {
+                None => f(i, unsafe { &mut some.range(i..i + 1)[0] }),
+                Some(i) => g(i, unsafe { &mut others.range(i..i + 1)[0] }),
+            }
         });
     }
 }
@@ -415,6 +432,24 @@ mod tests {
         for threads in THREADS {
             for jobs in [0, 1, 2, 3, 17, 64] {
                 check(threads, jobs);
+            }
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_items_are_lent_once() {
+        for threads in THREADS {
+            let team = Team::new(threads).unwrap();
+            for (some, others) in [(0, 0), (0, 3), (5, 0), (1, 1), (2, 17)] {
+                let (mut some, mut others) = (vec![0; some], vec![String::new(); others]);
+                team.both(
+                    &mut some,
+                    |i, item| *item += 1 + i,
+                    &mut others,
+                    |i, item| item.push_str(&i.to_string()),
+                );
+                assert!(some.iter().enumerate().all(|(i, item)| *item == 1 + i));
+                assert!((others.iter().enumerate()).all(|(i, item)| *item == i.to_string()));
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{Pass, Stack, StackCache, State};
 use crate::cell::Cell;
 use crate::params::{Grads, Params};
 use crate::rng::Key;
-use crate::{Error, Float, Result};
+use crate::{Error, Float, Result, Team};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -91,6 +91,7 @@ pub(crate) struct Segments<F> {
     resets: Vec<bool>,
     dropout: Option<Key>,
     first: (usize, usize, u32),
+    team: Option<Team>,
 }
 
 impl<F> Default for Segments<F> {
@@ -110,6 +111,7 @@ impl<F> Default for Segments<F> {
             resets: Vec::new(),
             dropout: None,
             first: (0, 0, 0),
+            team: None,
         }
     }
 }
@@ -143,6 +145,7 @@ impl<F: Float> Segments<F> {
         self.size = checkpoint.segment(seq_len);
         self.dropout = pass.dropout;
         self.first = (pass.first_row, pass.first_step, pass.first_layer);
+        self.team = pass.team.cloned();
         self.numbers = (0..state.slots()).map(|at| state.slot(at).len()).sum();
         let parts = parts(seq_len, self.size);
         self.starts.clear();
@@ -221,6 +224,7 @@ impl<F: Float> Segments<F> {
             first_step: first_step.wrapping_add(part.start),
             first_layer,
             inference: false,
+            team: self.team.as_ref(),
         }
     }
 }

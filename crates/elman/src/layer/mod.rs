@@ -39,6 +39,7 @@ pub use step_cell::{GruCell, LstmCell, RnnCell, StepCell, StepGrads};
 pub use steps::Steps;
 pub(crate) use steps::{check_lengths, cut, lengths_in, parts, resets_in};
 
+use crate::Team;
 use crate::rng::Key;
 use ndarray::ArrayView2;
 
@@ -68,4 +69,7 @@ pub struct Pass<'a> {
     /// keeps nothing for a way back (which is refused), and no gates for a
     /// trace.
     pub inference: bool,
+    /// Threads that may divide this pass and its way back; `None` for those of
+    /// the cache ([`StackCache::set_team`]). The numbers are the same on any.
+    pub team: Option<&'a Team>,
 }

@@ -102,7 +102,7 @@ impl<'a, F: Float> Inputs<'a, F> {
 pub trait Network<F: Float>: Send + Sync {
     /// What the forward pass keeps for the backward pass. Belongs to the
     /// caller, and is used again.
-    type Cache: Default + Send;
+    type Cache: Default + Send + Sync;
 
     /// Names, shapes and places of the parameters.
     fn layout(&self) -> &Arc<Layout>;

@@ -77,7 +77,7 @@ impl Adam {
         params: &mut [F],
         grads: &[F],
         lr: f64,
-        buffers: &mut Buffers<F>,
+        buffers: Buffers<'_, F>,
     ) {
         self.shrink_and_step(1.0, t, params, grads, lr, buffers);
     }
@@ -90,7 +90,7 @@ impl Adam {
         params: &mut [F],
         grads: &[F],
         lr: f64,
-        [exp_avg, exp_avg_sq, _]: &mut Buffers<F>,
+        [exp_avg, exp_avg_sq, _]: Buffers<'_, F>,
     ) {
         let (b1, b2) = self.betas;
         let rate = F::lit(lr / (1.0 - power(b1, t)));
@@ -128,7 +128,7 @@ impl AdamW {
         params: &mut [F],
         grads: &[F],
         lr: f64,
-        buffers: &mut Buffers<F>,
+        buffers: Buffers<'_, F>,
     ) {
         let keep = 1.0 - lr * self.weight_decay;
         self.moments()

@@ -28,9 +28,11 @@ mod tests;
 
 pub use adam::{Adam, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
+pub(crate) use clip::{clip_scale, square_sum};
 pub use rmsprop::RmsProp;
 pub use schedule::{Cosine, Plateau, Position, Schedule, Scheduler, StepLr};
 pub use sgd::Sgd;
+pub(crate) use state::split;
 pub use state::{Optimizer, OptimizerState};
 
 use crate::Result;

@@ -69,7 +69,7 @@ impl RmsProp {
         params: &mut [F],
         grads: &[F],
         lr: f64,
-        [square_avg, momentum_buffer, grad_avg]: &mut Buffers<F>,
+        [square_avg, momentum_buffer, grad_avg]: Buffers<'_, F>,
     ) {
         let (lr, a, c) = (F::lit(lr), F::lit(self.alpha), F::lit(1.0 - self.alpha));
         let (eps, weight_decay) = (F::lit(self.eps), F::lit(self.weight_decay));

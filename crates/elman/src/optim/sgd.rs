@@ -56,7 +56,7 @@ impl Sgd {
         params: &mut [F],
         grads: &[F],
         lr: f64,
-        [buffer, ..]: &mut Buffers<F>,
+        [buffer, ..]: Buffers<'_, F>,
     ) {
         let (lr, weight_decay) = (F::lit(lr), F::lit(self.weight_decay));
         let momentum = F::lit(self.momentum);

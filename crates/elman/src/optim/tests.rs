@@ -56,6 +56,45 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
     }
 }
 
+/// Lengths around those of the parts, which may be taken in any order.
+#[test]
+fn a_step_in_parts_is_the_step() {
+    for (optimizer, _) in optimizers() {
+        for len in [0, 1, 4096, 4097, 70_001] {
+            let number = |i: usize| ((i * 37) % 101) as f32 / 50.0 - 1.0;
+            let mut params: Vec<f32> = (0..len).map(number).collect();
+            let (mut whole, mut other) = (optimizer.start(len).unwrap(), params.clone());
+            let mut in_parts = whole.clone();
+            for round in 1..4 {
+                let grads: Vec<f32> = (0..len).map(|i| number(i + round)).collect();
+                let scaled: Vec<f32> = grads.iter().map(|g| 0.3 * g).collect();
+                whole.step(&mut params, &scaled, 0.01).unwrap();
+                let mut grads = grads;
+                let parts = in_parts.step_in_parts(&mut other, &mut grads, 0.01);
+                let (step, mut parts) = parts.unwrap();
+                for part in parts.iter_mut().rev() {
+                    step.take_part(part, Some(0.3));
+                }
+            }
+            assert_eq!(other, params);
+            assert_eq!(in_parts, whole);
+        }
+    }
+}
+
+#[test]
+fn a_norm_is_that_of_all_parts() {
+    for len in [1, 4097, 70_001] {
+        let number = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
+        let mut grads: Vec<f64> = (0..len).map(number).collect();
+        let expected = grads.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let norm = clip_grad_norm(&mut grads, 0.5).unwrap();
+        assert!((norm / expected - 1.0).abs() < 1e-12, "{norm} {expected}");
+        let clipped = clip_grad_norm(&mut grads, f64::INFINITY).unwrap();
+        assert!((clipped - norm.min(0.5)).abs() < 1e-5, "{clipped}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_changes_nothing() {
     for (optimizer, names) in optimizers() {

@@ -1,11 +1,14 @@
 //! Batches divided into blocks of rows, and the blocks over threads; long
-//! sequences cut into parts, one after the other.
+//! sequences cut into parts, one after the other. Between a batch and the next,
+//! threads divide the sums of gradients and the step of the optimiser, and gather
+//! the examples to come meanwhile.
 
 use super::Threads;
 use super::examples::{Batch, Examples, reshape};
 use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts, resets_in};
 use crate::loss::{Loss, Reduction};
 use crate::network::Network;
+use crate::optim::{OptimizerState, split, square_sum};
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Float, Result, Team};
@@ -26,18 +29,38 @@ const STEPS: usize = 256;
 /// The steps of an uncut sequence.
 const ALL: Range<usize> = 0..usize::MAX;
 
+/// The examples of a block.
+fn rows_of(numbers: &[usize], block: usize) -> &[usize] {
+    &numbers[block * ROWS..numbers.len().min((block + 1) * ROWS)]
+}
+
 /// A network, its threads, and the work space of every block.
 pub(super) struct Blocks<'a, F: Float, N: Network<F>> {
     network: &'a N,
     team: Team,
     blocks: Vec<Block<F, N>>,
-    /// Blocks of the gathered batch.
+    /// Blocks of the batch at hand.
     used: usize,
+    /// Blocks of the batch to come, where it has been gathered.
+    ahead: usize,
     grads: Grads<F>,
 }
 
+/// The gradients of a batch in [`Blocks`], and the loss they are of.
+pub(super) struct Gradients {
+    /// The mean loss, and the number it was divided by.
+    pub loss: f64,
+    pub divisor: f64,
+    /// Whether every gradient is a finite number.
+    pub finite: bool,
+    /// Their 2-norm, where it was asked for.
+    pub norm: f64,
+}
+
 struct Block<F: Float, N: Network<F>> {
+    /// What is trained on or predicted, and what will be next.
     batch: Batch<F>,
+    ahead: Batch<F>,
     /// After the parts so far.
     state: State<F>,
     d_state: State<F>,
@@ -51,22 +74,23 @@ struct Block<F: Float, N: Network<F>> {
     divisor: f64,
     loss: f64,
     rows: usize,
+    rows_ahead: usize,
     /// Of the last work.
     done: Result<()>,
 }
 
 impl<F: Float, N: Network<F>> Block<F, N> {
-    /// Gathers the examples; their state is zero.
-    fn gather(
-        &mut self,
-        network: &N,
-        examples: &dyn Examples<F>,
-        numbers: &[usize],
-        training: bool,
-    ) -> Result<()> {
-        examples.gather(numbers, &mut self.batch);
-        self.batch.hide_weightless();
-        self.rows = numbers.len();
+    /// Gathers examples to come.
+    fn gather(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) {
+        examples.gather(numbers, &mut self.ahead);
+        self.ahead.hide_weightless();
+        self.rows_ahead = numbers.len();
+    }
+
+    /// Takes up the examples that were gathered; their state is zero.
+    fn begin(&mut self, network: &N, training: bool) -> Result<()> {
+        std::mem::swap(&mut self.batch, &mut self.ahead);
+        self.rows = self.rows_ahead;
         if self.state.batch() == self.rows {
             self.state.clear();
         } else {
@@ -144,23 +168,26 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             team: Team::new(threads.0.max(1))?,
             blocks: Vec::new(),
             used: 0,
+            ahead: 0,
             grads: Params::zeros(network.layout().clone()),
         })
     }
 
-    /// The gradients of the last batch.
-    pub fn grads(&mut self) -> &mut Grads<F> {
-        &mut self.grads
-    }
-
-    /// Gathers a batch to train on; returns the steps of its longest sequence.
-    pub fn gather(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) -> Result<usize> {
+    /// Takes up a batch to train on, and gathers it where it has not been;
+    /// returns the steps of its longest sequence.
+    pub fn begin(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) -> Result<usize> {
         let network = self.network;
         self.used = self.blocks_for(numbers.len());
-        self.each(self.used, |i, block| {
-            let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
-            block.gather(network, examples, numbers, true)
-        })?;
+        if self.ahead == 0 {
+            let blocks = &mut self.blocks[..self.used];
+            self.team.each(blocks, |i, block| {
+                block.gather(examples, rows_of(numbers, i));
+            });
+        }
+        self.ahead = 0;
+        for block in &mut self.blocks[..self.used] {
+            block.begin(network, true)?;
+        }
         let blocks = self.blocks[..self.used].iter();
         Ok(blocks
             .map(|b| b.batch.inputs(true).dim().0)
@@ -168,20 +195,23 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             .unwrap_or(0))
     }
 
-    /// Mean loss of a part of the gathered batch and the number it was divided
-    /// by; leaves the gradients in [`grads`](Self::grads). Parts come in order.
+    /// The loss of a part of the batch and its gradients, for a [`step`](Self::step).
+    /// Parts come in order.
     pub fn gradients(
         &mut self,
         params: &Params<F>,
         part: &Range<usize>,
         loss: &Loss,
         dropout: Option<Key>,
-    ) -> Result<(f64, f64)> {
+        wants_norm: bool,
+    ) -> Result<Gradients> {
         let (network, used) = (self.network, self.used);
+        let team = self.team_of_one(used);
         self.each(used, |i, block| {
             let pass = Pass {
                 dropout,
                 first_row: i * ROWS,
+                team: Some(&team),
                 ..Pass::default()
             };
             block.forward(network, params, part, pass, true)?;
@@ -192,14 +222,82 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             block.evaluate(loss, divisor, part)?;
             block.backward(network, params, part)
         })?;
-        self.grads.clear();
-        let sums = self.grads.values_mut();
-        for block in &self.blocks[..used] {
-            for (sum, g) in sums.iter_mut().zip(block.grads.values()) {
-                *sum += *g;
-            }
+        let (finite, norm) = self.sum(wants_norm);
+        Ok(Gradients {
+            loss: self.blocks[..used].iter().map(|b| b.loss).sum(),
+            divisor,
+            finite,
+            norm,
+        })
+    }
+
+    /// Adds up the gradients of the blocks, in their order; whether all sums are
+    /// finite, and their norm.
+    fn sum(&mut self, wants_norm: bool) -> (bool, f64) {
+        struct Sums<'a, F> {
+            first: usize,
+            sums: &'a mut [F],
+            finite: bool,
+            squares: f64,
         }
-        Ok((self.blocks[..used].iter().map(|b| b.loss).sum(), divisor))
+        let blocks = &self.blocks[..self.used];
+        let mut first = 0;
+        let mut parts = split(self.grads.values_mut()).map(|sums| {
+            let part = Sums {
+                first,
+                sums,
+                finite: true,
+                squares: 0.0,
+            };
+            first += part.sums.len();
+            part
+        });
+        let few = parts[1].sums.is_empty();
+        let team = if few { &Team::alone() } else { &self.team };
+        team.each(&mut parts, |_, part| {
+            part.sums.fill(F::zero());
+            for block in blocks {
+                let grads = &block.grads.values()[part.first..];
+                for (sum, g) in part.sums.iter_mut().zip(grads) {
+                    *sum += *g;
+                }
+            }
+            part.finite = part.sums.iter().all(|g| g.is_finite());
+            if wants_norm {
+                part.squares = square_sum(part.sums);
+            }
+        });
+        let squares: f64 = parts.iter().map(|part| part.squares).sum();
+        (parts.iter().all(|part| part.finite), squares.sqrt())
+    }
+
+    /// A step of the optimiser on the gradients times `scale`; meanwhile gathers
+    /// the batch to come, where there is one.
+    pub fn step(
+        &mut self,
+        optimizer: &mut OptimizerState<F>,
+        params: &mut Params<F>,
+        (lr, scale): (f64, Option<F>),
+        next: Option<(&dyn Examples<F>, &[usize])>,
+    ) -> Result<()> {
+        let ahead = next.map_or(0, |(_, numbers)| self.blocks_for(numbers.len()));
+        let (params, grads) = (params.values_mut(), self.grads.values_mut());
+        let few = split(grads)[1].is_empty();
+        let (step, mut parts) = optimizer.step_in_parts(params, grads, lr)?;
+        let alone = ahead == 0 && few;
+        let team = if alone { &Team::alone() } else { &self.team };
+        team.both(
+            &mut self.blocks[..ahead],
+            |i, block| {
+                if let Some((examples, numbers)) = next {
+                    block.gather(examples, rows_of(numbers, i));
+                }
+            },
+            &mut parts,
+            |_, part| step.take_part(part, scale),
+        );
+        self.ahead = ahead;
+        Ok(())
     }
 
     /// Mean loss over all examples.
@@ -270,18 +368,30 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         let used = self.blocks_for(numbers.len());
         let carries = network.carries_state().is_ok();
         let size = if carries { STEPS } else { usize::MAX };
+        let team = self.team_of_one(used);
         let pass = Pass {
             inference: true,
+            team: Some(&team),
             ..Pass::default()
         };
+        self.ahead = 0;
         self.each(used, |i, block| {
-            let numbers = &numbers[i * ROWS..numbers.len().min((i + 1) * ROWS)];
-            block.gather(network, examples, numbers, false)?;
+            block.gather(examples, rows_of(numbers, i));
+            block.begin(network, false)?;
             let (steps, _) = block.batch.inputs(false).dim();
             parts(steps, size)
                 .try_for_each(|part| block.forward(network, params, &part, pass, false))
         })?;
         Ok(used)
+    }
+
+    /// Threads that may divide the passes of a block: all where it is the only
+    /// one.
+    fn team_of_one(&self, used: usize) -> Team {
+        match used {
+            1 => self.team.clone(),
+            _ => Team::alone(),
+        }
     }
 
     /// Makes sure that there are blocks for so many rows.
@@ -290,6 +400,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         while self.blocks.len() < used {
             self.blocks.push(Block {
                 batch: Batch::default(),
+                ahead: Batch::default(),
                 state: self.network.start(0),
                 d_state: self.network.start(0),
                 lengths: Vec::new(),
@@ -300,6 +411,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
                 divisor: 0.0,
                 loss: 0.0,
                 rows: 0,
+                rows_ahead: 0,
                 done: Ok(()),
             });
         }
@@ -317,5 +429,97 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         self.team
             .each(blocks, |i, block| block.done = work(i, block));
         blocks.iter().try_for_each(|block| block.done.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::CellKind;
+    use crate::layer::RecurrentConfig;
+    use crate::network::{Readout, Sequence, SequenceConfig};
+    use crate::optim::{Adam, Optimizer};
+    use crate::train::InMemory;
+    use std::sync::Mutex;
+
+    const ROWS_AT_ALL: usize = 70;
+
+    /// Examples, and what has been asked for, sorted.
+    struct Asked(InMemory<f64>, Mutex<Vec<usize>>);
+
+    impl Asked {
+        fn new() -> Self {
+            let number = |(t, row, f): (usize, usize, usize)| {
+                ((t * 7 + row * 3 + f * 11) % 17) as f64 / 17.0 - 0.5
+            };
+            let x = Array3::from_shape_fn((12, ROWS_AT_ALL, 2), number);
+            let y = Array3::from_shape_fn((1, ROWS_AT_ALL, 1), number);
+            Self(InMemory::new(x, y).unwrap(), Mutex::default())
+        }
+
+        fn taken(&self) -> Vec<usize> {
+            let mut taken = std::mem::take(&mut *self.1.lock().unwrap());
+            taken.sort_unstable();
+            taken
+        }
+    }
+
+    impl Examples<f64> for Asked {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn gather(&self, numbers: &[usize], batch: &mut Batch<f64>) {
+            self.1.lock().unwrap().extend(numbers);
+            self.0.gather(numbers, batch);
+        }
+    }
+
+    fn network() -> Sequence {
+        Sequence::new(&SequenceConfig {
+            recurrent: RecurrentConfig::new(CellKind::Lstm, 2, 40),
+            readout: Readout::LastState,
+            outputs: 1,
+            head_dropout: 0.0,
+            skip: None,
+        })
+        .unwrap()
+    }
+
+    /// Steps on batches of several blocks and of one, with or without the next
+    /// gathered ahead: each is gathered once, and no bit depends on when.
+    #[test]
+    fn the_next_batch_is_gathered_with_the_step() {
+        let (network, examples) = (network(), Asked::new());
+        let batches = [0..48, 48..64, 64..70].map(Vec::from_iter);
+        let run = |ahead: bool, threads| {
+            let mut blocks = Blocks::new(&network, Threads(threads)).unwrap();
+            let mut params: Params<f64> = network.init(0);
+            let optimizer = Optimizer::Adam(Adam::default());
+            let mut optimizer = optimizer.start(params.values().len()).unwrap();
+            let mut losses = Vec::new();
+            for (i, batch) in batches.iter().enumerate() {
+                blocks.begin(&examples, batch).unwrap();
+                let gathered = if ahead && i > 0 { &[][..] } else { batch };
+                assert_eq!(examples.taken(), gathered);
+                let of = blocks.gradients(&params, &ALL, &Loss::Mse, None, true);
+                let of = of.unwrap();
+                assert!(of.finite && of.norm > 0.0);
+                let next = batches.get(i + 1).filter(|_| ahead);
+                let next = next.map(|next| (&examples as &dyn Examples<f64>, &next[..]));
+                let how = (0.01, Some(0.5));
+                blocks.step(&mut optimizer, &mut params, how, next).unwrap();
+                assert_eq!(examples.taken(), next.map_or(&[][..], |next| next.1));
+                losses.push((of.loss, of.norm));
+            }
+            (losses, params.values().to_vec())
+        };
+        let one = run(false, 1);
+        let start: Params<f64> = network.init(0);
+        assert_ne!(one.1, start.values());
+        for threads in [1, 2, 3, 8] {
+            assert_eq!(run(true, threads), one);
+            assert_eq!(run(false, threads), one);
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::network::Inputs;
 use crate::{Error, Float, Result};
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 
-/// A batch; the arrays are used again from one batch to the next.
+/// A batch; the arrays are used again for batches to come.
 #[derive(Debug, Clone)]
 pub struct Batch<F> {
     /// The sequences, (T, B, I).
@@ -98,7 +98,9 @@ pub trait Examples<F: Float>: Sync {
         self.len() == 0
     }
 
-    /// Writes the examples of these numbers into the batch, one a row.
+    /// Writes the examples of these numbers into the batch, one a row. Called on
+    /// any thread of the training loop, in training while the parameters make
+    /// their step on the batch before.
     fn gather(&self, numbers: &[usize], batch: &mut Batch<F>);
 }
 

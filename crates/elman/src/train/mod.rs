@@ -1,4 +1,5 @@
-//! The training loop: batches -> forward -> loss -> backward -> clip -> step.
+//! The training loop: batches -> forward -> loss -> backward -> clip -> step, and
+//! the next batch gathered meanwhile.
 //!
 //! A run is a function of its data, its [`TrainConfig`] and the initial
 //! parameters: the same bytes on any number of threads.
@@ -11,11 +12,11 @@ pub use examples::{Batch, Examples, InMemory};
 use crate::layer::parts;
 use crate::loss::Loss;
 use crate::network::Network;
-use crate::optim::{Optimizer, Schedule, clip_grad_norm};
+use crate::optim::{Optimizer, Schedule, clip_scale};
 use crate::params::Params;
 use crate::rng::{Key, Purpose};
 use crate::{Error, Float, Result};
-use blocks::Blocks;
+use blocks::{Blocks, Gradients};
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -191,7 +192,9 @@ pub struct Trained<F> {
 /// How many threads a run has, the calling one among them; 0 is as 1.
 ///
 /// Batches are divided into blocks of rows whose size does not depend on the
-/// number of threads, and the blocks' gradients are added in order.
+/// number of threads, and the blocks' gradients are added in order; a batch of
+/// one block is divided inside of its layers. Threads divide the step of the
+/// optimiser, too, and gather the next batch meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threads(pub usize);
 
@@ -261,26 +264,34 @@ pub fn fit<F: Float, N: Network<F>>(
             key.stream(0, 0).shuffle(&mut order);
         }
         let (mut sum, mut count) = (0.0, 0.0);
-        for batch in order.chunks(config.batch_size) {
-            let steps = blocks.gather(train, batch)?;
+        let mut batches = order.chunks(config.batch_size).peekable();
+        while let Some(batch) = batches.next() {
+            let next = batches.peek().map(|numbers| (train, *numbers));
+            let steps = blocks.begin(train, batch)?;
             let size = config.truncate.unwrap_or(usize::MAX);
             // One key for all parts: the masks are those of the uncut batch.
             let key = Some(masks.step(optimizer.steps()));
             for part in parts(steps, size) {
                 let step = optimizer.steps();
-                let (loss, divisor) = blocks.gradients(&params, &part, &config.loss, key)?;
+                let clip = config.clip_norm;
+                let of_part =
+                    blocks.gradients(&params, &part, &config.loss, key, clip.is_some())?;
+                let Gradients { loss, divisor, .. } = of_part;
                 if size < steps && divisor == 0.0 {
                     continue;
                 }
-                let mut finite = loss.is_finite() && all_finite(blocks.grads());
-                if finite && let Some(max_norm) = config.clip_norm {
-                    finite = clip_grad_norm(blocks.grads().values_mut(), max_norm)?.is_finite();
+                let mut finite = loss.is_finite() && of_part.finite;
+                let mut scale = None;
+                if finite && let Some(max_norm) = clip {
+                    finite = of_part.norm.is_finite();
+                    scale = clip_scale(of_part.norm, max_norm)?;
                 }
                 if !finite {
                     trained.ended = Ended::NotFinite { step };
                     break 'epochs;
                 }
-                optimizer.step(params.values_mut(), blocks.grads().values(), schedule.lr())?;
+                let next = next.filter(|_| part.end >= steps);
+                blocks.step(&mut optimizer, &mut params, (schedule.lr(), scale), next)?;
                 if config.schedule_unit == Unit::Step {
                     schedule.step();
                 }

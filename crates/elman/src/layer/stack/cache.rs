@@ -129,6 +129,9 @@ impl<C> Stack<C> {
     {
         self.check_state("state", state, batch)?;
         cache.keeps = false;
+        if let Some(team) = pass.team {
+            cache.team.clone_from(team);
+        }
         cache.steps.set(seq_len, batch, pass.lengths)?;
         cache.packs.resize_with(self.slots.len(), Packs::default);
         cache
