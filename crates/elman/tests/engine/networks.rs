@@ -1,9 +1,7 @@
 //! Every network: gradients against finite differences, rows that do not know
 //! of each other, layers put together by hand, and what is refused.
 
-mod common;
-
-use common::{gradcheck, numbers};
+use crate::common::{gradcheck, numbers};
 use elman::cell::{Bias, CellKind, Nonlinearity};
 use elman::layer::{Linear, LinearCache, Merge, Pass, RecurrentConfig, StackCache, State};
 use elman::ndarray::{Array2, Array3, Axis, concatenate, s};

@@ -1,8 +1,6 @@
 //! Networks against PyTorch, 1e-12, and the worked example step by step.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::cell::{Bias, CellKind};
 use elman::layer::{Pass, RecurrentConfig};
 use elman::ndarray::{Array2, Array3, ArrayD, ArrayView, Axis, Ix2, Ix3};

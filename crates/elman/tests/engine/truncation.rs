@@ -1,9 +1,7 @@
 //! Truncated back-propagation through time: PyTorch's losses with a detached
 //! state, a plain loop's bits, and a state that is carried.
 
-mod common;
-
-use common::{Fixtures, numbers, slice_error};
+use crate::common::{Fixtures, numbers, slice_error};
 use elman::Result;
 use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig};

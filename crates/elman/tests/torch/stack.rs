@@ -1,9 +1,7 @@
 //! Options of a stack beyond PyTorch's, against the same made of PyTorch's own
 //! layers: every output, state and gradient, 1e-12.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::cell::{AnyCell, Cell, CellConfig, Plain};
 use elman::layer::{Pass, Stack, StackCache, StackConfig, State};
 use elman::ndarray::{Array2, Array3, Ix2, Ix3};

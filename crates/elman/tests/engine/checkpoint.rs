@@ -1,10 +1,8 @@
 //! Checkpointing over time: the answer of the pass that keeps everything.
 
-mod common;
-
-use common::leaky::Leaky;
-use common::problem::{Answer, Form, Problem, Shape, shapes};
-use common::{numbers, slice_error};
+use crate::common::leaky::Leaky;
+use crate::common::problem::{Answer, Form, Problem, Shape, shapes};
+use crate::common::{numbers, slice_error};
 use elman::cell::{Cell, CellKind, Plain};
 use elman::layer::{Checkpoint, CheckpointCache, Pass, RecurrentConfig, StackCache};
 use elman::ndarray::{Array3, s};

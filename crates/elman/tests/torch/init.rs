@@ -1,9 +1,7 @@
 //! Initial values are PyTorch's after `torch.manual_seed`, bit for bit, and
 //! have the properties that options ask for.
 
-mod common;
-
-use common::{Case, Fixtures};
+use crate::common::{Case, Fixtures};
 use elman::Float;
 use elman::cell::{Bias, CellKind};
 use elman::layer::{Linear, Recurrent, RecurrentConfig};

@@ -1,7 +1,5 @@
 //! Weights files from one format to the other and back.
 
-mod common;
-
 use elman::cell::CellKind;
 use elman::layer::RecurrentConfig;
 use elman::ndarray::{ArrayD, array};

@@ -1,9 +1,7 @@
 //! Padding and packing against PyTorch: equal, bit for bit.
 
-mod common;
-
-use common::problem::{Form, Problem, shapes};
-use common::{Case, Fixtures};
+use crate::common::problem::{Form, Problem, shapes};
+use crate::common::{Case, Fixtures};
 use elman::cell::CellKind;
 use elman::layer::{
     PackedSequence, PaddingSide, Recurrent, RecurrentConfig, StackCache, pack_padded_sequence,

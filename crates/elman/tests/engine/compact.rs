@@ -1,9 +1,7 @@
 //! Weights in fewer bytes: two bytes have the bits of rounded weights, one byte
 //! is near, and training knows of neither.
 
-mod common;
-
-use common::numbers;
+use crate::common::numbers;
 use elman::cell::CellKind;
 use elman::layer::{Pass, RecurrentConfig, Stack, StackCache};
 use elman::ndarray::{Array2, Array3, Axis};

@@ -1,11 +1,9 @@
 //! What holds for every stack: a row's numbers do not depend on the batch, the
 //! padding, the division into steps, the cache or the kernels.
 
-mod common;
-
-use common::leaky::Leaky;
-use common::problem::{Answer, Form, Problem, Shape, shapes};
-use common::{numbers, slice_error};
+use crate::common::leaky::Leaky;
+use crate::common::problem::{Answer, Form, Problem, Shape, shapes};
+use crate::common::{numbers, slice_error};
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
 use elman::layer::{Merge, Pass, RecurrentConfig, Stack, StackCache, StackConfig, State};

@@ -1,9 +1,7 @@
 //! Single cells against PyTorch's `RNNCell`, `GRUCell` and `LSTMCell`, and
 //! against the stack's step.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::Error;
 use elman::Float;
 use elman::cell::{Bias, Cell, CellKind, Nonlinearity};

@@ -1,9 +1,7 @@
 //! The training loop: PyTorch's losses row for row, the same bytes on any
 //! number of threads, and how a run ends.
 
-mod common;
-
-use common::{Fixtures, numbers, slice_error};
+use crate::common::{Fixtures, numbers, slice_error};
 use elman::cell::CellKind;
 use elman::layer::{RecurrentConfig, StackConfig};
 use elman::loss::Loss;

@@ -1,9 +1,7 @@
 //! A team of threads changes no bit of any number, and inference none of those
 //! of training.
 
-mod common;
-
-use common::numbers;
+use crate::common::numbers;
 use elman::cell::CellKind;
 use elman::layer::{Merge, Pass, Recurrent, RecurrentConfig, StackCache};
 use elman::ndarray::{Array, Array3};

@@ -2,9 +2,7 @@
 //! output, state and gradient of every fixture, 1e-12 in f64 and 1e-5 in f32,
 //! by the cell that the options choose, by the plain loop, and by definition.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::Float;
 use elman::cell::{AnyCell, Cell, Plain};
 use elman::layer::{Pass, RecurrentConfig, Stack, StackCache};

@@ -1,8 +1,6 @@
 //! Files of `torch.save`: what PyTorch finds in them, and what is refused.
 
-mod common;
-
-use common::{Case, Fixtures};
+use crate::common::{Case, Fixtures};
 use elman::Float;
 use elman::ndarray::{ArrayD, array};
 use elman::run::{RunOptions, run};

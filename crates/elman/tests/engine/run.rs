@@ -1,8 +1,6 @@
 //! Arrays in, arrays out: the fixtures through files.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::Float;
 use elman::cell::{CellKind, Nonlinearity};
 use elman::layer::RecurrentConfig;

@@ -2,9 +2,7 @@
 //! fixture, 1e-12 in f64 and 1e-5 in f32, with the kernels and with the plain
 //! loop.
 
-mod common;
-
-use common::{Case, Fixtures, error};
+use crate::common::{Case, Fixtures, error};
 use elman::Float;
 use elman::cell::{AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
 use elman::layer::{Pass, Recurrent, RecurrentConfig, Stack, StackCache, StackConfig, State};

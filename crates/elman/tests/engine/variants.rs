@@ -2,11 +2,9 @@
 //! their definition they are the same, with recurrent masks too; model files
 //! keep them.
 
-mod common;
-
-use common::problem::{Form, Problem, Shape};
-use common::variants::variants;
-use common::{gradcheck, numbers, slice_error};
+use crate::common::problem::{Form, Problem, Shape};
+use crate::common::variants::variants;
+use crate::common::{gradcheck, numbers, slice_error};
 use elman::cell::{AnyCell, Cell, CellKind, Done, Packs, Plain, Room, Rows, RowsBack, Weights};
 use elman::kernel::Outer;
 use elman::layer::{RecurrentConfig, StackCache};

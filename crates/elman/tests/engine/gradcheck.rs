@@ -2,11 +2,9 @@
 //! states and parameters, with gradients that arrive at outputs, at final
 //! states, or at both.
 
-mod common;
-
-use common::leaky::Leaky;
-use common::problem::{Form, Problem, Shape};
-use common::{gradcheck, numbers};
+use crate::common::leaky::Leaky;
+use crate::common::problem::{Form, Problem, Shape};
+use crate::common::{gradcheck, numbers};
 use elman::cell::{Activation, AnyCell, Bias, Cell, CellKind, Nonlinearity, Plain};
 use elman::layer::{Linear, LinearCache, Merge, RecurrentConfig, StackCache, StackConfig};
 use elman::ndarray::Array2;
@@ -42,7 +40,7 @@ fn step_by_step() {
 #[test]
 fn variants() {
     let (mut rough, mut smooth) = (Tally::default(), Tally::default());
-    for (number, mut config) in common::variants::variants(2, 3, false)
+    for (number, mut config) in crate::common::variants::variants(2, 3, false)
         .into_iter()
         .enumerate()
     {

@@ -1,10 +1,8 @@
 //! What PyTorch refuses is refused in its words, and nothing panics.
 
-mod common;
-
-use common::leaky::Leaky;
-use common::numbers;
-use common::problem::{Shape, shapes};
+use crate::common::leaky::Leaky;
+use crate::common::numbers;
+use crate::common::problem::{Shape, shapes};
 use elman::cell::{
     Activation, AnyCell, Bias, Cell, CellKind, CellOptions, Nonlinearity, Part, Rows, RowsBack,
 };

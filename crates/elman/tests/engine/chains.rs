@@ -1,9 +1,7 @@
 //! Layers one after another: PyTorch's numbers through files, gradients by
 //! finite differences, what is refused.
 
-mod common;
-
-use common::{Case, Fixtures, error, gradcheck, numbers};
+use crate::common::{Case, Fixtures, error, gradcheck, numbers};
 use elman::Float;
 use elman::cell::{Activation, CellKind};
 use elman::layer::{Pass, RecurrentConfig, State};
