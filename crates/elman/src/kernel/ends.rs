@@ -63,7 +63,7 @@ pub trait Ends<F> {
 }
 
 /// Bytes of sums that are near anyway.
-pub(super) const NEAR: usize = 48 << 10;
+const NEAR: usize = 48 << 10;
 
 /// As [`InPlace`], but what is added is multiplied with a mask first.
 pub struct Scaled<'a, F> {

@@ -244,7 +244,8 @@ impl<F: Float> Packed<F> {
                 } else if b.row_stride == 1 && count == lanes {
                     match lanes {
                         8 => turn::<F, 8>(from, b.col_stride, rows, to, stride),
-                        _ => turn::<F, 4>(from, b.col_stride, rows, to, stride),
+                        4 => turn::<F, 4>(from, b.col_stride, rows, to, stride),
+                        lanes => unreachable!("no vector of {lanes} numbers"),
                     }
                 } else {
                     for lane in 0..count {

@@ -582,6 +582,7 @@ const TILES: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::compact::Panels;
 
     fn numbers<F: Float>(n: usize, seed: usize) -> Vec<F> {
         (0..n)
@@ -602,6 +603,20 @@ mod tests {
             packed.pack_beside(blocks, true);
         } else {
             packed.pack_beside((0..groups).map(|_| Matrix::new(&b, k, m, m)), true);
+        }
+        if k > 0 && m > 0 {
+            // The same panels from columns that follow themselves in memory.
+            let turn = |g: usize| (0..m * k).map(move |i| (i % k) * all + g * m + i / k);
+            let turned: Vec<Vec<F>> = (0..groups)
+                .map(|g| turn(g).map(|at| b[at]).collect())
+                .collect();
+            let mut other = Packed::default();
+            let blocks = turned.iter().map(|b| Matrix::new(b, m, k, k).t());
+            other.pack_beside(blocks, true);
+            match (&packed.data, &other.data) {
+                (Panels::Full(a), Panels::Full(b)) => assert_eq!(a, b),
+                _ => unreachable!("both are whole"),
+            }
         }
         for from in [None, Some(&row[..])] {
             let mut out = start.clone();

@@ -9,7 +9,7 @@
 //! Under a projection the update makes `m` and reads no old `h`.
 
 use super::dispatch::Task;
-use super::ends::{Ends, NEAR};
+use super::ends::Ends;
 use super::factor::Factor;
 use super::lanes::Lanes;
 use super::parts::{Parts, share};
@@ -241,6 +241,9 @@ fn units<F, V: Lanes<F>>(col: usize, width: usize, repeat: usize) -> (usize, usi
 // SAFETY of every access below: the products call these with `row < n` and
 // `col + width <= h`, and the sizes have been checked against the arrays; no two
 // threads have the same units.
+/// Bytes of states and saved sums that are near anyway.
+const NEAR: usize = 128 << 10;
+
 impl<F: Float, U: Update<F>> Ends<F> for Fused<'_, U, F> {
     /// Two of the only sum of a unit.
     const VECTORS: Option<usize> = Some(Self::REPEATS * U::SUMS);

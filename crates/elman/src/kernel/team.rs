@@ -179,7 +179,7 @@ impl Team {
     ///
     /// # Panics
     /// Where one of them does.
-    pub fn both<T: Send, U: Send>(
+    pub(crate) fn both<T: Send, U: Send>(
         &self,
         some: &mut [T],
         f: impl Fn(usize, &mut T) + Sync,
@@ -190,10 +190,11 @@ impl Team {
         let jobs = first + others.len();
         let (some, others) = (Parts::new(some), Parts::new(others));
         self.run(jobs, move |i| {
-            // SAFETY: `run` calls this once for every i below `jobs`, so that no
-            // two ranges overlap.
             match i.checked_sub(first) {
+                // SAFETY: `run` calls this once for every i, so that no two
+                // ranges overlap.
                 None => f(i, unsafe { &mut some.range(i..i + 1)[0] }),
+                // SAFETY: as above.
                 Some(i) => g(i, unsafe { &mut others.range(i..i + 1)[0] }),
             }
         });

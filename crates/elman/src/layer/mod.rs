@@ -69,7 +69,8 @@ pub struct Pass<'a> {
     /// keeps nothing for a way back (which is refused), and no gates for a
     /// trace.
     pub inference: bool,
-    /// Threads that may divide this pass and its way back; `None` for those of
-    /// the cache ([`StackCache::set_team`]). The numbers are the same on any.
+    /// Threads that may divide this pass and its way back. The cache keeps them,
+    /// as by [`StackCache::set_team`]; `None` for those that it has. The numbers
+    /// are the same on any.
     pub team: Option<&'a Team>,
 }

@@ -101,7 +101,8 @@ impl<'a, F: Float> Inputs<'a, F> {
 /// A network that maps a batch of sequences to a batch of predictions.
 pub trait Network<F: Float>: Send + Sync {
     /// What the forward pass keeps for the backward pass. Belongs to the
-    /// caller, and is used again.
+    /// caller, and is used again. `Sync`, as threads read the gradients of all
+    /// blocks of a batch, caches beside them.
     type Cache: Default + Send + Sync;
 
     /// Names, shapes and places of the parameters.

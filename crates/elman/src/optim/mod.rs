@@ -32,8 +32,8 @@ pub(crate) use clip::{clip_scale, square_sum};
 pub use rmsprop::RmsProp;
 pub use schedule::{Cosine, Plateau, Position, Schedule, Scheduler, StepLr};
 pub use sgd::Sgd;
-pub(crate) use state::split;
 pub use state::{Optimizer, OptimizerState};
+pub(crate) use state::{is_one_part, split};
 
 use crate::Result;
 use crate::error::expect;

@@ -105,7 +105,8 @@ impl<F: Float> OptimizerState<F> {
     }
 
     /// Begins a [`step`](Self::step) that is taken part by part, in any order: on
-    /// parameters and gradients divided as [`split`] says, whose work is `take`.
+    /// parameters and gradients divided as [`split`] says, each by
+    /// [`Step::take_part`].
     ///
     /// # Errors
     /// As there.
@@ -118,12 +119,12 @@ impl<F: Float> OptimizerState<F> {
         let (step, buffers) = self.begin(params.len(), grads.len(), lr)?;
         let (mut params, mut grads) = (split(params), split(grads));
         let mut buffers = buffers.map(split);
-        let part = std::array::from_fn(|i| Part {
+        let parts = std::array::from_fn(|i| Part {
             params: std::mem::take(&mut params[i]),
             grads: std::mem::take(&mut grads[i]),
             buffers: buffers.each_mut().map(|b| std::mem::take(&mut b[i])),
         });
-        Ok((step, part))
+        Ok((step, parts))
     }
 
     fn begin(
@@ -217,6 +218,11 @@ pub(super) const PARTS: usize = 16;
 
 /// Numbers of a part at least: fewer are not worth a thread.
 const FEW: usize = 4096;
+
+/// Whether so many numbers are one part.
+pub(crate) fn is_one_part(len: usize) -> bool {
+    len <= FEW
+}
 
 /// The parts of a slice, in order; those at the end may be empty.
 pub(crate) fn split<F>(slice: &mut [F]) -> [&mut [F]; PARTS] {

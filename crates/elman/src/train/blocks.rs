@@ -8,7 +8,7 @@ use super::examples::{Batch, Examples, reshape};
 use crate::layer::{Pass, State, check_lengths, cut, lengths_in, parts, resets_in};
 use crate::loss::{Loss, Reduction};
 use crate::network::Network;
-use crate::optim::{OptimizerState, split, square_sum};
+use crate::optim::{OptimizerState, is_one_part, split, square_sum};
 use crate::params::{Grads, Params};
 use crate::rng::Key;
 use crate::{Float, Result, Team};
@@ -28,6 +28,12 @@ const STEPS: usize = 256;
 
 /// The steps of an uncut sequence.
 const ALL: Range<usize> = 0..usize::MAX;
+
+/// Gathers examples into a batch.
+fn gather<F: Float>(examples: &dyn Examples<F>, numbers: &[usize], batch: &mut Batch<F>) {
+    examples.gather(numbers, batch);
+    batch.hide_weightless();
+}
 
 /// The examples of a block.
 fn rows_of(numbers: &[usize], block: usize) -> &[usize] {
@@ -54,7 +60,7 @@ pub(super) struct Gradients {
     /// Whether every gradient is a finite number.
     pub finite: bool,
     /// Their 2-norm, where it was asked for.
-    pub norm: f64,
+    pub norm: Option<f64>,
 }
 
 struct Block<F: Float, N: Network<F>> {
@@ -81,16 +87,20 @@ struct Block<F: Float, N: Network<F>> {
 
 impl<F: Float, N: Network<F>> Block<F, N> {
     /// Gathers examples to come.
-    fn gather(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) {
-        examples.gather(numbers, &mut self.ahead);
-        self.ahead.hide_weightless();
+    fn gather_ahead(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) {
+        gather(examples, numbers, &mut self.ahead);
         self.rows_ahead = numbers.len();
     }
 
-    /// Takes up the examples that were gathered; their state is zero.
-    fn begin(&mut self, network: &N, training: bool) -> Result<()> {
+    /// Takes up the examples that were gathered ahead.
+    fn take_up(&mut self, network: &N) -> Result<()> {
         std::mem::swap(&mut self.batch, &mut self.ahead);
         self.rows = self.rows_ahead;
+        self.begin(network, true)
+    }
+
+    /// Makes everything fit the examples, whose state is zero.
+    fn begin(&mut self, network: &N, training: bool) -> Result<()> {
         if self.state.batch() == self.rows {
             self.state.clear();
         } else {
@@ -173,20 +183,23 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         })
     }
 
-    /// Takes up a batch to train on, and gathers it where it has not been;
-    /// returns the steps of its longest sequence.
+    /// Takes up a batch to train on: the one that the [`step`](Self::step) before
+    /// has gathered, or gathers it. Returns the steps of its longest sequence.
     pub fn begin(&mut self, examples: &dyn Examples<F>, numbers: &[usize]) -> Result<usize> {
         let network = self.network;
         self.used = self.blocks_for(numbers.len());
         if self.ahead == 0 {
             let blocks = &mut self.blocks[..self.used];
             self.team.each(blocks, |i, block| {
-                block.gather(examples, rows_of(numbers, i));
+                block.gather_ahead(examples, rows_of(numbers, i));
             });
+        } else {
+            let rows = self.blocks[..self.ahead].iter().map(|b| b.rows_ahead);
+            debug_assert_eq!(rows.sum::<usize>(), numbers.len(), "another batch");
         }
         self.ahead = 0;
         for block in &mut self.blocks[..self.used] {
-            block.begin(network, true)?;
+            block.take_up(network)?;
         }
         let blocks = self.blocks[..self.used].iter();
         Ok(blocks
@@ -206,7 +219,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         wants_norm: bool,
     ) -> Result<Gradients> {
         let (network, used) = (self.network, self.used);
-        let team = self.team_of_one(used);
+        let team = self.team_inside(used);
         self.each(used, |i, block| {
             let pass = Pass {
                 dropout,
@@ -233,7 +246,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
 
     /// Adds up the gradients of the blocks, in their order; whether all sums are
     /// finite, and their norm.
-    fn sum(&mut self, wants_norm: bool) -> (bool, f64) {
+    fn sum(&mut self, wants_norm: bool) -> (bool, Option<f64>) {
         struct Sums<'a, F> {
             first: usize,
             sums: &'a mut [F],
@@ -252,7 +265,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             first += part.sums.len();
             part
         });
-        let few = parts[1].sums.is_empty();
+        let few = is_one_part(first);
         let team = if few { &Team::alone() } else { &self.team };
         team.each(&mut parts, |_, part| {
             part.sums.fill(F::zero());
@@ -268,7 +281,8 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             }
         });
         let squares: f64 = parts.iter().map(|part| part.squares).sum();
-        (parts.iter().all(|part| part.finite), squares.sqrt())
+        let norm = wants_norm.then(|| squares.sqrt());
+        (parts.iter().all(|part| part.finite), norm)
     }
 
     /// A step of the optimiser on the gradients times `scale`; meanwhile gathers
@@ -282,7 +296,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
     ) -> Result<()> {
         let ahead = next.map_or(0, |(_, numbers)| self.blocks_for(numbers.len()));
         let (params, grads) = (params.values_mut(), self.grads.values_mut());
-        let few = split(grads)[1].is_empty();
+        let few = is_one_part(grads.len());
         let (step, mut parts) = optimizer.step_in_parts(params, grads, lr)?;
         let alone = ahead == 0 && few;
         let team = if alone { &Team::alone() } else { &self.team };
@@ -290,7 +304,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
             &mut self.blocks[..ahead],
             |i, block| {
                 if let Some((examples, numbers)) = next {
-                    block.gather(examples, rows_of(numbers, i));
+                    block.gather_ahead(examples, rows_of(numbers, i));
                 }
             },
             &mut parts,
@@ -368,15 +382,16 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
         let used = self.blocks_for(numbers.len());
         let carries = network.carries_state().is_ok();
         let size = if carries { STEPS } else { usize::MAX };
-        let team = self.team_of_one(used);
+        let team = self.team_inside(used);
         let pass = Pass {
             inference: true,
             team: Some(&team),
             ..Pass::default()
         };
-        self.ahead = 0;
         self.each(used, |i, block| {
-            block.gather(examples, rows_of(numbers, i));
+            let numbers = rows_of(numbers, i);
+            gather(examples, numbers, &mut block.batch);
+            block.rows = numbers.len();
             block.begin(network, false)?;
             let (steps, _) = block.batch.inputs(false).dim();
             parts(steps, size)
@@ -387,7 +402,7 @@ impl<'a, F: Float, N: Network<F>> Blocks<'a, F, N> {
 
     /// Threads that may divide the passes of a block: all where it is the only
     /// one.
-    fn team_of_one(&self, used: usize) -> Team {
+    fn team_inside(&self, used: usize) -> Team {
         match used {
             1 => self.team.clone(),
             _ => Team::alone(),
@@ -438,11 +453,11 @@ mod tests {
     use crate::cell::CellKind;
     use crate::layer::RecurrentConfig;
     use crate::network::{Readout, Sequence, SequenceConfig};
-    use crate::optim::{Adam, Optimizer};
+    use crate::optim::{Adam, Optimizer, clip_grad_norm};
     use crate::train::InMemory;
     use std::sync::Mutex;
 
-    const ROWS_AT_ALL: usize = 70;
+    const EXAMPLES: usize = 70;
 
     /// Examples, and what has been asked for, sorted.
     struct Asked(InMemory<f64>, Mutex<Vec<usize>>);
@@ -452,8 +467,8 @@ mod tests {
             let number = |(t, row, f): (usize, usize, usize)| {
                 ((t * 7 + row * 3 + f * 11) % 17) as f64 / 17.0 - 0.5
             };
-            let x = Array3::from_shape_fn((12, ROWS_AT_ALL, 2), number);
-            let y = Array3::from_shape_fn((1, ROWS_AT_ALL, 1), number);
+            let x = Array3::from_shape_fn((12, EXAMPLES, 2), number);
+            let y = Array3::from_shape_fn((1, EXAMPLES, 1), number);
             Self(InMemory::new(x, y).unwrap(), Mutex::default())
         }
 
@@ -491,7 +506,8 @@ mod tests {
     #[test]
     fn the_next_batch_is_gathered_with_the_step() {
         let (network, examples) = (network(), Asked::new());
-        let batches = [0..48, 48..64, 64..70].map(Vec::from_iter);
+        // The last one is of more blocks than there were before.
+        let batches = [0..16, 16..64, 64..70, 0..70].map(Vec::from_iter);
         let run = |ahead: bool, threads| {
             let mut blocks = Blocks::new(&network, Threads(threads)).unwrap();
             let mut params: Params<f64> = network.init(0);
@@ -504,12 +520,17 @@ mod tests {
                 assert_eq!(examples.taken(), gathered);
                 let of = blocks.gradients(&params, &ALL, &Loss::Mse, None, true);
                 let of = of.unwrap();
-                assert!(of.finite && of.norm > 0.0);
+                let mut grads = blocks.grads.values().to_vec();
+                let norm = clip_grad_norm(&mut grads, f64::INFINITY).unwrap();
+                assert!(of.finite && norm > 0.0 && of.norm == Some(norm));
                 let next = batches.get(i + 1).filter(|_| ahead);
                 let next = next.map(|next| (&examples as &dyn Examples<f64>, &next[..]));
                 let how = (0.01, Some(0.5));
                 blocks.step(&mut optimizer, &mut params, how, next).unwrap();
                 assert_eq!(examples.taken(), next.map_or(&[][..], |next| next.1));
+                // What is evaluated meanwhile leaves alone what is to come.
+                blocks.loss(&params, &examples, &Loss::Mse).unwrap();
+                examples.taken();
                 losses.push((of.loss, of.norm));
             }
             (losses, params.values().to_vec())

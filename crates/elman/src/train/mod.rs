@@ -274,19 +274,20 @@ pub fn fit<F: Float, N: Network<F>>(
             for part in parts(steps, size) {
                 let step = optimizer.steps();
                 let clip = config.clip_norm;
-                let of_part =
-                    blocks.gradients(&params, &part, &config.loss, key, clip.is_some())?;
-                let Gradients { loss, divisor, .. } = of_part;
+                let Gradients {
+                    loss,
+                    divisor,
+                    finite,
+                    norm,
+                } = blocks.gradients(&params, &part, &config.loss, key, clip.is_some())?;
                 if size < steps && divisor == 0.0 {
                     continue;
                 }
-                let mut finite = loss.is_finite() && of_part.finite;
                 let mut scale = None;
-                if finite && let Some(max_norm) = clip {
-                    finite = of_part.norm.is_finite();
-                    scale = clip_scale(of_part.norm, max_norm)?;
+                if let (Some(norm), Some(max_norm)) = (norm, clip) {
+                    scale = clip_scale(norm, max_norm)?;
                 }
-                if !finite {
+                if !(loss.is_finite() && finite && norm.is_none_or(f64::is_finite)) {
                     trained.ended = Ended::NotFinite { step };
                     break 'epochs;
                 }

@@ -1,5 +1,5 @@
-//! What layers, networks and their training do, held against their definitions:
-//! one program, as each takes long to build.
+//! What layers, networks and their training do: one program, as each takes long
+//! to build.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -410,6 +410,38 @@ fn every_epoch_has_an_order_of_its_own() {
     }
 }
 
+/// Also where a batch makes several steps of the optimiser.
+#[test]
+fn every_example_is_asked_for_once_an_epoch() {
+    let config = SequenceConfig {
+        recurrent: RecurrentConfig::new(CellKind::Gru, 2, 5),
+        readout: Readout::EveryStep,
+        outputs: 1,
+        head_dropout: 0.0,
+        skip: None,
+    };
+    let network = NetworkConfig::Sequence(config).build().unwrap();
+    for truncate in [None, Some(2), Some(5)] {
+        let (x, y) = (array(1, (5, 70, 2)), array(2, (5, 70, 1)));
+        let train = Remembering {
+            examples: InMemory::new(x, y).unwrap(),
+            asked: Mutex::default(),
+        };
+        let config = TrainConfig {
+            epochs: 2,
+            batch_size: 40,
+            shuffle: false,
+            truncate,
+            ..TrainConfig::default()
+        };
+        run(&network, &train, None, &config).unwrap();
+        let asked = train.asked.into_inner().unwrap();
+        // Without validation, each epoch looks at a first batch again.
+        let epoch = (0..70).chain(0..40);
+        assert_eq!(asked, Vec::from_iter(epoch.clone().chain(epoch)));
+    }
+}
+
 /// A network that learns 1 while 0.5 is asked of it in validation: on the way
 /// it is best in the middle.
 fn passing_by() -> (AnyNetwork, InMemory<f64>, InMemory<f64>, TrainConfig) {

@@ -1,4 +1,4 @@
-//! Layers, networks, optimisers and files held against PyTorch's, and Keras's.
+//! Layers, networks, optimisers and files against PyTorch's and Keras's numbers.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -143,7 +143,8 @@ impl<C> Stack<C> {
         }
         cache.used = if at_once { self.shares_for(cache) } else { 1 };
         let hands_on = at_once && self.hands_on(pass, cache);
-        // Then inference needs no states but those that the next step reads.
+        // Then inference needs no states but those that the next step reads, and,
+        // where masks are drawn, those that they belong to.
         let newest = hands_on && pass.inference && pass.dropout.is_none();
         if cache.shares.len() < cache.used {
             cache.shares.resize_with(cache.used, Share::default);
@@ -320,6 +321,44 @@ impl<C> Stack<C> {
     pub(super) fn refill_d_saved<F: Float>(&self, cache: &mut StackCache<F>) {
         for run in &mut cache.whole().runs {
             refill(&mut run.d_saved, run.saved.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::CellKind;
+    use crate::layer::{Recurrent, RecurrentConfig};
+    use ndarray::Array3;
+
+    #[test]
+    fn a_pass_brings_its_team_and_the_cache_keeps_it() {
+        let config = RecurrentConfig::new(CellKind::Lstm, 2, 40);
+        let layer = Recurrent::<f32>::new(&config, 0).unwrap();
+        let (two, one) = (Team::new(2).unwrap(), Team::alone());
+        let mut cache = StackCache::default();
+        for (team, shares) in [
+            (None, 1),
+            (Some(&two), 2),
+            (None, 2),
+            (Some(&one), 1),
+            (None, 1),
+        ] {
+            let x = Array3::from_elem((50, 16, 2), 0.5);
+            let mut y = Array3::zeros((50, 16, 40));
+            let mut state = layer.stack().start(16);
+            let pass = Pass {
+                team,
+                ..Pass::default()
+            };
+            let (x, params) = (x.view(), layer.params());
+            let done =
+                layer
+                    .stack()
+                    .forward(params, x, &pass, &mut state, &mut cache, y.view_mut());
+            done.unwrap();
+            assert_eq!(cache.used, shares);
         }
     }
 }
