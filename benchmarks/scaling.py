@@ -22,16 +22,17 @@ def bench(elman, **flags):
     """What `elman bench --json` prints of one row."""
     words = [str(word) for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)]
     command = [elman, "bench", "--json", "--quiet", "--quick", *words]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def measure(elman, rounds, **flags):
-    """The quickest median of some rounds, in seconds, and the valid steps of all rows."""
-    runs = [bench(elman, **flags) for _ in range(rounds)]
-    per_step = 2 * {"rnn": 1, "gru": 3, "lstm": 4}[flags["cell"]] * flags["hidden_size"]
-    per_step *= flags["input_size"] + flags["hidden_size"]
-    per_step *= 1 if flags["mode"] == "infer" else 3
-    return min(run["seconds"] for run in runs), runs[0]["flops"] / per_step
+def measure(elman, rounds, all_flags):
+    """For each of some rows the quickest median of some rounds, in seconds, and the valid steps of all its sequences."""
+    turns = [[bench(elman, **flags) for flags in all_flags] for _ in range(rounds)]
+    for flags, *runs in zip(all_flags, *turns):
+        per_step = 2 * {"rnn": 1, "gru": 3, "lstm": 4}[flags["cell"]] * flags["hidden_size"]
+        per_step *= flags["input_size"] + flags["hidden_size"]
+        per_step *= 1 if flags["mode"] == "infer" else 3
+        yield min(run["seconds"] for run in runs), runs[0]["flops"] / per_step
 
 
 def main():
@@ -60,8 +61,8 @@ def main():
     }.items():
         print(name)
         before = None
-        for change in changes:
-            seconds, steps = measure(args.elman, args.rounds, **{**base, **change})
+        measured = measure(args.elman, args.rounds, [{**base, **change} for change in changes])
+        for change, (seconds, steps) in zip(changes, measured):
             each = seconds / steps
             quotient = "" if before is None else f"{each / before:8.2f}"
             words = " ".join(f"{key} {value}" for key, value in change.items())
@@ -72,10 +73,12 @@ def main():
 
 def threads(elman, rounds, rows):
     """How many times as fast two threads are, in turns with one."""
-    print("two threads, against one")
-    every = list(itertools.product(("infer", "train", "packed"), ("rnn", "gru", "lstm")))
+    print("one thread, two threads: the quickest median of each; the median quotient")
+    cells = ("rnn", "gru", "lstm")
     for row in rows:
-        for mode, cell in every if row != "end-to-end" else [("train", "lstm")]:
+        # A row of one sequence is never packed.
+        modes = ("infer", "train") if row in ("stream", "long") else ("infer", "train", "packed")
+        for mode, cell in itertools.product(modes, cells) if row != "end-to-end" else [("train", "lstm")]:
             flags = {"row": row, "cell": cell, "mode": mode}
             pairs = [[bench(elman, **flags, threads=n)["seconds"] for n in (1, 2)] for _ in range(rounds)]
             one, two = (1e3 * min(times) for times in zip(*pairs))
