@@ -284,19 +284,21 @@ pub(super) struct Reads<'a, F: Float> {
     pub team: &'a Team,
 }
 
+/// Is given the number of a step and its states, (rows of it, S), right after it.
+type AfterStep<'a, F> = &'a mut dyn FnMut(usize, &[F]);
+
 /// Bytes of saved numbers that are prepared at a time, so that they are still
 /// in the cache when their steps come.
 const PREPARED: usize = 128 << 10;
 
 impl<C> Slot<C> {
-    /// All steps forward; keeps what was saved, or throws it away. `done` has the
-    /// states of each step, (rows of it, S), right after it.
+    /// All steps forward; keeps what was saved, or throws it away.
     fn run<F: Float>(
         &self,
         reads: Reads<'_, F>,
         run: &mut Run<F>,
         keeps: bool,
-        mut done: Option<&mut dyn FnMut(usize, &[F])>,
+        mut done: Option<AfterStep<'_, F>>,
     ) where
         C: Cell<F>,
     {
