@@ -24,7 +24,9 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::plan::{BenchPlan, ConvertPlan, ExplainPlan, ForecastPlan, PredictPlan, RunPlan};
 use clap::Parser;
+use elman::kernel::Vectors;
 use elman_forecast::options::ForecastOptions;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         ..ForecastOptions::new(1)
     };
     common.check()?;
+    check_vectors(std::env::var_os("ELMAN_VECTORS"))?;
     let console = Console::new(&cli.common);
     match cli.command {
         Command::Forecast(args) => forecast::run(&ForecastPlan::new(*args, &cli.common)?, &console),
@@ -55,5 +58,18 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Convert(args) => convert::run(&ConvertPlan::new(args)?, &console),
         Command::Explain(args) => explain::run(&ExplainPlan::new(*args, &cli.common)?, &console),
         Command::Bench(args) => bench::run(&BenchPlan::new(args, &cli.common)?, &console),
+    }
+}
+
+/// The engine takes a name that it does not know for none.
+fn check_vectors(name: Option<OsString>) -> Result<(), Failure> {
+    let Some(name) = name.map(|name| name.to_string_lossy().into_owned()) else {
+        return Ok(());
+    };
+    match name.parse::<Vectors>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Input(format!(
+            "ELMAN_VECTORS: expected a kind of vectors, got {error}"
+        ))),
     }
 }

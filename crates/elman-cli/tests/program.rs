@@ -211,6 +211,28 @@ fn a_wrong_command_line_is_refused() {
 }
 
 #[test]
+fn vectors_that_are_none_are_refused() {
+    let folder = folder_with(30);
+    for (name, known) in [
+        ("avx2", true),
+        ("portable", true),
+        ("AVX2", false),
+        ("", false),
+    ] {
+        let mut command = elman(folder.path(), &["inspect", "table.csv"]);
+        let output = command.env("ELMAN_VECTORS", name).output().unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(message.contains("ELMAN_VECTORS"), !known, "{message}");
+        if !known {
+            assert_refused(
+                &output,
+                &[&format!("`{name}`"), "portable, avx2 and avx512"],
+            );
+        }
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let folder = folder_with(0);
     let quick = [&["forecast", "missing.csv"], &QUICK[..]].concat();

@@ -400,7 +400,7 @@ mod tests {
         let worst = [0.520_101_25, -1.951_837, f32::INFINITY, -f32::INFINITY];
         let all = (0..=u32::MAX).step_by(257).map(f32::from_bits);
         let mut all: Vec<_> = all.chain(worst).collect();
-        all.resize(all.len().next_multiple_of(8), 0.0);
+        all.resize(all.len().next_multiple_of(16), 0.0);
         for activation in BOTH {
             for x in all.chunks(1 << 12) {
                 compare(x, activation, &mut |x, truth, values| {

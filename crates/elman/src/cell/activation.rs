@@ -268,16 +268,16 @@ mod tests {
     }
 
     /// Values and slopes of eight numbers.
-    struct Functions<F>(Activation, [F; 8]);
+    struct Functions<F>(Activation, [F; 16]);
 
     impl<F: Float> Task<F> for Functions<F> {
         type Out = Vec<F>;
 
         #[inline(always)]
         fn run<V: Lanes<F>>(self) -> Vec<F> {
-            let mut out = vec![F::zero(); 16];
-            let (values, slopes) = out.split_at_mut(8);
-            for at in (0..8).step_by(V::N) {
+            let mut out = vec![F::zero(); 32];
+            let (values, slopes) = out.split_at_mut(16);
+            for at in (0..16).step_by(V::N) {
                 let y = self.0.value(V::load(&self.1[at..]));
                 y.store(&mut values[at..]);
                 self.0.slope(y).store(&mut slopes[at..]);
@@ -296,19 +296,19 @@ mod tests {
             let bound = F::lit(6.0) * F::epsilon();
             let xs: Vec<_> = grid().chain([f64::NAN; 6]).map(F::lit).collect();
             for activation in Activation::ALL {
-                for x in xs.chunks_exact(8) {
-                    let x: [F; 8] = std::array::from_fn(|i| x[i]);
+                for x in xs.chunks_exact(16) {
+                    let x: [F; 16] = std::array::from_fn(|i| x[i]);
                     let wide = F::dispatch(Functions(activation, x));
                     let alone = Functions(activation, x).run::<F>();
                     for (i, (a, b)) in wide.iter().zip(&alone).enumerate() {
-                        let unit = if i < 8 { b.abs() } else { F::one() };
+                        let unit = if i < 16 { b.abs() } else { F::one() };
                         let near = (*a - *b).abs() <= bound * unit;
                         assert!(near || same(*a, *b), "{activation} {x:?}: {a} {b}");
                     }
-                    let turned = std::array::from_fn(|i| x[(i + 3) % 8]);
+                    let turned = std::array::from_fn(|i| x[(i + 3) % 16]);
                     let turned = F::dispatch(Functions(activation, turned));
                     for (i, turned) in turned.into_iter().enumerate() {
-                        let lane = i / 8 * 8 + (i + 3) % 8;
+                        let lane = i / 16 * 16 + (i + 3) % 16;
                         assert!(same(turned, wide[lane]), "{activation} {x:?}");
                     }
                 }

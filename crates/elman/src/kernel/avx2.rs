@@ -4,14 +4,17 @@
 //! uses them only after it has asked the processor: this is what every
 //! `SAFETY` line below rests on.
 
-#[cfg(feature = "avx512")]
-use super::avx512;
 use super::lanes::{Lanes, Whole, nearest, widened};
 use super::steps;
 use super::tile::{Product, Start};
 use crate::float::{Apart, Scalar};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// Whether this processor has all that these vectors need.
+pub fn there() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
 
 /// Eight whole numbers.
 #[derive(Debug, Clone, Copy)]
@@ -126,26 +129,11 @@ macro_rules! vector {
      $cmp:ident $blend:ident $max:ident $min:ident $and:ident $xor:ident,
      $to_bits:ident $from_bits:ident $shift:ident, mantissa $mantissa:literal,
      $five:ident $six:ident $four:ident $two:ident $three:ident
-     $panels_2:ident $panels_3:ident, $wide:ident) => {
+     $panels_2:ident $panels_3:ident) => {
         #[doc = $doc]
         #[derive(Debug, Clone, Copy)]
         #[repr(transparent)]
         pub struct $name($raw);
-
-        #[cfg(feature = "avx512")]
-        impl $name {
-            /// The vector of the processor's.
-            #[inline(always)]
-            pub(super) fn raw(self) -> $raw {
-                self.0
-            }
-
-            /// From a vector of the processor's.
-            #[inline(always)]
-            pub(super) fn of_raw(raw: $raw) -> Self {
-                Self(raw)
-            }
-        }
 
         impl Add for $name {
             type Output = Self;
@@ -338,15 +326,6 @@ macro_rules! vector {
                 start: Option<Start<'_, $base>>,
                 (sums, stride): (&mut [Self], usize),
             ) -> bool {
-                #[cfg(feature = "avx512")]
-                if avx512::there() {
-                    let sums = (sums, stride);
-                    // SAFETY: the caller's; and the processor has AVX-512.
-                    unsafe {
-                        avx512::steps::<$base, Self, avx512::$wide, N, R, P>(products, start, sums)
-                    };
-                    return true;
-                }
                 let steps = match (R, N, P, products[0].col_stride) {
                     (5, 2, 1, 1) => steps::$five::<{ size_of::<$base>() }>,
                     (6, 2, 1, 1) => steps::$six::<{ size_of::<$base>() }>,
@@ -375,7 +354,7 @@ vector!(F32x8, __m256, f32, 8, I32x8, "Eight `f32`.",
     _mm256_and_ps _mm256_xor_ps,
     _mm256_castps_si256 _mm256_castsi256_ps _mm256_slli_epi32, mantissa 23,
     f32_5x2 f32_6x2 f32_4x3 f32_2x4 f32_3x4
-    f32_1x4x2 f32_1x3x3, F32x16);
+    f32_1x4x2 f32_1x3x3);
 
 vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
     _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd
@@ -385,4 +364,4 @@ vector!(F64x4, __m256d, f64, 4, [i32; 4], "Four `f64`.",
     _mm256_and_pd _mm256_xor_pd,
     _mm256_castpd_si256 _mm256_castsi256_pd _mm256_slli_epi64, mantissa 52,
     f64_5x2 f64_6x2 f64_4x3 f64_2x4 f64_3x4
-    f64_1x4x2 f64_1x3x3, F64x8);
+    f64_1x4x2 f64_1x3x3);

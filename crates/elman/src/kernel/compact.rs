@@ -12,6 +12,7 @@
 //! in any batch here too. Where a number of a row is not finite, its scale is a
 //! NaN, and so are all its sums.
 
+use super::aligned::Aligned;
 use super::dispatch::Task;
 use super::lanes::{Lanes, Whole};
 use super::packed::Matrix;
@@ -22,23 +23,28 @@ use std::marker::PhantomData;
 /// The panels of a [`Packed`](super::Packed) matrix.
 #[derive(Debug, Clone)]
 pub(super) enum Panels<F> {
-    Full(Vec<F>),
-    Bf16(Vec<u16>),
+    Full(Aligned<F>),
+    Bf16(Aligned<u16>),
     Int8(Int8<F>),
 }
 
 /// Panels of one byte a number.
 #[derive(Debug, Clone)]
 pub(super) struct Int8<F> {
-    pub numbers: Vec<i8>,
-    pub scales: Vec<F>,
+    pub numbers: Aligned<i8>,
+    pub scales: Aligned<F>,
 }
 
 /// The nearest `bfloat16` of every number of `count` panels of `rows` rows of
 /// `width` numbers.
-pub(super) fn to_bf16<F: Float>(panels: &[F], count: usize, rows: usize, width: usize) -> Vec<u16> {
+pub(super) fn to_bf16<F: Float>(
+    panels: &[F],
+    count: usize,
+    rows: usize,
+    width: usize,
+) -> Aligned<u16> {
     let len = 2 * rows.div_ceil(2) * width;
-    let mut numbers = vec![0; count * len];
+    let mut numbers = Aligned::of(&vec![0; count * len]);
     for p in 0..count {
         let panel = &panels[p * rows * width..][..rows * width];
         for (at, x) in panel.iter().enumerate() {
@@ -57,8 +63,8 @@ const LARGEST: f64 = 127.0;
 /// numbers and a scale.
 pub(super) fn to_int8<F: Float>(panels: &[F], count: usize, rows: usize, width: usize) -> Int8<F> {
     let pairs = rows.div_ceil(2);
-    let mut numbers = vec![0; count * pairs * 2 * width];
-    let mut scales = vec![F::zero(); count * width];
+    let mut numbers = Aligned::of(&vec![0; count * pairs * 2 * width]);
+    let mut scales = Aligned::of(&vec![F::zero(); count * width]);
     for p in 0..count {
         let panel = &panels[p * rows * width..][..rows * width];
         for col in 0..width {
@@ -96,7 +102,7 @@ pub struct WholeRows<F> {
 }
 
 /// Rows are filled up with zeros to a multiple of this.
-const FILL: usize = 8;
+const FILL: usize = 16;
 
 impl<F: Float> WholeRows<F> {
     /// Rounds every row to whole numbers.
@@ -561,6 +567,6 @@ mod tests {
         .run::<Plain<f32, 8>>();
         assert_eq!(ours.numbers, plain.numbers);
         assert_eq!(ours.scales, plain.scales);
-        assert_eq!(ours.dim(), (3, 24));
+        assert_eq!(ours.dim(), (3, 32));
     }
 }

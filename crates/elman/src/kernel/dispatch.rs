@@ -4,6 +4,7 @@ use super::lanes::{Lanes, Plain};
 use super::outer::{Block, FROM, Factors, Outer};
 use super::product::{ProductInPlace, ProductScaled};
 use super::team::Team;
+use super::vectors::Vectors;
 use crate::Float;
 
 /// Work that is compiled once for every instruction set.
@@ -20,7 +21,7 @@ pub trait Task<F> {
 
 /// Numbers whose work can be dispatched.
 pub trait Dispatch: Sized {
-    /// Runs the work with the widest vectors that this machine has.
+    /// Runs the work with the vectors that are used [here](Vectors::here).
     fn dispatch<T: Task<Self>>(task: T) -> T::Out;
 
     /// A product whose sums are in memory, compiled here and not in every crate
@@ -43,17 +44,20 @@ pub trait Dispatch: Sized {
 }
 
 macro_rules! dispatch {
-    ($number:ty, $lanes:literal, $wide:ident) => {
+    ($number:ty, $lanes:literal, $avx2:ident, $avx512:ident) => {
         impl Dispatch for $number {
             #[inline]
             fn dispatch<T: Task<Self>>(task: T) -> T::Out {
-                #[cfg(target_arch = "x86_64")]
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: the function and its vectors need AVX2 and FMA,
-                    // and this machine has both.
-                    return unsafe { with_avx2::<_, super::avx2::$wide, _>(task) };
+                match Vectors::here() {
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: the function and its vectors need AVX-512, which
+                    // this machine has.
+                    Vectors::Avx512 => unsafe { with_avx512::<_, super::avx512::$avx512, _>(task) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: the same with AVX2 and FMA.
+                    Vectors::Avx2 => unsafe { with_avx2::<_, super::avx2::$avx2, _>(task) },
+                    _ => task.run::<Plain<$number, $lanes>>(),
                 }
-                task.run::<Plain<$number, $lanes>>()
             }
 
             fn product_in_place(product: ProductInPlace<'_, Self>) {
@@ -79,8 +83,14 @@ macro_rules! dispatch {
     };
 }
 
-dispatch!(f32, 8, F32x8);
-dispatch!(f64, 4, F64x4);
+dispatch!(f32, 8, F32x8, F32x16);
+dispatch!(f64, 4, F64x4, F64x8);
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn with_avx512<F: Float, V: Lanes<F>, T: Task<F>>(task: T) -> T::Out {
+    task.run::<V>()
+}
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]

@@ -91,7 +91,7 @@ impl<'a, F: Float> Factor<'a, F> {
             a: &a.data[k * a.col_stride..],
             row_stride: a.row_stride,
             col_stride: a.col_stride,
-            b: &data[panels.start * len + k * b.vectors() * Packed::<F>::LANES..],
+            b: &data[panels.start * len + k * b.vectors() * b.lanes..],
             panel_stride: len,
             depth,
         }

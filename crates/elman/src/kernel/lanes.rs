@@ -1,4 +1,5 @@
-//! Vectors of numbers: 32 bytes wide, by AVX2 or by plain arrays.
+//! Vectors of numbers: 32 bytes wide, by AVX2 or by plain arrays, or 64 by
+//! AVX-512.
 
 use super::tile::{Product, Start};
 use crate::Float;
@@ -39,6 +40,9 @@ impl<const N: usize> Whole for [i32; N] {
 pub trait Lanes<F>: Scalar {
     /// Numbers in the vector.
     const N: usize;
+
+    /// Vectors that the processor has registers for.
+    const REGISTERS: usize = 16;
 
     /// Sums of whole numbers, one for each number of the vector.
     type Whole: Whole;
@@ -325,16 +329,16 @@ mod tests {
     use super::*;
     use crate::kernel::Task;
 
-    /// Applies every function of a vector to eight numbers.
-    struct Functions<F>([F; 8]);
+    /// Applies every function of a vector to sixteen numbers.
+    struct Functions<F>([F; 16]);
 
     impl<F: Float> Task<F> for Functions<F> {
-        type Out = Vec<[F; 8]>;
+        type Out = Vec<[F; 16]>;
 
         #[inline(always)]
-        fn run<V: Lanes<F>>(self) -> Vec<[F; 8]> {
-            let mut out = vec![[F::zero(); 8]; 9];
-            for at in (0..8).step_by(V::N) {
+        fn run<V: Lanes<F>>(self) -> Vec<[F; 16]> {
+            let mut out = vec![[F::zero(); 16]; 9];
+            for at in (0..16).step_by(V::N) {
                 let x = V::load(&self.0[at..]);
                 let (s, q) = (-x.abs()).exp_parts();
                 let functions = [
@@ -375,7 +379,8 @@ mod tests {
             std::array::from_fn(|j| (f64::from(i) - 1000.0) * 0.0731 * 1.7_f64.powi(j as i32 - 6))
         });
         let same = |a: F, b: F| bits(a) == bits(b) || (a.is_nan() && b.is_nan());
-        for x in [ends, denormals.map(|x| x / 4.0)].into_iter().chain(more) {
+        let first = std::array::from_fn(|i| if i < 8 { ends[i] } else { denormals[i - 8] });
+        for x in [first, denormals.map(|x| x / 4.0)].into_iter().chain(more) {
             let x = x.map(<F as Float>::lit);
             let (arrays, alone) = (Functions(x).run::<P>(), Functions(x).run::<F>());
             let wide = F::dispatch(Functions(x));
@@ -387,11 +392,11 @@ mod tests {
                     assert!(near || same(wide, *b), "{f} {}: {wide} {b}", x[lane]);
                 }
             }
-            let turned = std::array::from_fn(|lane| x[(lane + 3) % 8]);
+            let turned = std::array::from_fn(|lane| x[(lane + 3) % 16]);
             let turned = F::dispatch(Functions(turned));
             for (wide, turned) in wide.iter().zip(&turned) {
                 for (lane, turned) in turned.iter().enumerate() {
-                    assert!(same(*turned, wide[(lane + 3) % 8]), "{x:?}");
+                    assert!(same(*turned, wide[(lane + 3) % 16]), "{x:?}");
                 }
             }
         }

@@ -3,14 +3,16 @@
 //!
 //! Every element of a product is one chain of sums in the order of `k`,
 //! whatever the number of rows, so that a row has the same bits in any batch.
-//! On AVX2 each link of the chain is a fused multiply-add, elsewhere a product
-//! and a sum: bits may differ between instruction sets, never on one.
+//! On AVX2 and AVX-512 each link of the chain is a fused multiply-add, elsewhere
+//! a product and a sum: the bits of the two are the same, those of others may
+//! differ.
 
 #![allow(unsafe_code)]
 
+mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod compact;
 #[cfg(debug_assertions)]
@@ -31,8 +33,7 @@ mod step;
 mod steps;
 mod team;
 mod tile;
-#[cfg(any(test, all(target_arch = "x86_64", feature = "avx512")))]
-mod wide;
+mod vectors;
 
 pub use compact::WholeRows;
 pub use dispatch::{Dispatch, Task};
@@ -44,3 +45,4 @@ pub use product::{product, product_from, product_scaled};
 pub use rows::RowsMut;
 pub use step::{STATES, SUMS, Step, StepBack, StepShape, UNITS, Update};
 pub use team::Team;
+pub use vectors::Vectors;

@@ -265,7 +265,9 @@ impl<F: Float> Copy<'_, F> {
         match self.width {
             6 => self.blocks::<6>(from, first, rows),
             8 => self.blocks::<8>(from, first, rows),
+            12 => self.blocks::<12>(from, first, rows),
             16 => self.blocks::<16>(from, first, rows),
+            32 => self.blocks::<32>(from, first, rows),
             width => unreachable!("no block of {width} columns"),
         }
         if !self.sums.is_empty() {

@@ -4,12 +4,14 @@
 //! right, (K, C) in G groups of columns    [panel][K][vectors][lanes]
 //! one group: a panel is 2 vectors of its columns
 //! G groups:  a panel is 1 vector of the same columns of each group (.. 4)
-//! left, a transpose                       [tile][K][6]
+//! left, a transpose                       [tile][K][rows of a tile]
 //! ```
 
+use super::aligned::Aligned;
 use super::compact::{Panels, to_bf16, to_int8};
 use super::parts::Blocks;
 use super::tile::tile_rows;
+use super::vectors::Vectors;
 use crate::Float;
 use crate::params::Storage;
 
@@ -74,9 +76,6 @@ impl<'a, F: Float> Matrix<'a, F> {
     }
 }
 
-/// Bytes of a vector: AVX2's.
-pub(super) const VECTOR_BYTES: usize = 32;
-
 /// The right factor of a product, copied into panels, the last one filled up
 /// with zeros.
 ///
@@ -90,24 +89,24 @@ pub struct Packed<F> {
     pub(super) repeats: usize,
     /// Columns of a group.
     pub(super) cols: usize,
+    /// Numbers in a vector.
+    pub(super) lanes: usize,
 }
 
 impl<F: Float> Default for Packed<F> {
     fn default() -> Self {
         Self {
-            data: Panels::Full(Vec::new()),
+            data: Panels::Full(Aligned::default()),
             rows: 0,
             groups: 1,
             repeats: 2,
             cols: 0,
+            lanes: Vectors::here().bytes() / F::BYTES,
         }
     }
 }
 
 impl<F: Float> Packed<F> {
-    /// Numbers in a vector.
-    pub(super) const LANES: usize = VECTOR_BYTES / F::BYTES;
-
     /// Vectors in one row of a panel.
     pub(super) fn vectors(&self) -> usize {
         self.groups * self.repeats
@@ -115,7 +114,7 @@ impl<F: Float> Packed<F> {
 
     /// Columns of every group in a panel.
     pub(super) fn width(&self) -> usize {
-        self.repeats * Self::LANES
+        self.repeats * self.lanes
     }
 
     /// Rows and columns of all groups.
@@ -130,7 +129,7 @@ impl<F: Float> Packed<F> {
 
     /// Numbers in a panel.
     pub(super) fn panel_len(&self) -> usize {
-        self.rows * self.vectors() * Self::LANES
+        self.rows * self.vectors() * self.lanes
     }
 
     /// Packs one matrix. No allocation once the buffer is large enough, here
@@ -174,16 +173,16 @@ impl<F: Float> Packed<F> {
         let (panels, len) = (self.panels(), self.panel_len());
         let padded = !cols.is_multiple_of(self.width());
         let data = self.full();
-        data.resize(panels * len, F::zero());
+        data.resize(panels * len);
         if padded {
             data[(panels - 1) * len..].fill(F::zero());
         }
     }
 
     /// The panels of numbers as they are; empty where there are others.
-    fn full(&mut self) -> &mut Vec<F> {
+    fn full(&mut self) -> &mut Aligned<F> {
         if !matches!(self.data, Panels::Full(_)) {
-            self.data = Panels::Full(Vec::new());
+            self.data = Panels::Full(Aligned::default());
         }
         match &mut self.data {
             Panels::Full(data) => data,
@@ -195,7 +194,7 @@ impl<F: Float> Packed<F> {
     /// need [`Factor::whole`](super::Factor::whole).
     pub fn keep(&mut self, storage: Storage) {
         let (count, rows) = (self.panels(), self.rows);
-        let width = self.vectors() * Self::LANES;
+        let width = self.vectors() * self.lanes;
         let data = std::mem::take(self.full());
         self.data = match storage {
             Storage::Full => Panels::Full(data),
@@ -220,14 +219,14 @@ impl<F: Float> Packed<F> {
 
     /// The panels of one group, to be filled by several threads.
     pub(super) fn parts(&mut self) -> Blocks<'_, F> {
-        let (width, len) = (self.vectors() * Self::LANES, self.panel_len());
+        let (width, len) = (self.vectors() * self.lanes, self.panel_len());
         Blocks::new(self.full(), width, len)
     }
 
     /// Copies a matrix to row `row` of a group, some rows at a time, so that both
     /// sides stay in the cache.
     fn put(&mut self, b: Matrix<'_, F>, row: usize, group: usize) {
-        let (lanes, groups, repeats) = (Self::LANES, self.groups, self.repeats);
+        let (lanes, groups, repeats) = (self.lanes, self.groups, self.repeats);
         let (stride, len) = (self.vectors() * lanes, self.panel_len());
         let data = self.full();
         for k in (0..b.rows).step_by(TOGETHER) {
@@ -243,6 +242,7 @@ impl<F: Float> Packed<F> {
                     }
                 } else if b.row_stride == 1 && count == lanes {
                     match lanes {
+                        16 => turn::<F, 16>(from, b.col_stride, rows, to, stride),
                         8 => turn::<F, 8>(from, b.col_stride, rows, to, stride),
                         4 => turn::<F, 4>(from, b.col_stride, rows, to, stride),
                         lanes => unreachable!("no vector of {lanes} numbers"),
@@ -273,7 +273,9 @@ fn copy<F: Float>(from: &[F], to: &mut [F]) {
         *to.first_chunk_mut::<N>()? = *<&[F; N]>::try_from(from).ok()?;
         Some(())
     }
-    let done = whole::<F, 8>(from, to).or_else(|| whole::<F, 4>(from, to));
+    let done = whole::<F, 16>(from, to)
+        .or_else(|| whole::<F, 8>(from, to))
+        .or_else(|| whole::<F, 4>(from, to));
     if done.is_none() {
         to[..from.len()].copy_from_slice(from);
     }
@@ -295,39 +297,49 @@ fn turn<F: Float, const N: usize>(
     }
 }
 
-/// The left factor of a product, copied into tiles `[tile][K][6]`: for a
-/// transposed one, whose rows lie far apart.
-#[derive(Debug, Clone, Default)]
+/// The left factor of a product, copied into tiles `[tile][K][rows of a tile]`:
+/// for a transposed one, whose rows lie far apart.
+#[derive(Debug, Clone)]
 pub struct PackedLeft<F> {
-    pub(super) data: Vec<F>,
+    pub(super) data: Aligned<F>,
     pub(super) rows: usize,
     pub(super) cols: usize,
+    /// Rows of a tile.
+    tile: usize,
+}
+
+impl<F> Default for PackedLeft<F> {
+    fn default() -> Self {
+        Self {
+            data: Aligned::default(),
+            rows: 0,
+            cols: 0,
+            tile: tile_rows(2, Vectors::here().registers()),
+        }
+    }
 }
 
 impl<F: Float> PackedLeft<F> {
-    /// Rows of a tile.
-    pub(super) const TILE: usize = tile_rows(2);
-
     /// Makes room for `rows` rows of `cols` numbers; what is in it is whatever
     /// was there.
     pub(super) fn resize(&mut self, rows: usize, cols: usize) {
         (self.rows, self.cols) = (rows, cols);
-        let len = self.tiles() * Self::TILE * cols;
-        self.data.resize(len, F::zero());
+        let len = self.tiles() * self.tile * cols;
+        self.data.resize(len);
     }
 
     /// Rows of a tile.
     pub(super) fn tile(&self) -> usize {
-        Self::TILE
+        self.tile
     }
 
     /// Tiles.
     pub(super) fn tiles(&self) -> usize {
-        self.rows.div_ceil(Self::TILE)
+        self.rows.div_ceil(self.tile)
     }
 
     /// The tiles, to be filled by several threads.
     pub(super) fn parts(&mut self) -> Blocks<'_, F> {
-        Blocks::new(&mut self.data, Self::TILE, Self::TILE * self.cols)
+        Blocks::new(&mut self.data, self.tile, self.tile * self.cols)
     }
 }

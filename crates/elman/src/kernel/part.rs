@@ -59,7 +59,14 @@ impl<F: Float> PartOf<'_, F> {
             let product = self.factor.product(data, self.panels, k, depth);
             for (rows, at) in self.tiles() {
                 let (now, later) = next.split_at(each.min(next.len()));
-                V::fetch(now);
+                // Where the tile has instructions of its own, they do not ask.
+                let now = match V::REGISTERS < 32 {
+                    true => {
+                        V::fetch(now);
+                        &[]
+                    }
+                    false => now,
+                };
                 next = later;
                 V::apart(Tile {
                     products: &[Product {
@@ -71,6 +78,7 @@ impl<F: Float> PartOf<'_, F> {
                     sums: &mut room[at..],
                     first: self.factor.first,
                     stride: self.stride,
+                    next: now,
                 });
             }
             k += depth;
@@ -140,6 +148,7 @@ impl<F: Float> PartOf<'_, F> {
                         sums: &mut room[at..],
                         first: first + p * self.stride,
                         stride: self.panels.len() * self.stride,
+                        next: &[],
                     });
                 }
                 k += depth;

@@ -12,11 +12,11 @@ use super::dispatch::Task;
 use super::ends::{Ends, InPlace, Scaled};
 use super::factor::{Factor, Left};
 use super::lanes::Lanes;
-use super::packed::{Matrix, Packed, PackedLeft, VECTOR_BYTES};
+use super::packed::{Matrix, Packed, PackedLeft};
 use super::part::{PartOf, Tiles, WIDENED};
 use super::parts::{Parts, share};
 use super::team::Team;
-use super::tile::{Product, SUMS, Start, Tile, tile_rows};
+use super::tile::{Product, SUMS, Start, Tile, tile_rows, tile_sums};
 use crate::Float;
 use crate::float::Apart;
 use crate::params::Storage;
@@ -143,7 +143,7 @@ pub fn product_scaled<F: Float>(
     });
 }
 
-/// `out += a b` for some of the tiles of `a`: rows `6 tiles`.
+/// `out += a b` for some of the tiles of `a`.
 ///
 /// # Panics
 /// As [`product`].
@@ -154,7 +154,7 @@ pub fn product_left<F: Float>(
     out: &mut [F],
     out_stride: usize,
 ) {
-    let tile = PackedLeft::<F>::TILE;
+    let tile = a.tile();
     let first = tiles.start * tile;
     let rows = a.rows.min(tiles.end * tile).saturating_sub(first);
     if rows == 0 || a.cols == 0 || b.cols == 0 {
@@ -246,10 +246,10 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
             }
             let full = matches!(f.b.data, Panels::Full(_));
             assert!(full || (!f.a.tiled && f.a.col_stride == 1));
+            assert_eq!(f.b.lanes, V::N, "panels of other vectors");
             #[cfg(debug_assertions)]
             super::count::product();
         }
-        debug_assert_eq!(V::N, Packed::<F>::LANES);
         assert!(E::VECTORS.is_none_or(|vectors| vectors == self.sums));
         let rows = factor.a.rows;
         let (full, vectors) = before.iter().fold(
@@ -259,7 +259,7 @@ impl<F: Float, E: Ends<F>> Task<F> for Rows<'_, F, E> {
         if rows == 0 {
             return;
         }
-        if full && self.panels.len() == 1 && rows <= tile_rows(vectors) {
+        if full && self.panels.len() == 1 && rows <= tile_rows(vectors, V::REGISTERS) {
             self.single::<V>();
         } else {
             V::apart(Many {
@@ -302,21 +302,23 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
     #[inline(always)]
     fn single<V: Lanes<F>>(&self) {
         let (rows, panels) = (0..self.factor.a.rows, &self.panels);
-        let mut sums = [V::lit(0.0); SUMS];
-        self.begin(rows.clone(), panels, &mut sums);
+        let mut room = [const { MaybeUninit::<V>::uninit() }; SUMS];
+        let sums = fill(&mut room[..tile_sums(V::REGISTERS)]);
+        self.begin(rows.clone(), panels, sums);
         for factor in self.before.iter().chain([&self.factor]) {
             if let Some(product) = factor.past(panels) {
                 V::apart(Tile {
                     products: &[product],
                     start: None,
                     shape: (factor.b.vectors(), rows.len(), 1),
-                    sums: &mut sums,
+                    sums: &mut *sums,
                     first: factor.first,
                     stride: self.vectors(),
+                    next: &[],
                 });
             }
         }
-        self.end(rows, panels, &mut sums);
+        self.end(rows, panels, sums);
     }
 
     /// Any rows and panels.
@@ -337,7 +339,7 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
         };
         let tile = match factor.b.storage() {
             Storage::Int8 => compact::tile_rows(vectors),
-            _ => tile_rows(vectors),
+            _ => tile_rows(vectors, V::REGISTERS),
         };
         let count = rows.div_ceil(tile);
         let tiles = match factor.a.tiled {
@@ -360,15 +362,18 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
         // A panel that is too large goes by in blocks, each of them past many
         // rows; one that is to be widened does so too.
         let whole = bytes <= WHOLE_BYTES && !widens;
-        let depth = BLOCK_BYTES / (vectors * VECTOR_BYTES);
-        let ends = rows * self.panels.len() * vectors * VECTOR_BYTES;
+        // As deep with vectors twice as long.
+        let block = BLOCK_BYTES * V::REGISTERS / 16;
+        let depth = block / (vectors * size_of::<V>());
+        let ends = rows * self.panels.len() * vectors * size_of::<V>();
         let far = self.ends.far(ends);
-        let mut room = [const { MaybeUninit::<V>::uninit() }; TILES * SUMS];
-        let each = count.min(if whole { WHOLE_TILES } else { TILES });
+        let mut room = [const { MaybeUninit::<V>::uninit() }; ROOM];
+        let sums = tile_sums(V::REGISTERS);
+        let each = count.min(if whole { WHOLE_TILES } else { ROOM / sums });
         // No more than is needed: that takes longer than a small product.
         let needed = match rows {
-            1 => (self.panels.len().next_multiple_of(most) * self.vectors()).min(8 * SUMS),
-            _ => each * SUMS,
+            1 => (self.panels.len().next_multiple_of(most) * self.vectors()).min(8 * sums),
+            _ => each * sums,
         };
         let room = fill(&mut room[..needed]);
         // A single row has room for the sums of many panels.
@@ -439,6 +444,7 @@ impl<F: Float, E: Ends<F>> Rows<'_, F, E> {
                     sums: &mut room[(here.start - rows.start) * stride..],
                     first: self.factor.first,
                     stride: vectors,
+                    next: &[],
                 });
             }
         }
@@ -575,9 +581,9 @@ impl<'a, F> Pass<'a, F> {
     }
 }
 
-/// Tiles that one block of a panel goes past: as many as have room for their
-/// sums in the first-level cache beside it.
-const TILES: usize = 24;
+/// Sums of the tiles that one block of a panel goes past: as many as have room in
+/// the first-level cache beside it.
+const ROOM: usize = 384;
 
 #[cfg(test)]
 mod tests {
@@ -614,7 +620,7 @@ mod tests {
             let blocks = turned.iter().map(|b| Matrix::new(b, m, k, k).t());
             other.pack_beside(blocks, true);
             match (&packed.data, &other.data) {
-                (Panels::Full(a), Panels::Full(b)) => assert_eq!(a, b),
+                (Panels::Full(a), Panels::Full(b)) => assert_eq!(a[..], b[..]),
                 _ => unreachable!("both are whole"),
             }
         }

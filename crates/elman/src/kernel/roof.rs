@@ -22,11 +22,6 @@ const READS: usize = 8;
 /// assert!(one > 0 && elman::roof::fma(10) == 10 * one);
 /// ```
 pub fn fma(iterations: u32) -> u64 {
-    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-    if super::avx512::there() {
-        // SAFETY: the processor has AVX-512.
-        return unsafe { super::avx512::fma::<SUMS>(iterations) };
-    }
     <f32 as Dispatch>::dispatch(Fma(iterations))
 }
 

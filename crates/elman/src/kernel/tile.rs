@@ -6,17 +6,26 @@ use crate::Float;
 use crate::float::Apart;
 
 /// Rows of a tile by vectors of a panel: with what goes into them, the sums fit
-/// the sixteen registers of AVX2.
-pub(super) const fn tile_rows(vectors: usize) -> usize {
-    match vectors {
+/// the registers.
+pub(super) const fn tile_rows(vectors: usize, registers: usize) -> usize {
+    let most = match vectors {
         1 | 2 => 6,
         3 => 4,
         _ => 3,
-    }
+    };
+    if registers < 32 { most } else { 2 * most }
 }
 
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+
 /// Vectors of sums that a tile may have.
-pub(super) const SUMS: usize = 16;
+pub(super) const fn tile_sums(registers: usize) -> usize {
+    if registers < 32 { 16 } else { 32 }
+}
+
+/// The same of any tile.
+pub(super) const SUMS: usize = tile_sums(32);
 
 impl<F> Start<'_, F> {
     /// The same from another panel on.
@@ -62,6 +71,8 @@ pub(super) struct Tile<'a, F, V> {
     pub sums: &'a mut [V],
     pub first: usize,
     pub stride: usize,
+    /// What is going to be read after this tile, which is asked for on the way.
+    pub next: &'a [F],
 }
 
 impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
@@ -94,6 +105,26 @@ impl<F: Float, V: Lanes<F>> Apart for Tile<'_, F, V> {
             (4, 2, 1) => self.of::<4, 2, 1>(),
             (4, 3, 1) => self.of::<4, 3, 1>(),
             (4, 1, 2) => self.of::<4, 1, 2>(),
+            shape if V::REGISTERS < 32 => unreachable!("no tile of {shape:?}"),
+            (1, 7, 1) => self.of::<1, 7, 1>(),
+            (1, 8, 1) => self.of::<1, 8, 1>(),
+            (1, 9, 1) => self.of::<1, 9, 1>(),
+            (1, 10, 1) => self.of::<1, 10, 1>(),
+            (1, 11, 1) => self.of::<1, 11, 1>(),
+            (1, 12, 1) => self.of::<1, 12, 1>(),
+            (2, 7, 1) => self.of::<2, 7, 1>(),
+            (2, 8, 1) => self.of::<2, 8, 1>(),
+            (2, 9, 1) => self.of::<2, 9, 1>(),
+            (2, 10, 1) => self.of::<2, 10, 1>(),
+            (2, 11, 1) => self.of::<2, 11, 1>(),
+            (2, 12, 1) => self.of::<2, 12, 1>(),
+            (3, 5, 1) => self.of::<3, 5, 1>(),
+            (3, 6, 1) => self.of::<3, 6, 1>(),
+            (3, 7, 1) => self.of::<3, 7, 1>(),
+            (3, 8, 1) => self.of::<3, 8, 1>(),
+            (4, 4, 1) => self.of::<4, 4, 1>(),
+            (4, 5, 1) => self.of::<4, 5, 1>(),
+            (4, 6, 1) => self.of::<4, 6, 1>(),
             shape => unreachable!("no tile of {shape:?}"),
         }
     }
@@ -142,7 +173,18 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         for f in self.products {
             let panels: [&[F]; P] =
                 std::array::from_fn(|p| &f.b[p * f.panel_stride..][..f.depth * step]);
+            // A line of what is next at a time, so that they do not wait for each
+            // other, nor the loads of this tile for them.
+            let mut next = self.next.chunks(LINE / F::BYTES);
+            let every = f.depth.checked_div(next.len()).unwrap_or(f.depth).max(1);
+            let mut ask = 0;
             for k in 0..f.depth {
+                if k == ask {
+                    if let Some(line) = next.next() {
+                        V::fetch_last(line);
+                    }
+                    ask += every;
+                }
                 // SAFETY: r < R, p < P and k < depth, so the assertions above hold for
                 // the largest of each; the products are places in slices and do not
                 // overflow.

@@ -18,3 +18,4 @@ mod threads;
 mod training;
 mod truncation;
 mod variants;
+mod vectors;

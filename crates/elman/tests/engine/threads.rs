@@ -12,7 +12,7 @@ use elman::{Float, Team};
 const SEQ_LEN: usize = 40;
 
 /// Everything that comes of a pass and its way back.
-fn run<F: Float>(
+pub fn run<F: Float>(
     layer: &Recurrent<F>,
     batch: usize,
     pass: &Pass<'_>,
@@ -96,12 +96,12 @@ fn check_batch<F: Float>(config: &RecurrentConfig, batch: usize) {
 #[test]
 fn units_of_few_rows() {
     for kind in CellKind::ALL {
-        let mut config = RecurrentConfig::new(kind, 9, 323);
+        let mut config = RecurrentConfig::new(kind, 31, 323);
         config.stack.bidirectional = true;
         check_batch::<f32>(&config, 1);
         check_batch::<f32>(&config, 2);
     }
-    let mut projected = RecurrentConfig::new(CellKind::Lstm, 9, 323);
+    let mut projected = RecurrentConfig::new(CellKind::Lstm, 31, 323);
     projected.proj_size = 65;
     check_batch::<f32>(&projected, 2);
 }
@@ -109,7 +109,7 @@ fn units_of_few_rows() {
 #[test]
 fn threads_and_inference_change_no_bit() {
     for kind in CellKind::ALL {
-        let mut config = RecurrentConfig::new(kind, 3, 33);
+        let mut config = RecurrentConfig::new(kind, 3, 81);
         check::<f32>(&config);
         config.stack.num_layers = 2;
         config.stack.bidirectional = true;
