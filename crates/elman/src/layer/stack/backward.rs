@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Rows of a chunk: enough for the gradients of the weights to be worth their
 /// way to memory and back.
-const CHUNK: usize = 256;
+const CHUNK: usize = 512;
 
 impl<C> Stack<C> {
     /// Back-propagation through time, after [`forward`](Self::forward) with
