@@ -41,7 +41,7 @@ def main():
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", default="medium,large,deep,end-to-end", help="rows of the grid for the threads")
+    parser.add_argument("--rows", default="small,stream,medium,large,deep,end-to-end", help="rows of the grid for the threads")
     parser.add_argument("--elman", default=str(ROOT / "target/release/elman"))
     args = parser.parse_args()
     base = {

@@ -52,6 +52,10 @@ pub fn product<F: Float>(a: Matrix<'_, F>, b: &Packed<F>, out: &mut [F], out_str
 /// threads.
 pub(super) const LARGE: usize = 200_000;
 
+/// The same where rows are divided: they come from the caches of one thread to
+/// those of the others.
+const LARGE_ROWS: usize = 2_000_000;
+
 /// Rows that each thread has at the least where rows are divided, and not
 /// columns.
 const ROWS: usize = 12;
@@ -76,12 +80,12 @@ pub fn product_from<F: Float>(
     }
     assert!(factor.first == 0 && out_stride >= width);
     assert!(out.len() >= (a.rows - 1) * out_stride + width);
-    let jobs = if factor.flop() < LARGE {
-        1
-    } else {
-        team.threads()
+    let by_rows = a.rows >= ROWS * team.threads();
+    let large = if by_rows { LARGE_ROWS } else { LARGE };
+    let jobs = match factor.flop() < large {
+        true => 1,
+        false => team.threads(),
     };
-    let by_rows = a.rows >= ROWS * jobs;
     let out = Parts::new(out);
     team.run(jobs, |job| {
         let (rows, panels) = match by_rows {

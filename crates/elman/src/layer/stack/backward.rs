@@ -12,6 +12,10 @@ use crate::{Error, Float, Result};
 use ndarray::{ArrayView3, ArrayViewMut3};
 use std::ops::Range;
 
+/// Operations of the gradients of weights below which the thread that has run all
+/// rows is faster alone.
+const ALONE: usize = 8_000_000;
+
 /// Rows of a chunk: enough for the gradients of the weights to be worth their
 /// way to memory and back.
 const CHUNK: usize = 512;
@@ -240,6 +244,14 @@ impl<C> Stack<C> {
                 }
             }
         }
+        // What one thread has run is in its caches, from where another gets it only
+        // slowly.
+        let flop = 2 * order.len() * slot.saved_size * (slot.input_size + slot.output_size);
+        let one = Team::alone();
+        let team = match shares.len() {
+            1 if flop < ALONE => &one,
+            _ => team,
+        };
         let row = |i: usize| {
             let place: &Place = &order[i];
             let share = &shares[place.share];

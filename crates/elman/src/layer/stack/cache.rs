@@ -5,7 +5,7 @@ use super::masks::{Dropped, layer_key};
 use super::share::Share;
 use super::{Merge, Stack, refill};
 use crate::cell::{Cell, Packs};
-use crate::kernel::{Outer, Team};
+use crate::kernel::{Outer, Team, Vectors};
 use crate::params::Storage;
 use crate::{Error, Float, Result};
 use std::sync::atomic::AtomicBool;
@@ -67,6 +67,10 @@ pub(super) struct Place {
 /// Floating-point operations of a pass below which one thread is faster than
 /// more.
 pub(super) const SMALL: usize = 400_000;
+
+/// The same of a pass that is gone back through, as gradients of weights are made
+/// of the rows of all threads, and of one with AVX-512, which is over so soon.
+const SMALL_BOTH: usize = 3_000_000;
 
 /// Rows of a step below which outputs are copied after all steps: they are in the
 /// cache still.
@@ -141,7 +145,16 @@ impl<C> Stack<C> {
             let key = layer_key(pass, slot.layer).map(|key| key.reverse(slot.reverse));
             dropped.draw(slot, key, self.config.weight_drop);
         }
-        cache.used = if at_once { self.shares_for(cache) } else { 1 };
+        let wide = Vectors::here() == Vectors::Avx512;
+        let small = match pass.inference && !wide {
+            true => SMALL,
+            false => SMALL_BOTH,
+        };
+        cache.used = if at_once {
+            self.shares_for(cache, small)
+        } else {
+            1
+        };
         let hands_on = at_once && self.hands_on(pass, cache);
         // Then inference needs no states but those that the next step reads, and,
         // where masks are drawn, those that they belong to.
@@ -182,8 +195,9 @@ impl<C> Stack<C> {
             && rows >= FEW
     }
 
-    /// Among how many threads the rows are dealt.
-    fn shares_for<F: Float>(&self, cache: &StackCache<F>) -> usize
+    /// Among how many threads the rows are dealt, if there are no fewer operations
+    /// than `small`.
+    fn shares_for<F: Float>(&self, cache: &StackCache<F>, small: usize) -> usize
     where
         C: Cell<F>,
     {
@@ -194,7 +208,7 @@ impl<C> Stack<C> {
         }
         let layers = 0..self.config.num_layers;
         let flop = layers.map(|layer| self.flop(layer, cache.steps.rows()));
-        if flop.fold(0, usize::saturating_add) < SMALL {
+        if flop.fold(0, usize::saturating_add) < small {
             return 1;
         }
         threads.min(cache.steps.batch() / ROWS).max(1)
