@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_reader_reads_all_of_its_numbers() {
-        for numbers in [1 << 12, 1 << 16, (1 << 18) + 64] {
+        for numbers in [1 << 12, 1 << 16, (1 << 18) + 128] {
             let mut next = reader(numbers);
             let bytes = 4 * numbers;
             let mut first = 0;
