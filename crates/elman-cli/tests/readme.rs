@@ -1,6 +1,7 @@
 //! Every command of the README that runs the program does so, in its order, in
 //! one folder; every example that it names exists.
 
+use elman::kernel::Vectors;
 use elman::weights::TensorFile;
 use std::path::Path;
 use std::process::Command;
@@ -73,8 +74,5 @@ fn the_commands_of_the_readme_run() {
 /// Whether this machine computes with the instructions of the machine that the
 /// README's numbers come from.
 fn same_bits() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    Vectors::here() != Vectors::Portable
 }

@@ -127,7 +127,7 @@ pub trait Scalar:
     /// `|x|`.
     fn abs(self) -> Self;
 
-    /// `self * b + c`: one rounding with AVX2, else two.
+    /// `self * b + c`: one rounding with AVX2 and AVX-512, else two.
     #[must_use]
     fn mul_add(self, b: Self, c: Self) -> Self;
 
@@ -358,7 +358,7 @@ mod tests {
     use crate::cell::Activation;
     use crate::kernel::{Lanes, Task};
 
-    /// An activation of numbers, eight at a time.
+    /// An activation of numbers, a vector at a time.
     struct Each<'a, F>(&'a mut [F], Activation);
 
     impl<F: Float> Task<F> for Each<'_, F> {

@@ -460,7 +460,7 @@ fn checkpoints_take_the_root_of_the_memory() {
                 long[i] - large[i],
             ]
         });
-        // The gradients of the gates take no more from 256 rows on.
+        // The gradients of the gates take no more from 512 rows on.
         assert_eq!(4 * all[1], all[2]);
         assert_eq!([2 * root[0], 2 * root[1]], [root[1], root[2]]);
         assert!(long[0] > 20 * long[1], "{long:?}");

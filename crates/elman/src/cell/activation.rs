@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Values and slopes of eight numbers.
+    /// Values and slopes of sixteen numbers.
     struct Functions<F>(Activation, [F; 16]);
 
     impl<F: Float> Task<F> for Functions<F> {

@@ -15,7 +15,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// Whether this processor has all that these vectors need.
 pub fn there() -> bool {
-    is_x86_feature_detected!("avx512f")
+    super::avx2::there()
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
@@ -315,9 +316,13 @@ macro_rules! vector {
 
             #[inline(always)]
             fn fetch_last<T>(from: &[T]) {
-                if let Some(last) = from.last() {
+                if let [first, .., last] = from {
                     // SAFETY: inside of the slice; nothing is read.
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(last).cast()) };
+                    if size_of_val(from) > LINE {
+                        // SAFETY: as above.
+                        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(first).cast()) };
+                    }
                 }
             }
         }

@@ -189,7 +189,7 @@ impl<F: Float> Task<F> for Round<'_, '_, F> {
                 (x * factor).store_whole(&mut to[at..]);
                 at += V::N;
             }
-            // `f64` has fewer in a vector than a row is filled up to.
+            // Most vectors have fewer numbers than a row is filled up to.
             to[at.min(self.to.stride)..].fill(0);
         }
     }

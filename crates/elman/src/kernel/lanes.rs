@@ -96,7 +96,8 @@ pub trait Lanes<F>: Scalar {
     #[inline(always)]
     fn fetch<T>(_: &[T]) {}
 
-    /// The same for the end of a slice that is shorter than a line of the cache.
+    /// The same for the end of a slice that is no longer than two vectors, and its
+    /// beginning where that is another line of the cache.
     #[inline(always)]
     fn fetch_last<T>(_: &[T]) {}
 

@@ -32,7 +32,7 @@ impl<'a, F: Float> Matrix<'a, F> {
     /// Where `data` is too short: a mistake of the caller, not of the input.
     pub fn new(data: &'a [F], rows: usize, cols: usize, row_stride: usize) -> Self {
         if rows > 0 && cols > 0 {
-            assert!(row_stride >= cols && data.len() >= (rows - 1) * row_stride + cols);
+            assert!(row_stride >= cols && data.len() >= reach(rows, row_stride, cols));
         }
         Self {
             data,
@@ -74,6 +74,13 @@ impl<'a, F: Float> Matrix<'a, F> {
     pub(super) fn at(&self, row: usize, col: usize) -> F {
         self.data[row * self.row_stride + col * self.col_stride]
     }
+}
+
+/// How many numbers the rows of a matrix reach over; the largest number where
+/// that is more.
+pub(super) fn reach(rows: usize, stride: usize, cols: usize) -> usize {
+    let before = rows.saturating_sub(1).saturating_mul(stride);
+    before.saturating_add(cols)
 }
 
 /// The right factor of a product, copied into panels, the last one filled up

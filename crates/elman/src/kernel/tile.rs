@@ -173,15 +173,18 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         for f in self.products {
             let panels: [&[F]; P] =
                 std::array::from_fn(|p| &f.b[p * f.panel_stride..][..f.depth * step]);
-            // A line of what is next at a time, so that they do not wait for each
-            // other, nor the loads of this tile for them.
-            let mut next = self.next.chunks(LINE / F::BYTES);
+            // A line of what is next at a time, or as few as there are steps for, so
+            // that they do not wait for each other, nor the loads of this tile for
+            // them.
+            let lines = self.next.len().div_ceil(LINE / F::BYTES);
+            let some = lines.div_ceil(f.depth.max(1)).max(1);
+            let mut next = self.next.chunks(some * LINE / F::BYTES);
             let every = f.depth.checked_div(next.len()).unwrap_or(f.depth).max(1);
             let mut ask = 0;
             for k in 0..f.depth {
                 if k == ask {
-                    if let Some(line) = next.next() {
-                        V::fetch_last(line);
+                    if let Some(lines) = next.next() {
+                        V::fetch(lines);
                     }
                     ask += every;
                 }
@@ -190,7 +193,7 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
                 // overflow.
                 unsafe {
                     // The smaller side waits in registers for the other, of which
-                    // one at a time is enough: with the sums, sixteen.
+                    // one at a time is enough: with the sums, as many as there are registers.
                     if R <= N * P {
                         let mut x = [V::lit(0.0); R];
                         for r in 0..R {

@@ -21,6 +21,8 @@ pub struct StackCache<F: Float> {
     pub(super) shares: Vec<Share<F>>,
     /// How many of the shares the pass has.
     pub(super) used: usize,
+    /// Operations below which one thread is faster than more.
+    pub(super) small: usize,
     /// Whether the last pass was kept for a way back.
     pub(super) keeps: bool,
     /// Whether it had to be: without, weights may be kept in fewer bytes.
@@ -42,6 +44,7 @@ impl<F: Float> Clone for StackCache<F> {
             steps: self.steps.clone(),
             shares: self.shares.clone(),
             used: self.used,
+            small: self.small,
             keeps: self.keeps,
             trains: self.trains,
             packs: self.packs.clone(),
@@ -66,11 +69,19 @@ pub(super) struct Place {
 
 /// Floating-point operations of a pass below which one thread is faster than
 /// more.
-pub(super) const SMALL: usize = 400_000;
+const SMALL: usize = 400_000;
 
 /// The same of a pass that is gone back through, as gradients of weights are made
 /// of the rows of all threads, and of one with AVX-512, which is over so soon.
-const SMALL_BOTH: usize = 3_000_000;
+const SMALL_SHARED: usize = 3_000_000;
+
+/// The limit for a pass.
+fn small(inference: bool) -> usize {
+    match inference && Vectors::here() < Vectors::Avx512 {
+        true => SMALL,
+        false => SMALL_SHARED,
+    }
+}
 
 /// Rows of a step below which outputs are copied after all steps: they are in the
 /// cache still.
@@ -145,16 +156,8 @@ impl<C> Stack<C> {
             let key = layer_key(pass, slot.layer).map(|key| key.reverse(slot.reverse));
             dropped.draw(slot, key, self.config.weight_drop);
         }
-        let wide = Vectors::here() == Vectors::Avx512;
-        let small = match pass.inference && !wide {
-            true => SMALL,
-            false => SMALL_BOTH,
-        };
-        cache.used = if at_once {
-            self.shares_for(cache, small)
-        } else {
-            1
-        };
+        cache.small = small(pass.inference);
+        cache.used = if at_once { self.shares_for(cache) } else { 1 };
         let hands_on = at_once && self.hands_on(pass, cache);
         // Then inference needs no states but those that the next step reads, and,
         // where masks are drawn, those that they belong to.
@@ -195,9 +198,8 @@ impl<C> Stack<C> {
             && rows >= FEW
     }
 
-    /// Among how many threads the rows are dealt, if there are no fewer operations
-    /// than `small`.
-    fn shares_for<F: Float>(&self, cache: &StackCache<F>, small: usize) -> usize
+    /// Among how many threads the rows are dealt.
+    fn shares_for<F: Float>(&self, cache: &StackCache<F>) -> usize
     where
         C: Cell<F>,
     {
@@ -208,7 +210,7 @@ impl<C> Stack<C> {
         }
         let layers = 0..self.config.num_layers;
         let flop = layers.map(|layer| self.flop(layer, cache.steps.rows()));
-        if flop.fold(0, usize::saturating_add) < small {
+        if flop.fold(0, usize::saturating_add) < cache.small {
             return 1;
         }
         threads.min(cache.steps.batch() / ROWS).max(1)

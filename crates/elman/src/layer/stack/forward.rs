@@ -1,7 +1,6 @@
 //! A whole sequence, forward.
 
 use super::super::{Pass, State, Steps};
-use super::cache::SMALL;
 use super::share::{Prev, Run, Share, Starts, chunks, kept_at, rows_of};
 use super::{Merge, Slot, Stack, StackCache, of, span};
 use crate::cell::{Cell, Packs, Rows, Weights};
@@ -48,6 +47,7 @@ impl<C> Stack<C> {
             team,
             shares,
             used,
+            small,
             keeps,
             packs,
             dropped,
@@ -77,7 +77,7 @@ impl<C> Stack<C> {
             }
             for layer in 0..self.config.num_layers {
                 let (x, steps, starts) = (&share.inputs[layer], &share.steps, &share.starts);
-                let large = self.flop(layer, steps.rows()) >= SMALL;
+                let large = self.flop(layer, steps.rows()) >= *small;
                 let directions = if large { directions } else { &one };
                 directions.each(&mut share.runs[layer * d..][..d], |direction, run| {
                     let at = layer * d + direction;
