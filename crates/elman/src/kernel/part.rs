@@ -5,7 +5,7 @@ use super::compact::{Bf16Tile, Int8, Int8Tile, Panels, Widen};
 use super::factor::Factor;
 use super::lanes::Lanes;
 use super::product::BLOCK_BYTES;
-use super::tile::{Product, Tile};
+use super::tile::{LINE, Product, Tile};
 use crate::Float;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -59,14 +59,11 @@ impl<F: Float> PartOf<'_, F> {
             let product = self.factor.product(data, self.panels, k, depth);
             for (rows, at) in self.tiles() {
                 let (now, later) = next.split_at(each.min(next.len()));
-                // Where the tile has instructions of its own, they do not ask.
-                let now = match V::REGISTERS < 32 {
-                    true => {
-                        V::fetch(now);
-                        &[]
-                    }
-                    false => now,
-                };
+                // A tile asks for a line a step; where it has instructions of its own,
+                // for none.
+                let steps = if V::REGISTERS < 32 { 0 } else { depth };
+                let (now, rest) = now.split_at(now.len().min(steps * LINE / F::BYTES));
+                V::fetch(rest);
                 next = later;
                 V::apart(Tile {
                     products: &[Product {

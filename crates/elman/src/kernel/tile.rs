@@ -17,7 +17,7 @@ pub(super) const fn tile_rows(vectors: usize, registers: usize) -> usize {
 }
 
 /// Bytes of a line of the caches.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// Vectors of sums that a tile may have.
 pub(super) const fn tile_sums(registers: usize) -> usize {
@@ -173,18 +173,16 @@ impl<F: Float, V: Lanes<F>> Tile<'_, F, V> {
         for f in self.products {
             let panels: [&[F]; P] =
                 std::array::from_fn(|p| &f.b[p * f.panel_stride..][..f.depth * step]);
-            // A line of what is next at a time, or as few as there are steps for, so
-            // that they do not wait for each other, nor the loads of this tile for
-            // them.
-            let lines = self.next.len().div_ceil(LINE / F::BYTES);
-            let some = lines.div_ceil(f.depth.max(1)).max(1);
-            let mut next = self.next.chunks(some * LINE / F::BYTES);
+            // A line of what is next at a time, so that they do not wait for each
+            // other, nor the loads of this tile for them. Never more at once: a loop
+            // in here would have the sums leave their registers.
+            let mut next = self.next.chunks(LINE / F::BYTES);
             let every = f.depth.checked_div(next.len()).unwrap_or(f.depth).max(1);
             let mut ask = 0;
             for k in 0..f.depth {
                 if k == ask {
-                    if let Some(lines) = next.next() {
-                        V::fetch(lines);
+                    if let Some(line) = next.next() {
+                        V::fetch_last(line);
                     }
                     ask += every;
                 }
